@@ -1,0 +1,112 @@
+# mbackup - one recovery point for Postgres, buckets, Redis and configuration files.
+#
+#   make demo        install what is needed, build, run the main job on a throw-away stack
+#   make check       install what is needed, build, run every test
+#   make             build only          make check-long   the long kill and flip sweeps
+#   make format      clang-format        make bench        against the peers
+#   make install     PREFIX=/usr/local
+#
+# Non-recursive: every folder has a module.mk that adds to the lists below.
+
+BUILD ?= build
+JOBS := $(shell nproc 2>/dev/null || echo 2)
+CC ?= cc
+PG_CONFIG ?= pg_config
+CFLAGS ?= -O2 -g
+PREFIX ?= /usr/local
+WARNINGS = -Wall -Wextra -Werror -Wmissing-prototypes -Wstrict-prototypes -Wvla
+CPPFLAGS += -D_GNU_SOURCE -I. -I$(BUILD) -MMD -MP
+ALL_CFLAGS = -std=c11 $(WARNINGS) -fPIC -pthread -fstack-protector-strong $(CFLAGS)
+LDLIBS_CORE = -lzstd -lcrypto -ljansson -lpthread
+LDLIBS_MBACKUP = $(LDLIBS_CORE) -lpq -lhiredis -linih
+
+CORE_SRC :=
+DRIVER_SRC :=
+CLI_SRC :=
+UNIT_TESTS :=
+FUZZ_TARGETS :=
+MODULES = core postgres walstreamer objectstore redis files cli tests
+
+all: $(BUILD)/mbackup
+
+include $(wildcard $(addsuffix /module.mk,$(MODULES)))
+
+PQ_CFLAGS := $(shell $(PG_CONFIG) --includedir 2>/dev/null | sed 's/^/-I/')
+CPPFLAGS += $(PQ_CFLAGS)
+
+obj = $(patsubst %.c,$(BUILD)/%.o,$(1))
+CORE_OBJ = $(call obj,$(CORE_SRC))
+DRIVER_OBJ = $(call obj,$(DRIVER_SRC))
+CLI_OBJ = $(call obj,$(CLI_SRC))
+
+$(BUILD)/%.o: %.c
+	@mkdir -p $(@D)
+	@echo "  CC    $@"
+	@$(CC) $(CPPFLAGS) $(ALL_CFLAGS) -c $< -o $@
+
+$(BUILD)/libmbackup.a: $(CORE_OBJ)
+	@rm -f $@ && ar rcs $@ $^
+
+$(BUILD)/mbackup: $(CLI_OBJ) $(DRIVER_OBJ) $(BUILD)/libmbackup.a
+	@echo "  LINK  $@"
+	@$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS_MBACKUP)
+
+# Unit tests: tests/unit/<module>_test.c, one program each, cmocka, TAP.
+UNIT_BIN = $(patsubst %.c,$(BUILD)/tests/unit/%,$(UNIT_TESTS))
+$(UNIT_BIN): $(BUILD)/tests/unit/%: $(BUILD)/tests/unit/%.o $(DRIVER_OBJ) $(BUILD)/libmbackup.a
+	@echo "  LINK  $@"
+	@$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS_MBACKUP) -lcmocka
+
+unit-bin: $(UNIT_BIN)
+
+# Fuzz targets: tests/fuzz/<name>_fuzz.c.  Each is linked with replay.c, which runs a corpus
+# and mutants of it under the sanitizers; "make fuzz" builds them with libFuzzer instead.
+FUZZ_BIN = $(patsubst %.c,$(BUILD)/tests/fuzz/%,$(FUZZ_TARGETS))
+$(FUZZ_BIN): $(BUILD)/tests/fuzz/%: $(BUILD)/tests/fuzz/%.o $(FUZZ_MAIN) $(DRIVER_OBJ) $(BUILD)/libmbackup.a
+	@echo "  LINK  $@"
+	@$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS_MBACKUP)
+
+fuzz-bin: $(FUZZ_BIN)
+
+# cmocka prints TAP, for prove, when it is told so.
+export CMOCKA_MESSAGE_OUTPUT = TAP
+
+SANITIZE = -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
+
+format:
+	clang-format -i $$(git ls-files '*.[ch]')
+
+deps:
+	tools/install-deps
+
+# $(MAKE) again, because what pg_config and the wildcards say may have changed with deps.
+check: deps
+	$(MAKE) -j$(JOBS) all unit-bin
+	$(MAKE) -j$(JOBS) BUILD=build/asan CFLAGS="$(SANITIZE)" all unit-bin fuzz-bin
+	$(MAKE) -j$(JOBS) BUILD=build/clang CC=clang all unit-bin
+	prove --timer --exec '' $(wildcard tests/check_*.sh) \
+		$(wildcard tests/unit/*.t) $(patsubst tests/unit/%.c,build/asan/tests/unit/%,$(wildcard tests/unit/*_test.c)) \
+		$(wildcard tests/fuzz/*.t) $(wildcard tests/integration/*.t)
+
+# The long figures: hundreds of rounds of what "make check" samples.
+check-long: deps
+	$(MAKE) -j$(JOBS) all
+	$(MAKE) -j$(JOBS) BUILD=build/asan CFLAGS="$(SANITIZE)" fuzz-bin
+	MBACKUP_LONG=1 prove --timer --exec '' $(wildcard tests/integration/4*.t) $(wildcard tests/fuzz/*.t)
+
+demo: deps
+	$(MAKE) -j$(JOBS) all
+	demo/run
+
+bench: deps
+	$(MAKE) -j$(JOBS) all
+	tests/bench/run
+
+install: all
+	install -D -m 755 $(BUILD)/mbackup $(DESTDIR)$(PREFIX)/bin/mbackup
+
+clean:
+	rm -rf $(BUILD)
+
+.PHONY: all clean format unit-bin fuzz-bin deps check check-long demo bench install
+-include $(shell find $(BUILD) -name '*.d' 2>/dev/null)

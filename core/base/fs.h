@@ -1,0 +1,74 @@
+/*
+ * fs.h - files: whole reads and writes that cope with short counts and EINTR,
+ * durable writes, directories, and names that may not leave their root.
+ *
+ * Errors name the path and the cause; codes come from mb_fail_errno().
+ */
+#ifndef MB_BASE_FS_H
+#define MB_BASE_FS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/stat.h>
+#include <sys/types.h>
+
+#include "core/base/error.h"
+#include "core/base/mem.h"
+
+/* "a/b"; free() it. */
+char *mb_path_join(const char *dir, const char *name);
+
+/* Read up to len bytes at offset; *got < len only at the end of the file. */
+enum mb_code mb_pread_full(int fd, void *buf, size_t len, int64_t offset, size_t *got,
+						   const char *path, struct mb_error *err) MB_MUST_CHECK;
+enum mb_code mb_write_full(int fd, const void *buf, size_t len, const char *path,
+						   struct mb_error *err) MB_MUST_CHECK;
+enum mb_code mb_pwrite_full(int fd, const void *buf, size_t len, int64_t offset, const char *path,
+							struct mb_error *err) MB_MUST_CHECK;
+
+/* Append the whole file to out; MB_CORRUPT when it is larger than max_bytes. */
+enum mb_code mb_file_read(struct mb_buf *out, const char *path, size_t max_bytes,
+						  struct mb_error *err) MB_MUST_CHECK;
+
+/*
+ * Write a file so that path has either its old contents or all of the new ones,
+ * durably: temporary file beside it, fsync, rename, fsync of the directory.
+ */
+enum mb_code mb_file_write_durable(const char *path, const void *data, size_t len, mode_t mode,
+								   struct mb_error *err) MB_MUST_CHECK;
+
+enum mb_code mb_fsync_path(const char *path, struct mb_error *err) MB_MUST_CHECK; /* file or dir */
+
+/* Create dir and its missing parents (each made durable in its parent). */
+enum mb_code mb_mkdirs(const char *dir, mode_t mode, struct mb_error *err) MB_MUST_CHECK;
+
+/* Remove a directory tree; a missing one is fine.  Never follows links. */
+enum mb_code mb_rmtree(const char *path, struct mb_error *err) MB_MUST_CHECK;
+
+/* *empty is true for a missing or empty directory ("lost+found" does not count). */
+enum mb_code mb_dir_is_empty(const char *path, bool *empty, struct mb_error *err) MB_MUST_CHECK;
+
+/*
+ * Is name safe below a root: relative, no empty, "." or ".." segment, no NUL,
+ * segments of at most 255 and all of at most 4095 bytes?
+ */
+bool mb_name_is_safe(const char *name, size_t len);
+
+/*
+ * Open a name below the directory root_fd without following any symbolic link
+ * (openat2 RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS, or a walk with O_NOFOLLOW on
+ * kernels without it).  flags and mode as open(2); O_CLOEXEC is added.  On
+ * success *fd is owned by the caller.
+ */
+enum mb_code mb_open_beneath(int *fd, int root_fd, const char *name, int flags, mode_t mode,
+							 struct mb_error *err) MB_MUST_CHECK;
+
+/*
+ * An exclusive lock on a file that is created when missing (flock: the kernel
+ * drops it when the process dies, however it dies).  MB_CONFLICT when another
+ * process holds it.  Release by close(*fd).
+ */
+enum mb_code mb_lock_file(int *fd, const char *path, struct mb_error *err) MB_MUST_CHECK;
+
+#endif

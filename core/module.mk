@@ -1,0 +1,1 @@
+CORE_SRC += $(wildcard core/base/*.c) $(wildcard core/repo/*.c) $(wildcard core/engine/*.c)
