@@ -1,0 +1,469 @@
+/* keyslot.c - the slots that wrap epoch keys: keys/<epoch>/<slot id> (see repo_private.h). */
+#include <ctype.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/repo/repo_private.h"
+
+#define KEYS_PREFIX "keys/"
+#define SLOT_ID_DIGITS 16
+#define SLOT_SALT_BYTES 32
+#define SLOT_MAX_COUNT 4096
+#define SLOT_AD_TEXT "mbackup slot"
+#define COMMITMENT_TEXT "mbackup key commitment"
+#define KEY_FILE_TEXT "mbackup key file"
+
+struct mb_epoch_key
+{
+	uint32_t epoch;
+	struct mb_secret key;
+};
+
+struct mb_keys
+{
+	struct mb_epoch_key *items; /* sorted by epoch, descending */
+	size_t count;
+	size_t cap;
+};
+
+/* -- slots ------------------------------------------------------------------------------- */
+
+struct slot
+{
+	bool is_scrypt; /* else a key file */
+	uint64_t n;
+	uint32_t r;
+	uint32_t p;
+	unsigned char salt[SLOT_SALT_BYTES];
+	unsigned char wrapped[MB_KEY_BYTES + MB_TAG_BYTES];
+	unsigned char commitment[MB_KEY_BYTES];
+};
+
+struct slot_name
+{
+	uint32_t epoch;
+	char id[SLOT_ID_DIGITS + 1];
+};
+
+struct slot_names
+{
+	struct slot_name *items;
+	size_t count;
+	size_t cap;
+};
+
+static void
+slot_blob_name(char out[MB_NAME_MAX], const struct slot_name *name)
+{
+	snprintf(out, MB_NAME_MAX, KEYS_PREFIX "%08u/%s", name->epoch, name->id);
+}
+
+static void
+put_text_nul(struct mb_buf *out, const char *text)
+{
+	mb_buf_put(out, text, strlen(text) + 1);
+}
+
+static void
+slot_ad(struct mb_buf *out, const struct mb_repo *repo, const struct slot_name *name)
+{
+	put_text_nul(out, SLOT_AD_TEXT);
+	mb_buf_put(out, repo->id, MB_REPO_ID_BYTES);
+	mb_buf_put_u32(out, name->epoch);
+	mb_buf_put_str(out, name->id);
+}
+
+/* AES-GCM alone would let one wrapped key open to two; this pins it. */
+static void
+key_commitment(unsigned char out[MB_KEY_BYTES], const struct mb_repo *repo, uint32_t epoch,
+			   const unsigned char key[MB_KEY_BYTES])
+{
+	struct mb_buf info = {0};
+
+	put_text_nul(&info, COMMITMENT_TEXT);
+	mb_buf_put_u32(&info, epoch);
+	mb_hkdf(out, key, MB_KEY_BYTES, repo->id, MB_REPO_ID_BYTES, info.data, info.len);
+	mb_buf_release(&info);
+}
+
+/* The key that wraps: from the passphrase or the key file, with the slot's own salt. */
+static enum mb_code
+slot_kek(unsigned char kek[MB_KEY_BYTES], const struct slot *slot, const struct mb_unlock *unlock,
+		 struct mb_error *err)
+{
+	if (slot->is_scrypt)
+		return mb_scrypt(kek, unlock->passphrase.data, unlock->passphrase.len, slot->salt,
+						 sizeof(slot->salt), slot->n, slot->r, slot->p, err);
+	mb_hkdf(kek, unlock->key_file.data, unlock->key_file.len, slot->salt, sizeof(slot->salt),
+			KEY_FILE_TEXT, strlen(KEY_FILE_TEXT));
+	return MB_OK;
+}
+
+static void
+set_hex(json_t *json, const char *key, const unsigned char *data, size_t len)
+{
+	char hex[2 * 64 + 1];
+
+	MB_ASSERT(len <= 64);
+	mb_hex(hex, data, len);
+	mb_json_set_str(json, key, hex);
+}
+
+static json_t *
+slot_to_json(const struct slot *slot)
+{
+	json_t *json = json_object();
+
+	mb_json_set_str(json, "kdf", slot->is_scrypt ? "scrypt" : "raw");
+	if (slot->is_scrypt)
+	{
+		mb_json_set_int(json, "n", (int64_t) slot->n);
+		mb_json_set_int(json, "r", slot->r);
+		mb_json_set_int(json, "p", slot->p);
+	}
+	set_hex(json, "salt", slot->salt, sizeof(slot->salt));
+	set_hex(json, "wrapped", slot->wrapped, sizeof(slot->wrapped));
+	set_hex(json, "commitment", slot->commitment, sizeof(slot->commitment));
+	return json;
+}
+
+static bool
+get_hex(const json_t *json, const char *key, unsigned char *out, size_t len)
+{
+	const char *hex = mb_json_str(json, key, "");
+
+	return strlen(hex) == 2 * len && mb_unhex(out, hex, len);
+}
+
+static enum mb_code
+slot_from_json(struct slot *slot, const json_t *json, const char *name, struct mb_error *err)
+{
+	const char *kdf = mb_json_str(json, "kdf", "");
+	int64_t n = mb_json_int(json, "n", 0);
+	int64_t r = mb_json_int(json, "r", 0);
+	int64_t p = mb_json_int(json, "p", 0);
+
+	memset(slot, 0, sizeof(*slot));
+	slot->is_scrypt = strcmp(kdf, "scrypt") == 0;
+	if (!slot->is_scrypt && strcmp(kdf, "raw") != 0)
+		return mb_fail(err, MB_UNSUPPORTED, "key slot \"%s\" uses an unknown derivation", name);
+	if (!get_hex(json, "salt", slot->salt, sizeof(slot->salt)) ||
+		!get_hex(json, "wrapped", slot->wrapped, sizeof(slot->wrapped)) ||
+		!get_hex(json, "commitment", slot->commitment, sizeof(slot->commitment)) ||
+		(slot->is_scrypt && (n <= 0 || r <= 0 || r > UINT32_MAX || p <= 0 || p > UINT32_MAX)))
+		return mb_fail(err, MB_CORRUPT, "key slot \"%s\" is damaged", name);
+	slot->n = (uint64_t) n;
+	slot->r = (uint32_t) r;
+	slot->p = (uint32_t) p;
+	return MB_OK;
+}
+
+enum mb_code
+mb_repo_add_slot(const struct mb_repo *repo, uint32_t epoch, const unsigned char key[MB_KEY_BYTES],
+				 const struct mb_unlock *unlock, uint64_t scrypt_n, struct mb_error *err)
+{
+	struct slot slot = {.is_scrypt = unlock->passphrase.len > 0,
+						.n = scrypt_n,
+						.r = MB_SCRYPT_R,
+						.p = MB_SCRYPT_P};
+	struct slot_name name = {.epoch = epoch};
+	unsigned char random[SLOT_ID_DIGITS / 2];
+	unsigned char kek[MB_KEY_BYTES];
+	char blob_name[MB_NAME_MAX];
+	struct mb_buf ad = {0};
+	struct mb_aead *aead;
+	enum mb_code code;
+	json_t *json;
+
+	mb_random(random, sizeof(random));
+	mb_hex(name.id, random, sizeof(random));
+	mb_random(slot.salt, sizeof(slot.salt));
+	code = slot_kek(kek, &slot, unlock, err);
+	if (code)
+		return code;
+	slot_ad(&ad, repo, &name);
+	aead = mb_aead_new(kek);
+	mb_wipe(kek, sizeof(kek));
+	mb_aead_seal(aead, 0, ad.data, ad.len, key, MB_KEY_BYTES, slot.wrapped,
+				 slot.wrapped + MB_KEY_BYTES);
+	mb_aead_free(aead);
+	mb_buf_release(&ad);
+	key_commitment(slot.commitment, repo, epoch, key);
+	json = slot_to_json(&slot);
+	slot_blob_name(blob_name, &name);
+	code = mb_doc_put(repo, MB_ROLE_KEY, blob_name, json, err);
+	json_decref(json);
+	return code;
+}
+
+static bool
+parse_slot_name(struct slot_name *out, const char *name)
+{
+	unsigned char id[SLOT_ID_DIGITS / 2];
+	char again[MB_NAME_MAX];
+	const char *p = name + strlen(KEYS_PREFIX);
+	char *end;
+	unsigned long epoch;
+
+	if (!mb_starts_with(name, KEYS_PREFIX) || !isdigit((unsigned char) *p))
+		return false;
+	epoch = strtoul(p, &end, 10);
+	if (epoch == 0 || epoch > 99999999 || *end != '/' || strlen(end + 1) != SLOT_ID_DIGITS ||
+		!mb_unhex(id, end + 1, sizeof(id)))
+		return false;
+	out->epoch = (uint32_t) epoch;
+	memcpy(out->id, end + 1, SLOT_ID_DIGITS + 1);
+	slot_blob_name(again, out);
+	return strcmp(again, name) == 0;
+}
+
+static enum mb_code
+add_slot_name(void *ctx, const struct mb_blob_info *info, struct mb_error *err)
+{
+	struct slot_names *names = ctx;
+	struct slot_name name;
+
+	/* A blob of another name is not a slot; nothing that we need depends on it. */
+	if (!parse_slot_name(&name, info->name))
+		return MB_OK;
+	if (names->count == SLOT_MAX_COUNT)
+		return mb_fail(err, MB_CORRUPT, "the repository has more than %d key slots",
+					   SLOT_MAX_COUNT);
+	names->items = mb_grow(names->items, &names->cap, names->count + 1, sizeof(names->items[0]));
+	names->items[names->count++] = name;
+	return MB_OK;
+}
+
+static int
+compare_slots(const void *a, const void *b)
+{
+	const struct slot_name *x = a;
+	const struct slot_name *y = b;
+
+	if (x->epoch != y->epoch)
+		return x->epoch > y->epoch ? -1 : 1; /* the newest first */
+	return strcmp(x->id, y->id);
+}
+
+static enum mb_code
+list_slots(struct mb_store *store, struct slot_names *names, struct mb_error *err)
+{
+	enum mb_code code = mb_store_list(store, KEYS_PREFIX, add_slot_name, names, err);
+
+	if (code)
+		return code;
+	if (names->count == 0)
+		return mb_fail(err, MB_CORRUPT, "the repository is encrypted but has no key slot");
+	qsort(names->items, names->count, sizeof(names->items[0]), compare_slots);
+	return MB_OK;
+}
+
+static enum mb_code
+read_slot(const struct mb_repo *repo, const struct slot_name *name, struct slot *slot,
+		  struct mb_error *err)
+{
+	char blob_name[MB_NAME_MAX];
+	json_t *json = NULL;
+	enum mb_code code;
+
+	slot_blob_name(blob_name, name);
+	code = mb_doc_get(repo, MB_ROLE_KEY, blob_name, &json, err);
+	if (!code)
+		code = slot_from_json(slot, json, blob_name, err);
+	json_decref(json);
+	return code;
+}
+
+/* MB_DENIED when the slot does not open with what was given. */
+static enum mb_code
+open_slot(const struct mb_repo *repo, const struct slot_name *name, const struct slot *slot,
+		  const struct mb_unlock *unlock, unsigned char key[MB_KEY_BYTES], struct mb_error *err)
+{
+	unsigned char commitment[MB_KEY_BYTES];
+	unsigned char kek[MB_KEY_BYTES];
+	struct mb_buf ad = {0};
+	struct mb_aead *aead;
+	enum mb_code code;
+
+	if (slot->is_scrypt != (unlock->passphrase.len > 0))
+		return mb_fail(err, MB_DENIED, "the key slot is of the other kind");
+	code = slot_kek(kek, slot, unlock, err);
+	if (code)
+		return code;
+	aead = mb_aead_new(kek);
+	mb_wipe(kek, sizeof(kek));
+	slot_ad(&ad, repo, name);
+	code = mb_aead_open(aead, 0, ad.data, ad.len, slot->wrapped, MB_KEY_BYTES, key,
+						slot->wrapped + MB_KEY_BYTES, err);
+	mb_aead_free(aead);
+	mb_buf_release(&ad);
+	if (code)
+		return mb_fail(err, MB_DENIED, "the key slot does not open");
+	key_commitment(commitment, repo, name->epoch, key);
+	if (memcmp(commitment, slot->commitment, sizeof(commitment)) != 0)
+	{
+		mb_wipe(key, MB_KEY_BYTES);
+		return mb_fail(err, MB_CORRUPT, "key slot \"%s\" of epoch %u is damaged", name->id,
+					   name->epoch);
+	}
+	return MB_OK;
+}
+
+const unsigned char *
+mb_repo_epoch_key(const struct mb_repo *repo, uint32_t epoch)
+{
+	size_t i;
+
+	for (i = 0; repo->keys && i < repo->keys->count; i++)
+		if (repo->keys->items[i].epoch == epoch)
+			return repo->keys->items[i].key.data;
+	return NULL;
+}
+
+struct mb_keys *
+mb_keys_new(void)
+{
+	return mb_calloc(1, sizeof(struct mb_keys));
+}
+
+void
+mb_keys_free(struct mb_keys *keys)
+{
+	size_t i;
+
+	if (!keys)
+		return;
+	for (i = 0; i < keys->count; i++)
+		mb_secret_release(&keys->items[i].key);
+	free(keys->items);
+	free(keys);
+}
+
+void
+mb_keys_add(struct mb_keys *keys, uint32_t epoch, const unsigned char key[MB_KEY_BYTES])
+{
+	struct mb_epoch_key *item;
+
+	keys->items = mb_grow(keys->items, &keys->cap, keys->count + 1, sizeof(keys->items[0]));
+	item = &keys->items[keys->count++];
+	memset(item, 0, sizeof(*item));
+	item->epoch = epoch;
+	mb_secret_set(&item->key, key, MB_KEY_BYTES);
+}
+
+static enum mb_code
+denied(const struct mb_unlock *unlock, uint32_t epoch, struct mb_error *err)
+{
+	const char *what = unlock->passphrase.len > 0 ? "passphrase" : "key file";
+
+	mb_fail(err, MB_DENIED, "the %s does not open the repository (no key slot of epoch %u fits it)",
+			what, epoch);
+	return mb_error_hint(err,
+						 "Give the %s that the repository was made with, or another one that was "
+						 "added to it; nobody can open it without.",
+						 what);
+}
+
+/*
+ * Open one slot of the epoch that begins at names->items[*at]; *at moves behind its slots.
+ * MB_DENIED when none fits what was given, MB_CORRUPT when none can be read.
+ */
+static enum mb_code
+open_epoch(struct mb_repo *repo, const struct slot_names *names, size_t *at,
+		   const struct mb_unlock *unlock, struct mb_error *err)
+{
+	uint32_t epoch = names->items[*at].epoch;
+	struct mb_error damage = {0};
+	bool any_intact = false;
+	size_t i = *at;
+
+	while (*at < names->count && names->items[*at].epoch == epoch)
+		(*at)++;
+	for (; i < *at; i++)
+	{
+		unsigned char key[MB_KEY_BYTES];
+		struct mb_error why = {0};
+		struct slot slot;
+		enum mb_code code = read_slot(repo, &names->items[i], &slot, &why);
+
+		if (!code)
+		{
+			any_intact = true;
+			code = open_slot(repo, &names->items[i], &slot, unlock, key, &why);
+		}
+		if (!code)
+		{
+			mb_keys_add(repo->keys, epoch, key);
+			mb_wipe(key, sizeof(key));
+			return MB_OK;
+		}
+		if (code == MB_CORRUPT || code == MB_UNSUPPORTED || code == MB_NOT_FOUND)
+			damage = damage.code ? damage : why;
+		else if (code != MB_DENIED || why.sys_errno)
+		{
+			*err = why;
+			return code;
+		}
+	}
+	if (any_intact || !damage.code)
+		denied(unlock, epoch, err);
+	else
+	{
+		*err = damage;
+		mb_error_context(err, "no key slot of epoch %u can be read", epoch);
+	}
+	if (damage.code && err->code == MB_DENIED)
+		mb_error_detail(err, "A slot could not be read: %.900s", damage.message);
+	return err->code;
+}
+
+/*
+ * Open a slot of every epoch, newest first.  The newest (for writing) and the first (for
+ * the page seed) are needed; blobs of any other one are DENIED when they are read.
+ */
+enum mb_code
+mb_keys_open(struct mb_repo *repo, const struct mb_unlock *unlock, struct mb_error *err)
+{
+	struct slot_names names = {0};
+	enum mb_code code = list_slots(repo->store, &names, err);
+	size_t i = 0;
+
+	while (!code && i < names.count)
+	{
+		uint32_t epoch = names.items[i].epoch;
+		bool needed = i == 0 || epoch == 1;
+		struct mb_error why = {0};
+
+		if (open_epoch(repo, &names, &i, unlock, &why) == MB_OK)
+			continue;
+		if (needed || (why.code != MB_DENIED && why.code != MB_CORRUPT))
+		{
+			*err = why;
+			code = why.code;
+		}
+	}
+	if (!code)
+		repo->epoch = names.items[0].epoch;
+	free(names.items);
+	if (!code && !mb_repo_epoch_key(repo, 1))
+		code = mb_fail(err, MB_CORRUPT, "the key slots of epoch 1 are missing");
+	return code;
+}
+
+enum mb_code
+mb_keys_check_slots(const struct mb_repo *repo, struct mb_error *err)
+{
+	struct slot_names names = {0};
+	enum mb_code code = list_slots(repo->store, &names, err);
+	size_t i;
+
+	for (i = 0; i < names.count && !code; i++)
+	{
+		struct slot slot;
+
+		code = read_slot(repo, &names.items[i], &slot, err);
+	}
+	free(names.items);
+	return code;
+}

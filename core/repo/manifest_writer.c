@@ -1,0 +1,429 @@
+/*
+ * manifest_writer.c - see manifest.h: sorts entries and writes blocks.
+ *
+ * Records gather in one buffer.  When that is full it is sorted and written to a
+ * temporary file without a name; at the end the files and the buffer are merged.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "core/base/fs.h"
+#include "core/repo/manifest_private.h"
+
+#define MERGE_BUFFER_BYTES (256u << 10)
+
+struct mb_manifest_writer
+{
+	pthread_mutex_t lock;
+	char *tmp_dir;
+	size_t spill_bytes;
+	struct mb_buf records;
+	uint32_t *offsets; /* of the records in the buffer */
+	size_t count;
+	size_t cap;
+	int *files; /* sorted, one file each */
+	size_t file_count;
+	size_t file_cap;
+};
+
+struct mb_manifest_writer *
+mb_manifest_writer_new_sized(const char *tmp_dir, size_t spill_bytes)
+{
+	struct mb_manifest_writer *writer = mb_calloc(1, sizeof(*writer));
+
+	pthread_mutex_init(&writer->lock, NULL);
+	writer->tmp_dir = mb_strdup(tmp_dir);
+	writer->spill_bytes = spill_bytes;
+	return writer;
+}
+
+struct mb_manifest_writer *
+mb_manifest_writer_new(const char *tmp_dir)
+{
+	return mb_manifest_writer_new_sized(tmp_dir, MB_SPILL_BYTES);
+}
+
+unsigned
+mb_manifest_writer_spills(const struct mb_manifest_writer *writer)
+{
+	return (unsigned) writer->file_count;
+}
+
+static void
+close_files(struct mb_manifest_writer *writer)
+{
+	while (writer->file_count > 0)
+		close(writer->files[--writer->file_count]);
+}
+
+void
+mb_manifest_writer_free(struct mb_manifest_writer *writer)
+{
+	if (!writer)
+		return;
+	close_files(writer);
+	pthread_mutex_destroy(&writer->lock);
+	mb_buf_release(&writer->records);
+	free(writer->offsets);
+	free(writer->files);
+	free(writer->tmp_dir);
+	free(writer);
+}
+
+static int
+compare_offsets(const void *a, const void *b, void *ctx)
+{
+	const unsigned char *records = ctx;
+
+	return mb_record_order(records + *(const uint32_t *) a, records + *(const uint32_t *) b);
+}
+
+static void
+sort_records(struct mb_manifest_writer *writer)
+{
+	if (writer->count > 1)
+		qsort_r(writer->offsets, writer->count, sizeof(writer->offsets[0]), compare_offsets,
+				writer->records.data);
+}
+
+static size_t
+record_bytes(const unsigned char *record)
+{
+	return 4 + (size_t) mb_get_u32(record);
+}
+
+/* A file in tmp_dir that has no name (any more). */
+static enum mb_code
+nameless_file(const char *tmp_dir, int *fd, struct mb_error *err)
+{
+	char *name;
+
+	*fd = open(tmp_dir, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+	if (*fd >= 0)
+		return MB_OK;
+	name = mb_asprintf("%s/.tmp-manifest-XXXXXX", tmp_dir);
+	*fd = mkostemp(name, O_CLOEXEC);
+	if (*fd >= 0)
+		unlink(name);
+	else
+		mb_fail_errno(err, errno, "could not create a temporary file in \"%s\"", tmp_dir);
+	free(name);
+	return *fd >= 0 ? MB_OK : err->code;
+}
+
+static enum mb_code
+spill(struct mb_manifest_writer *writer, struct mb_error *err)
+{
+	struct mb_buf sorted = {0};
+	enum mb_code code;
+	size_t i;
+	int fd;
+
+	code = nameless_file(writer->tmp_dir, &fd, err);
+	if (code)
+		return code;
+	sort_records(writer);
+	for (i = 0; i < writer->count && !code; i++)
+	{
+		const unsigned char *record = writer->records.data + writer->offsets[i];
+
+		mb_buf_put(&sorted, record, record_bytes(record));
+		if (sorted.len >= MERGE_BUFFER_BYTES || i + 1 == writer->count)
+		{
+			code = mb_write_full(fd, sorted.data, sorted.len, writer->tmp_dir, err);
+			mb_buf_reset(&sorted);
+		}
+	}
+	mb_buf_release(&sorted);
+	if (code)
+	{
+		close(fd);
+		return code;
+	}
+	writer->files =
+		mb_grow(writer->files, &writer->file_cap, writer->file_count + 1, sizeof(writer->files[0]));
+	writer->files[writer->file_count++] = fd;
+	mb_buf_reset(&writer->records);
+	writer->count = 0;
+	return MB_OK;
+}
+
+enum mb_code
+mb_manifest_add(struct mb_manifest_writer *writer, const struct mb_entry *entry,
+				struct mb_error *err)
+{
+	struct mb_buf record = {0};
+	enum mb_code code = mb_record_encode(&record, entry, err);
+
+	if (!code)
+	{
+		pthread_mutex_lock(&writer->lock);
+		if (writer->count > 0 && writer->records.len + record.len > writer->spill_bytes)
+			code = spill(writer, err);
+		if (!code)
+		{
+			writer->offsets = mb_grow(writer->offsets, &writer->cap, writer->count + 1,
+									  sizeof(writer->offsets[0]));
+			writer->offsets[writer->count++] = (uint32_t) writer->records.len;
+			mb_buf_put(&writer->records, record.data, record.len);
+		}
+		pthread_mutex_unlock(&writer->lock);
+	}
+	mb_buf_release(&record);
+	return code;
+}
+
+/* -- merging --------------------------------------------------------------------------------- */
+
+/* A sorted sequence: a file, or the buffer. */
+struct source
+{
+	FILE *file; /* NULL: the buffer */
+	const struct mb_manifest_writer *writer;
+	size_t next; /* of the buffer */
+	struct mb_buf bytes;
+	const unsigned char *record; /* NULL at the end */
+};
+
+static enum mb_code
+read_back_failed(const struct source *source, struct mb_error *err)
+{
+	return mb_fail_errno(err, ferror(source->file) && errno ? errno : EIO,
+						 "could not read back a temporary file in \"%s\"", source->writer->tmp_dir);
+}
+
+static enum mb_code
+source_next(struct source *source, struct mb_error *err)
+{
+	unsigned char head[4];
+	size_t len, got;
+
+	source->record = NULL;
+	if (!source->file)
+	{
+		if (source->next < source->writer->count)
+			source->record = source->writer->records.data + source->writer->offsets[source->next++];
+		return MB_OK;
+	}
+	errno = 0;
+	got = fread(head, 1, sizeof(head), source->file);
+	if (got == 0 && feof(source->file))
+		return MB_OK;
+	len = record_bytes(head);
+	if (got != sizeof(head) || len > MB_RECORD_MAX_BYTES || len < MB_RECORD_FIXED_BYTES)
+		return read_back_failed(source, err);
+	mb_buf_reset(&source->bytes);
+	mb_buf_put(&source->bytes, head, sizeof(head));
+	mb_buf_reserve(&source->bytes, len);
+	if (fread(source->bytes.data + 4, 1, len - 4, source->file) != len - 4)
+		return read_back_failed(source, err);
+	source->record = source->bytes.data;
+	return MB_OK;
+}
+
+/* -- blocks ---------------------------------------------------------------------------------- */
+
+struct block_writer
+{
+	struct mb_packer *packer;
+	struct mb_blocks *blocks;
+	struct mb_pack_refs *refs;      /* of the whole backup */
+	struct mb_pack_refs block_refs; /* of the open block */
+	struct mb_buf records;
+	struct mb_buf frame;
+	uint32_t entries;
+	uint64_t bytes;
+	struct mb_buf first; /* the first record of the block */
+	struct mb_buf last;  /* the last record written, to notice duplicates */
+	struct mb_arena arena;
+};
+
+static enum mb_code
+write_block(struct block_writer *out, struct mb_error *err)
+{
+	struct mb_block block = {.entries = out->entries, .bytes = out->bytes};
+	struct mb_arena arena = {0};
+	struct mb_entry first;
+	enum mb_code code;
+	size_t used, i;
+
+	if (out->entries == 0)
+		return MB_OK;
+	mb_pack_refs_settle(&out->block_refs);
+	mb_buf_reset(&out->frame);
+	mb_buf_put(&out->frame, MB_BLOCK_MAGIC, 4);
+	mb_buf_put_u32(&out->frame, out->entries);
+	mb_buf_put_u32(&out->frame, (uint32_t) out->block_refs.count);
+	for (i = 0; i < out->block_refs.count; i++)
+		mb_put_ref(&out->frame, &out->block_refs.items[i]);
+	mb_buf_put(&out->frame, out->records.data, out->records.len);
+	MB_ASSERT(out->frame.len <= MB_FRAME_MAX_PLAIN);
+	code = mb_packer_append_frame(out->packer, out->frame.data, out->frame.len, &block.run, err);
+	if (!code)
+		code = mb_record_decode(&arena, &first, out->first.data, out->first.len, &used, err);
+	if (!code)
+	{
+		block.first_path = mb_strndup(first.path, first.path_len);
+		block.first_path_len = first.path_len;
+		block.first_version = first.version;
+		out->blocks->items = mb_grow(out->blocks->items, &out->blocks->cap, out->blocks->count + 1,
+									 sizeof(out->blocks->items[0]));
+		out->blocks->items[out->blocks->count++] = block;
+		for (i = 0; i < out->block_refs.count; i++)
+			mb_pack_refs_add(out->refs, &out->block_refs.items[i].pack,
+							 out->block_refs.items[i].live_bytes);
+		mb_pack_refs_add(out->refs, &block.run.pack, block.run.length);
+	}
+	mb_arena_release(&arena);
+	out->entries = 0;
+	out->bytes = 0;
+	mb_buf_reset(&out->records);
+	out->block_refs.count = out->block_refs.sorted = 0;
+	return code;
+}
+
+static enum mb_code
+write_record(struct block_writer *out, const unsigned char *record, struct mb_error *err)
+{
+	size_t len = record_bytes(record), used = 0, new_refs, i;
+	struct mb_pack_refs refs = {0};
+	enum mb_code code = MB_OK;
+	struct mb_entry entry;
+
+	if (out->last.len > 0 && mb_record_order(out->last.data, record) == 0)
+	{
+		uint16_t path_len = mb_get_u16(record + MB_RECORD_FIXED_BYTES - 2);
+
+		return mb_fail(err, MB_CORRUPT, "\"%.*s\" was found twice by one backup",
+					   path_len < 512 ? path_len : 512,
+					   (const char *) record + MB_RECORD_FIXED_BYTES);
+	}
+	code = mb_record_decode(&out->arena, &entry, record, len, &used, err);
+	if (code)
+		return code;
+	mb_entry_add_refs(&entry, &refs);
+	mb_pack_refs_settle(&refs);
+	new_refs = refs.count;
+	/* Close the block when it is large enough, or when the frame might become too large. */
+	if (out->entries > 0 && (out->records.len + len > MB_BLOCK_TARGET_BYTES ||
+							 MB_BLOCK_HEADER_BYTES + out->records.len + len +
+									 (out->block_refs.count + new_refs) * MB_REF_BYTES >
+								 MB_FRAME_MAX_PLAIN))
+		code = write_block(out, err);
+	if (!code)
+	{
+		if (out->entries == 0)
+		{
+			mb_buf_reset(&out->first);
+			mb_buf_put(&out->first, record, len);
+		}
+		for (i = 0; i < refs.count; i++)
+			mb_pack_refs_add(&out->block_refs, &refs.items[i].pack, refs.items[i].live_bytes);
+		mb_buf_put(&out->records, record, len);
+		mb_buf_reset(&out->last);
+		mb_buf_put(&out->last, record, len);
+		out->entries++;
+		out->bytes += entry.size;
+	}
+	mb_pack_refs_release(&refs);
+	if (out->arena.total_bytes > (1u << 20))
+		mb_arena_release(&out->arena);
+	return code;
+}
+
+static enum mb_code
+merge(struct source *sources, size_t count, struct block_writer *out, struct mb_error *err)
+{
+	enum mb_code code = MB_OK;
+	size_t i;
+
+	for (i = 0; i < count && !code; i++)
+		code = source_next(&sources[i], err);
+	while (!code)
+	{
+		struct source *least = NULL;
+
+		for (i = 0; i < count; i++)
+			if (sources[i].record &&
+				(!least || mb_record_order(sources[i].record, least->record) < 0))
+				least = &sources[i];
+		if (!least)
+			break;
+		code = write_record(out, least->record, err);
+		if (!code)
+			code = source_next(least, err);
+	}
+	return code ? code : write_block(out, err);
+}
+
+static enum mb_code
+open_sources(struct mb_manifest_writer *writer, struct source *sources, struct mb_error *err)
+{
+	size_t i;
+
+	for (i = 0; i < writer->file_count; i++)
+	{
+		int fd = dup(writer->files[i]);
+
+		sources[i].file = fd >= 0 && lseek(fd, 0, SEEK_SET) == 0 ? fdopen(fd, "r") : NULL;
+		if (!sources[i].file)
+		{
+			int saved = errno;
+
+			if (fd >= 0)
+				close(fd);
+			return mb_fail_errno(err, saved, "could not read back a temporary file in \"%s\"",
+								 writer->tmp_dir);
+		}
+		setvbuf(sources[i].file, NULL, _IOFBF, MERGE_BUFFER_BYTES);
+	}
+	return MB_OK;
+}
+
+enum mb_code
+mb_manifest_finish(struct mb_manifest_writer *writer, struct mb_packer *packer,
+				   struct mb_blocks *blocks, struct mb_pack_refs *refs, struct mb_error *err)
+{
+	struct block_writer out = {.packer = packer, .blocks = blocks, .refs = refs};
+	size_t count = writer->file_count + 1, i;
+	struct source *sources = mb_calloc(count, sizeof(*sources));
+	enum mb_code code;
+
+	memset(blocks, 0, sizeof(*blocks));
+	memset(refs, 0, sizeof(*refs));
+	sort_records(writer);
+	for (i = 0; i < count; i++)
+		sources[i].writer = writer;
+	code = open_sources(writer, sources, err);
+	if (!code)
+		code = merge(sources, count, &out, err);
+	for (i = 0; i < count; i++)
+	{
+		if (sources[i].file)
+			fclose(sources[i].file);
+		mb_buf_release(&sources[i].bytes);
+	}
+	free(sources);
+	mb_pack_refs_release(&out.block_refs);
+	mb_buf_release(&out.records);
+	mb_buf_release(&out.frame);
+	mb_buf_release(&out.first);
+	mb_buf_release(&out.last);
+	mb_arena_release(&out.arena);
+	if (code)
+	{
+		mb_blocks_release(blocks);
+		mb_pack_refs_release(refs);
+		return code;
+	}
+	mb_pack_refs_settle(refs);
+	close_files(writer);
+	mb_buf_reset(&writer->records);
+	writer->count = 0;
+	return MB_OK;
+}
