@@ -1,0 +1,82 @@
+/*
+ * capture.h - one component backup in the making: the way in.
+ *
+ * The engine makes a struct mb_capture for each component backup; the driver adds
+ * entries to it and packs their contents through it.  The engine then finishes
+ * packs, writes the manifest, drains the uploader and puts the commit.
+ *
+ * Threads: mb_capture_add, _warn and the counters may be called from any thread;
+ * the packing functions take a worker number in [0, capture->workers) and a worker
+ * number is used by one thread at a time (mb_pool_run gives it).
+ */
+#ifndef MB_ENGINE_CAPTURE_H
+#define MB_ENGINE_CAPTURE_H
+
+#include "core/engine/env.h"
+#include "core/repo/commit.h"
+
+struct mb_capture
+{
+	const struct mb_env *env;
+	const struct mb_repo *repo;
+	char id[MB_ID_TEXT]; /* of the component backup */
+	const char *component;
+	const struct mb_commit *parent; /* NULL: full; else complete, with blocks */
+	unsigned workers;
+	struct mb_packer **packers; /* one for each worker */
+	struct mb_uploader *uploader;
+	struct mb_manifest_writer *manifest;
+	struct mb_progress *progress;
+	json_t *meta;     /* the driver's object in the commit */
+	json_t *warnings; /* array of strings; guarded by lock */
+	pthread_mutex_t *lock;
+	atomic_uint_fast64_t entries;
+	atomic_uint_fast64_t bytes;
+	atomic_uint_fast64_t changed_bytes;
+	atomic_bool incomplete; /* something could not be read: warned about, exit status 3 */
+};
+
+/* Add an entry (copied) to the manifest; counts entries and bytes. */
+enum mb_code mb_capture_add(struct mb_capture *capture, const struct mb_entry *entry,
+							struct mb_error *err) MB_MUST_CHECK;
+
+/* Something the user should know about this backup; also makes it visible in `info`. */
+void mb_capture_warn(struct mb_capture *capture, const char *fmt, ...) MB_PRINTF(2, 3);
+
+/* Pack bytes from memory; counts changed_bytes. */
+enum mb_code mb_capture_bytes(struct mb_capture *capture, unsigned worker, const void *data,
+							  size_t len, struct mb_runs *runs, struct mb_error *err) MB_MUST_CHECK;
+
+/*
+ * Read a file to its end from fd and pack it.  *size gets the bytes read and *crc32c
+ * their checksum.  `path` is for messages.
+ */
+enum mb_code mb_capture_fd(struct mb_capture *capture, unsigned worker, int fd, const char *path,
+						   struct mb_runs *runs, uint64_t *size, uint32_t *crc32c,
+						   struct mb_error *err) MB_MUST_CHECK;
+
+/*
+ * Called for every buffer that is read, before it is hashed and packed; may change it
+ * (read a torn page again).  offset is in the file; len a multiple of a page, but for
+ * the end of the file.
+ */
+typedef enum mb_code (*mb_page_filter)(void *ctx, int fd, unsigned char *data, size_t len,
+									   int64_t offset, struct mb_error *err);
+
+/*
+ * Read [offset, offset + len) (at most MB_RANGE_BYTES; offset a multiple of it) with a
+ * page map and pack it.  *got is what there was: short at the end of the file is
+ * normal.  *ref is owned by the caller (mb_map_ref_release) and valid for
+ * mb_capture_add; *crc32c is that of the range.
+ */
+enum mb_code mb_capture_range(struct mb_capture *capture, unsigned worker, int fd, const char *path,
+							  int64_t offset, size_t len, mb_page_filter filter, void *filter_ctx,
+							  struct mb_map_ref *ref, size_t *got, uint32_t *crc32c,
+							  struct mb_error *err) MB_MUST_CHECK;
+void mb_map_ref_release(struct mb_map_ref *ref);
+
+/* A small named byte string as an entry of type MB_ENTRY_DATA (backup_label). */
+enum mb_code mb_capture_data(struct mb_capture *capture, const char *name, const void *data,
+							 size_t len, struct mb_error *err) MB_MUST_CHECK;
+
+#endif

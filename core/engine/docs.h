@@ -1,0 +1,26 @@
+/*
+ * docs.h - sets and marks as documents: sets/<id>, marks/<id>.
+ *
+ * A set is the backup object of docs/configuration.md plus, in each component, "backup": the id of its commit.  A mark
+ * is the mark object of that page plus "bases": {component: commit id} (where a restore starts) and
+ * "uncovered": {component: why} for what no stream held.
+ */
+#ifndef MB_ENGINE_DOCS_H
+#define MB_ENGINE_DOCS_H
+
+#include "core/engine/stack.h"
+
+/*
+ * Arrays of all documents, oldest first; owned by the caller.  A damaged one stands in
+ * them as {id, name, status: "damaged", message}.
+ */
+enum mb_code mb_sets_list(const struct mb_repo *repo, json_t **sets,
+						  struct mb_error *err) MB_MUST_CHECK;
+enum mb_code mb_marks_list(const struct mb_repo *repo, json_t **marks,
+						   struct mb_error *err) MB_MUST_CHECK;
+enum mb_code mb_set_put(const struct mb_repo *repo, const json_t *set,
+						struct mb_error *err) MB_MUST_CHECK;
+enum mb_code mb_mark_put(const struct mb_repo *repo, const json_t *mark,
+						 struct mb_error *err) MB_MUST_CHECK;
+
+#endif

@@ -1,0 +1,162 @@
+/*
+ * restore.h - the way out: what a component is given to restore, and the writer of
+ * directory trees that most of them use.
+ */
+#ifndef MB_ENGINE_RESTORE_H
+#define MB_ENGINE_RESTORE_H
+
+#include "core/engine/env.h"
+#include "core/repo/commit.h"
+
+enum mb_target_kind
+{
+	MB_TARGET_BACKUP, /* the cut of the backup */
+	MB_TARGET_LATEST, /* as far as the streams go */
+	MB_TARGET_TIME,
+	MB_TARGET_MARK,
+	MB_TARGET_LSN,
+	MB_TARGET_XID,
+	MB_TARGET_NAME /* a restore point made by somebody else */
+};
+
+enum mb_target_action
+{
+	MB_ACTION_PROMOTE,
+	MB_ACTION_PAUSE,
+	MB_ACTION_SHUTDOWN
+};
+
+struct mb_cut;
+
+struct mb_target
+{
+	enum mb_target_kind kind;
+	const char *text;         /* as the user wrote it */
+	int64_t time_us;          /* TIME */
+	uint64_t lsn;             /* LSN */
+	uint64_t xid;             /* XID */
+	const struct mb_cut *cut; /* BACKUP and MARK: the cut of the set or the mark */
+	uint32_t timeline;        /* 0: the backup's own and its newest descendant */
+	bool exclusive;
+	enum mb_target_action action;
+};
+
+/* One component's part of a restore. */
+struct mb_restore
+{
+	const struct mb_env *env;
+	char id[MB_ID_TEXT]; /* of the whole restore */
+	const char *component;
+	const char *destination; /* as the user gave it, or NULL: the component's own place */
+	struct mb_target target;
+	/*
+	 * All commits of the component, oldest first, with heads only.  plan() sets `chosen` to
+	 * an index of it; the engine prefills it for BACKUP and MARK targets from the set or
+	 * mark, else with SIZE_MAX.  After plan the engine loads `commit`.
+	 */
+	struct mb_commit *candidates;
+	size_t candidate_count;
+	size_t chosen;
+	struct mb_commit commit; /* complete; loaded between plan and restore */
+	/* TIME of the whole stack once the clock component has planned; 0 before. */
+	int64_t stack_time_us;
+	/* "--tablespace OLD=NEW", "--only PATTERN" as given */
+	char **tablespaces;
+	size_t tablespace_count;
+	char **only;
+	size_t only_count;
+	struct mb_progress *progress;
+	json_t *plan;   /* the driver's own, made by plan(), used by restore(); shown by --dry-run */
+	json_t *result; /* what restore() reports: {"reached": {...}, "warnings": [...]} */
+	/*
+	 * Every directory that restore() made or filled is noted here (mb_restore_made), so
+	 * that the engine can empty it again when the restore fails: nothing half-made stays.
+	 */
+	char **made;
+	size_t made_count;
+	size_t made_cap;
+	uint64_t entries;
+	uint64_t bytes;
+};
+
+/* Something the user should know after the restore. */
+void mb_restore_warn(struct mb_restore *restore, const char *fmt, ...) MB_PRINTF(2, 3);
+
+/* Note a directory that was missing or empty before and is written from now on. */
+void mb_restore_made(struct mb_restore *restore, const char *path);
+
+/*
+ * The newest candidate whose cut or finishing time (meta.cut_time, see engine/backup.c) is
+ * at or before time_us; SIZE_MAX when there is none.
+ */
+size_t mb_restore_newest_before(const struct mb_restore *restore, int64_t time_us);
+/* The oldest candidate whose cut time is at or after time_us; SIZE_MAX when there is none. */
+size_t mb_restore_oldest_after(const struct mb_restore *restore, int64_t time_us);
+/* The cut time of a commit: meta.cut_time. */
+int64_t mb_commit_cut_time(const struct mb_commit *commit);
+
+/*
+ * Make sure that a destination directory can be written: missing (its parents are made)
+ * or empty, else MB_CONFLICT with a hint.  Without MB_DIRECTORY_CREATE it only looks.
+ */
+enum mb_directory_flags
+{
+	MB_DIRECTORY_CHECK = 0,
+	MB_DIRECTORY_CREATE = 1
+};
+enum mb_code mb_restore_directory(const char *path, unsigned flags, mode_t mode,
+								  struct mb_error *err) MB_MUST_CHECK;
+
+/*
+ * Called for each entry of the manifest in order.  Returns whether to restore it.  May
+ * change the name it gets (`name`, prefilled with the entry's path, relative to the
+ * root) and the root (*dir_fd).  Called from one thread.
+ */
+typedef bool (*mb_tree_select)(void *ctx, const struct mb_entry *entry, struct mb_buf *name,
+							   int *dir_fd);
+
+/* Called when a regular file's contents are complete, from one thread; crc32c if recorded. */
+typedef enum mb_code (*mb_tree_done)(void *ctx, const struct mb_entry *entry, const char *name,
+									 struct mb_error *err);
+
+enum mb_tree_flags
+{
+	MB_TREE_OWNER = 1, /* chown to user/group by name, else id, when we are root */
+	MB_TREE_TIMES = 2  /* set mtime */
+};
+
+struct mb_tree
+{
+	int root_fd;
+	unsigned flags;
+	mb_tree_select select; /* NULL: everything, AFTER_CUT entries excluded */
+	mb_tree_done done;     /* NULL: none */
+	void *ctx;
+};
+
+/*
+ * Write the entries of restore->commit below tree->root_fd: directories first, files
+ * pack by pack on env->workers threads (each frame is decoded once), links last,
+ * then modes, owners and times, deepest first; everything fsynced (syncfs) before it
+ * returns.  No name and no link leads outside the root.  A file that exists is
+ * MB_EXISTS.  Counts restore->entries and ->bytes and bumps the progress.
+ */
+enum mb_code mb_restore_tree(struct mb_restore *restore, const struct mb_tree *tree,
+							 struct mb_error *err) MB_MUST_CHECK;
+
+/* Append the contents of one entry (at most max_bytes, else MB_CORRUPT) to out. */
+enum mb_code mb_entry_contents(const struct mb_repo *repo, const struct mb_entry *entry,
+							   uint64_t max_bytes, struct mb_buf *out,
+							   struct mb_error *err) MB_MUST_CHECK;
+/* Stream the contents of one entry to a new file, fsynced. */
+enum mb_code mb_entry_to_file(const struct mb_repo *repo, const struct mb_entry *entry, int dir_fd,
+							  const char *name, mode_t mode, struct mb_error *err) MB_MUST_CHECK;
+/*
+ * Find one entry by path (version: the newest); *found is false when there is none.
+ * The entry's memory lives in the arena.
+ */
+enum mb_code mb_commit_find(const struct mb_repo *repo, const struct mb_commit *commit,
+							const char *path, struct mb_arena *arena, struct mb_entry *entry,
+							bool *found, struct mb_error *err) MB_MUST_CHECK;
+
+#endif

@@ -1,0 +1,619 @@
+/*
+ * tree.c - mb_restore_tree: write a manifest's entries below a directory.
+ *
+ * Entries are taken in windows of bounded size.  In a window the files are created
+ * first, then the runs of all of them are sorted by pack and frame, and workers take
+ * whole packs: each pack is fetched once and each frame decoded once, whatever file
+ * its bytes belong to.  Links come after all files, so that no file is ever written
+ * through one; directories get their modes and times last, deepest first.
+ */
+#include "core/engine/restore.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <pwd.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "core/base/fs.h"
+#include "core/engine/entry.h"
+
+#define WINDOW_MAX_JOBS (256u << 10)
+#define WINDOW_MAX_FILES (32u << 10)
+#define OPEN_FILES 64
+#define EARLY_WRITE_BYTES (256u << 10)
+
+/* Something that has been made and still needs its owner, mode and times. */
+struct item
+{
+	struct mb_entry entry;
+	char *name;
+	int dir_fd;
+};
+
+struct items
+{
+	struct item *items;
+	size_t count;
+	size_t cap;
+};
+
+/* One run to be written into one file of the window. */
+struct job
+{
+	struct mb_run run;
+	uint32_t file;
+	uint64_t offset;
+};
+
+struct worker
+{
+	struct mb_pack_reader *reader;
+	struct
+	{
+		uint32_t file;
+		int fd; /* -1: free */
+	} open[OPEN_FILES];
+	unsigned next; /* to be replaced next */
+};
+
+struct tree
+{
+	struct mb_restore *restore;
+	const struct mb_tree *spec;
+	struct mb_pack_reader *map_reader;
+	struct mb_arena window_arena;
+	struct mb_arena late_arena;
+	struct items files; /* of this window */
+	struct items dirs;
+	struct items links;
+	struct job *jobs;
+	size_t job_count;
+	size_t job_cap;
+	size_t *pack_starts; /* index of the first job of each pack */
+	size_t pack_count;
+	struct worker *workers;
+	char *last_parent; /* known to exist below last_parent_fd */
+	int last_parent_fd;
+	int root_fds[64]; /* every filesystem we wrote to, to be synced */
+	size_t root_count;
+	bool is_root;
+};
+
+static enum mb_code
+add_item(struct items *items, struct mb_arena *arena, const struct mb_entry *entry,
+		 const char *name, int dir_fd)
+{
+	struct item *item;
+
+	items->items = mb_grow(items->items, &items->cap, items->count + 1, sizeof(*items->items));
+	item = &items->items[items->count++];
+	mb_entry_copy_head(arena, entry, &item->entry);
+	item->name = mb_arena_strdup(arena, name);
+	item->dir_fd = dir_fd;
+	return MB_OK;
+}
+
+static enum mb_code
+remember_root(struct tree *tree, int dir_fd, struct mb_error *err)
+{
+	size_t i;
+
+	for (i = 0; i < tree->root_count; i++)
+		if (tree->root_fds[i] == dir_fd)
+			return MB_OK;
+	if (tree->root_count == sizeof(tree->root_fds) / sizeof(tree->root_fds[0]))
+		return mb_fail(err, MB_UNSUPPORTED, "more than %zu tablespaces", tree->root_count);
+	tree->root_fds[tree->root_count++] = dir_fd;
+	return MB_OK;
+}
+
+/*
+ * Open the directory that name stands in; *base is its last part.  *parent_fd may be
+ * dir_fd itself: close it by close_parent.
+ */
+static enum mb_code
+open_parent(int dir_fd, const char *name, int *parent_fd, const char **base, struct mb_error *err)
+{
+	const char *slash = strrchr(name, '/');
+	enum mb_code code = MB_OK;
+
+	*parent_fd = dir_fd;
+	*base = slash ? slash + 1 : name;
+	if (slash)
+	{
+		char *parent = mb_strndup(name, (size_t) (slash - name));
+
+		code = mb_open_beneath(parent_fd, dir_fd, parent, O_PATH | O_DIRECTORY, 0, err);
+		free(parent);
+	}
+	return code;
+}
+
+static void
+close_parent(int dir_fd, int parent_fd)
+{
+	if (parent_fd != dir_fd)
+		close(parent_fd);
+}
+
+/* Make one directory; one that exists already is fine, anything else there is not. */
+static enum mb_code
+make_directory(int dir_fd, const char *name, struct mb_error *err)
+{
+	const char *base;
+	enum mb_code code;
+	int parent_fd;
+
+	code = open_parent(dir_fd, name, &parent_fd, &base, err);
+	if (code)
+		return code;
+	if (mkdirat(parent_fd, base, 0700) != 0 && errno != EEXIST)
+		code = mb_fail_errno(err, errno, "could not create directory \"%s\"", name);
+	close_parent(dir_fd, parent_fd);
+	return code;
+}
+
+/* Make the directories above name (an object key may have none of its own). */
+static enum mb_code
+make_parents(struct tree *tree, int dir_fd, const char *name, struct mb_error *err)
+{
+	const char *slash = strrchr(name, '/');
+	enum mb_code code = MB_OK;
+	char *parent, *p;
+
+	if (!slash)
+		return MB_OK;
+	parent = mb_strndup(name, (size_t) (slash - name));
+	if (tree->last_parent && tree->last_parent_fd == dir_fd &&
+		strcmp(tree->last_parent, parent) == 0)
+	{
+		free(parent);
+		return MB_OK;
+	}
+	for (p = strchr(parent, '/'); !code && p; p = strchr(p + 1, '/'))
+	{
+		*p = '\0';
+		code = make_directory(dir_fd, parent, err);
+		*p = '/';
+	}
+	if (!code)
+		code = make_directory(dir_fd, parent, err);
+	free(tree->last_parent);
+	tree->last_parent = code ? NULL : parent;
+	tree->last_parent_fd = dir_fd;
+	if (code)
+		free(parent);
+	return code;
+}
+
+static enum mb_code
+create_file(struct tree *tree, const struct mb_entry *entry, const char *name, int dir_fd,
+			struct mb_error *err)
+{
+	struct mb_runs runs = {0};
+	uint64_t offset = 0;
+	enum mb_code code;
+	size_t i;
+	int fd;
+
+	code = mb_open_beneath(&fd, dir_fd, name, O_WRONLY | O_CREAT | O_EXCL, 0600, err);
+	if (code)
+		return code;
+	if (entry->size > 0 && ftruncate(fd, (off_t) entry->size) != 0)
+		code = mb_fail_errno(err, errno, "could not set the size of \"%s\"", name);
+	close(fd);
+	if (!code)
+		code = mb_entry_runs(entry, tree->map_reader, &runs, err);
+	for (i = 0; !code && i < runs.count; i++)
+	{
+		tree->jobs = mb_grow(tree->jobs, &tree->job_cap, tree->job_count + 1, sizeof(*tree->jobs));
+		tree->jobs[tree->job_count++] =
+			(struct job){runs.items[i], (uint32_t) tree->files.count, offset};
+		offset += runs.items[i].length;
+	}
+	mb_runs_release(&runs);
+	if (!code)
+		code = add_item(&tree->files, &tree->window_arena, entry, name, dir_fd);
+	return code;
+}
+
+/* -- the workers --------------------------------------------------------------------------- */
+
+static enum mb_code
+file_fd(struct tree *tree, struct worker *worker, uint32_t file, int *fd, struct mb_error *err)
+{
+	const struct item *item = &tree->files.items[file];
+	enum mb_code code;
+	unsigned i;
+
+	for (i = 0; i < OPEN_FILES; i++)
+		if (worker->open[i].fd >= 0 && worker->open[i].file == file)
+		{
+			*fd = worker->open[i].fd;
+			return MB_OK;
+		}
+	i = worker->next;
+	worker->next = (i + 1) % OPEN_FILES;
+	if (worker->open[i].fd >= 0)
+		close(worker->open[i].fd);
+	worker->open[i].fd = -1;
+	code = mb_open_beneath(&worker->open[i].fd, item->dir_fd, item->name, O_WRONLY, 0, err);
+	if (code)
+	{
+		worker->open[i].fd = -1;
+		return code;
+	}
+	worker->open[i].file = file;
+	*fd = worker->open[i].fd;
+	return MB_OK;
+}
+
+static enum mb_code
+run_job(struct tree *tree, struct worker *worker, const struct job *job, struct mb_error *err)
+{
+	const unsigned char *data;
+	enum mb_code code;
+	size_t len;
+	int fd;
+
+	code = mb_pack_reader_frame(worker->reader, &job->run.pack, job->run.frame, &data, &len, err);
+	if (!code && (job->run.offset > len || job->run.length > len - job->run.offset))
+		code = mb_fail(err, MB_CORRUPT, "a run points outside of its frame");
+	if (!code)
+		code = file_fd(tree, worker, job->file, &fd, err);
+	if (!code)
+		code = mb_pwrite_full(fd, data + job->run.offset, job->run.length, (int64_t) job->offset,
+							  tree->files.items[job->file].name, err);
+	if (code)
+		return mb_error_context(err, "could not restore \"%s\"", tree->files.items[job->file].name);
+	/* Let the disk begin now, beside the decoding; the sync at the end says whether it worked. */
+	if (job->run.length >= EARLY_WRITE_BYTES)
+		(void) sync_file_range(fd, (off_t) job->offset, job->run.length, SYNC_FILE_RANGE_WRITE);
+	atomic_fetch_add(&tree->restore->progress->done_bytes, job->run.length);
+	return MB_OK;
+}
+
+/* Does a pack's share of the jobs justify fetching all of it? */
+static bool
+worth_loading(const struct tree *tree, size_t first, size_t end)
+{
+	uint64_t wanted = 0;
+	size_t i;
+
+	for (i = first; i < end; i++)
+		wanted += tree->jobs[i].run.length;
+	return wanted >= 4u << 20;
+}
+
+static enum mb_code
+run_pack(void *ctx, unsigned worker_index, size_t pack, struct mb_error *err)
+{
+	struct tree *tree = ctx;
+	struct worker *worker = &tree->workers[worker_index];
+	size_t first = tree->pack_starts[pack];
+	size_t end = pack + 1 < tree->pack_count ? tree->pack_starts[pack + 1] : tree->job_count;
+	enum mb_code code = MB_OK;
+	size_t i;
+
+	if (worth_loading(tree, first, end))
+		code = mb_pack_reader_load(worker->reader, &tree->jobs[first].run.pack, err);
+	for (i = first; !code && i < end; i++)
+		code = run_job(tree, worker, &tree->jobs[i], err);
+	return code;
+}
+
+static int
+compare_jobs(const void *a, const void *b)
+{
+	const struct job *x = a;
+	const struct job *y = b;
+	int order = memcmp(&x->run.pack, &y->run.pack, sizeof(x->run.pack));
+
+	if (order)
+		return order;
+	if (x->run.frame != y->run.frame)
+		return x->run.frame < y->run.frame ? -1 : 1;
+	return (x->run.offset > y->run.offset) - (x->run.offset < y->run.offset);
+}
+
+static void
+find_packs(struct tree *tree)
+{
+	size_t cap = 0, i;
+
+	free(tree->pack_starts);
+	tree->pack_starts = NULL;
+	tree->pack_count = 0;
+	for (i = 0; i < tree->job_count; i++)
+		if (i == 0 || memcmp(&tree->jobs[i].run.pack, &tree->jobs[i - 1].run.pack,
+							 sizeof(tree->jobs[i].run.pack)) != 0)
+		{
+			tree->pack_starts =
+				mb_grow(tree->pack_starts, &cap, tree->pack_count + 1, sizeof(size_t));
+			tree->pack_starts[tree->pack_count++] = i;
+		}
+}
+
+static void
+close_files(struct worker *worker)
+{
+	unsigned i;
+
+	for (i = 0; i < OPEN_FILES; i++)
+	{
+		if (worker->open[i].fd >= 0)
+			close(worker->open[i].fd);
+		worker->open[i].fd = -1;
+	}
+}
+
+/* -- owners, modes and times ---------------------------------------------------------------- */
+
+/* The owner by name where the name is known here, else by id. */
+static void
+owner_of(const struct mb_entry *entry, uid_t *uid, gid_t *gid)
+{
+	char buf[4096];
+	struct passwd pw, *pw_found = NULL;
+	struct group gr, *gr_found = NULL;
+
+	if (entry->user)
+		getpwnam_r(entry->user, &pw, buf, sizeof(buf), &pw_found);
+	*uid = pw_found ? pw_found->pw_uid : entry->uid;
+	if (entry->group)
+		getgrnam_r(entry->group, &gr, buf, sizeof(buf), &gr_found);
+	*gid = gr_found ? gr_found->gr_gid : entry->gid;
+}
+
+static enum mb_code
+set_owner(int parent_fd, const char *base, const struct mb_entry *entry)
+{
+	uid_t uid;
+	gid_t gid;
+
+	owner_of(entry, &uid, &gid);
+	return fchownat(parent_fd, base, uid, gid, AT_SYMLINK_NOFOLLOW) != 0 ? MB_IO : MB_OK;
+}
+
+/* The modification time; a time that no kernel takes is left as it is. */
+static enum mb_code
+set_time(int parent_fd, const char *base, int64_t mtime_ns)
+{
+	struct timespec times[2] = {{.tv_nsec = UTIME_OMIT}};
+
+	times[1].tv_sec = mtime_ns / 1000000000;
+	times[1].tv_nsec = mtime_ns % 1000000000;
+	if (times[1].tv_nsec < 0)
+		return MB_OK;
+	return utimensat(parent_fd, base, times, AT_SYMLINK_NOFOLLOW) != 0 ? MB_IO : MB_OK;
+}
+
+static enum mb_code
+finish_item(struct tree *tree, const struct item *item, struct mb_error *err)
+{
+	const struct mb_entry *entry = &item->entry;
+	unsigned flags = tree->spec->flags;
+	mode_t mode = entry->mode & 07777;
+	const char *base, *what = NULL;
+	enum mb_code code;
+	int parent_fd;
+
+	code = open_parent(item->dir_fd, item->name, &parent_fd, &base, err);
+	if (code)
+		return code;
+	/* Nobody else can swap the name for a link meanwhile: its directory is still 0700 and ours. */
+	if ((flags & MB_TREE_OWNER) && tree->is_root && set_owner(parent_fd, base, entry))
+		what = "owner";
+	else if (entry->type != MB_ENTRY_SYMLINK && fchmodat(parent_fd, base, mode, 0) != 0)
+		what = "mode";
+	else if ((flags & MB_TREE_TIMES) && set_time(parent_fd, base, entry->mtime_ns))
+		what = "time";
+	if (what)
+		code = mb_fail_errno(err, errno, "could not set the %s of \"%s\"", what, item->name);
+	close_parent(item->dir_fd, parent_fd);
+	return code;
+}
+
+static enum mb_code
+flush_window(struct tree *tree, struct mb_error *err)
+{
+	const struct mb_env *env = tree->restore->env;
+	enum mb_code code = MB_OK;
+	size_t i;
+
+	if (tree->job_count > 1)
+		qsort(tree->jobs, tree->job_count, sizeof(*tree->jobs), compare_jobs);
+	find_packs(tree);
+	if (tree->pack_count > 0)
+		code = mb_pool_run(env->workers, tree->pack_count, run_pack, tree, env->cancel, err);
+	for (i = 0; i < env->workers; i++)
+		close_files(&tree->workers[i]);
+	for (i = 0; !code && i < tree->files.count; i++)
+	{
+		const struct item *item = &tree->files.items[i];
+
+		code = finish_item(tree, item, err);
+		if (!code && tree->spec->done)
+			code = tree->spec->done(tree->spec->ctx, &item->entry, item->name, err);
+	}
+	tree->files.count = 0;
+	tree->job_count = 0;
+	mb_arena_release(&tree->window_arena);
+	return code;
+}
+
+/* A hard link's target is a name of ours: open it safely, then link the open file. */
+static enum mb_code
+make_hard_link(const struct item *item, int parent_fd, const char *base, struct mb_error *err)
+{
+	enum mb_code code;
+	char proc[64];
+	int fd;
+
+	code = mb_open_beneath(&fd, item->dir_fd, item->entry.link_target, O_PATH, 0, err);
+	if (code)
+		return code;
+	snprintf(proc, sizeof(proc), "/proc/self/fd/%d", fd);
+	if (linkat(AT_FDCWD, proc, parent_fd, base, AT_SYMLINK_FOLLOW) != 0)
+		code = mb_fail_errno(err, errno, "could not create link \"%s\"", item->name);
+	close(fd);
+	return code;
+}
+
+static enum mb_code
+make_link(const struct item *item, struct mb_error *err)
+{
+	const char *base;
+	enum mb_code code;
+	int parent_fd;
+
+	if (!item->entry.link_target)
+		return mb_fail(err, MB_CORRUPT, "link \"%s\" has no target", item->name);
+	code = open_parent(item->dir_fd, item->name, &parent_fd, &base, err);
+	if (code)
+		return code;
+	if (item->entry.type == MB_ENTRY_HARDLINK)
+		code = make_hard_link(item, parent_fd, base, err);
+	else if (symlinkat(item->entry.link_target, parent_fd, base) != 0)
+		code = mb_fail_errno(err, errno, "could not create link \"%s\"", item->name);
+	close_parent(item->dir_fd, parent_fd);
+	return code;
+}
+
+static enum mb_code
+take_entry(struct tree *tree, const struct mb_entry *entry, struct mb_error *err)
+{
+	int dir_fd = tree->spec->root_fd;
+	struct mb_buf name = {0};
+	const char *text;
+	enum mb_code code;
+
+	mb_buf_put(&name, entry->path, entry->path_len);
+	if (tree->spec->select ? !tree->spec->select(tree->spec->ctx, entry, &name, &dir_fd)
+						   : (entry->flags & MB_ENTRY_AFTER_CUT) != 0)
+	{
+		mb_buf_release(&name);
+		return MB_OK;
+	}
+	text = mb_buf_cstr(&name);
+	code = mb_name_is_safe(text, name.len)
+			   ? MB_OK
+			   : mb_fail(err, MB_CORRUPT, "\"%s\" is not a safe name to restore", text);
+	if (!code)
+		code = remember_root(tree, dir_fd, err);
+	if (!code)
+		code = make_parents(tree, dir_fd, text, err);
+	if (!code)
+		switch (entry->type)
+		{
+			case MB_ENTRY_DIR:
+				code = make_directory(dir_fd, text, err);
+				if (!code)
+					code = add_item(&tree->dirs, &tree->late_arena, entry, text, dir_fd);
+				break;
+			case MB_ENTRY_SYMLINK:
+			case MB_ENTRY_HARDLINK:
+				code = add_item(&tree->links, &tree->late_arena, entry, text, dir_fd);
+				break;
+			case MB_ENTRY_MARKER:
+				break;
+			default:
+				code = create_file(tree, entry, text, dir_fd, err);
+		}
+	tree->restore->entries++;
+	tree->restore->bytes += entry->size;
+	atomic_fetch_add(&tree->restore->progress->done_entries, 1);
+	mb_buf_release(&name);
+	return code;
+}
+
+/* Entries are sorted, so a directory stands before what is in it: finish in reverse order. */
+static enum mb_code
+finish_late(struct tree *tree, struct mb_error *err)
+{
+	enum mb_code code = MB_OK;
+	size_t i;
+
+	for (i = 0; !code && i < tree->links.count; i++)
+	{
+		code = make_link(&tree->links.items[i], err);
+		if (!code && tree->links.items[i].entry.type == MB_ENTRY_SYMLINK)
+			code = finish_item(tree, &tree->links.items[i], err);
+	}
+	for (i = tree->dirs.count; !code && i > 0; i--)
+		code = finish_item(tree, &tree->dirs.items[i - 1], err);
+	for (i = 0; !code && i < tree->root_count; i++)
+		if (syncfs(tree->root_fds[i]) != 0)
+			code = mb_fail_errno(err, errno, "could not sync the restored files to disk");
+	return code;
+}
+
+static void
+start_workers(struct tree *tree)
+{
+	unsigned i, j;
+
+	tree->workers = mb_calloc(tree->restore->env->workers, sizeof(*tree->workers));
+	for (i = 0; i < tree->restore->env->workers; i++)
+	{
+		tree->workers[i].reader = mb_pack_reader_new(tree->restore->env->repo);
+		for (j = 0; j < OPEN_FILES; j++)
+			tree->workers[i].open[j].fd = -1;
+	}
+}
+
+static void
+release_tree(struct tree *tree)
+{
+	unsigned i;
+
+	for (i = 0; i < tree->restore->env->workers; i++)
+	{
+		close_files(&tree->workers[i]);
+		mb_pack_reader_free(tree->workers[i].reader);
+	}
+	free(tree->workers);
+	mb_pack_reader_free(tree->map_reader);
+	free(tree->files.items);
+	free(tree->dirs.items);
+	free(tree->links.items);
+	free(tree->jobs);
+	free(tree->pack_starts);
+	free(tree->last_parent);
+	mb_arena_release(&tree->window_arena);
+	mb_arena_release(&tree->late_arena);
+}
+
+enum mb_code
+mb_restore_tree(struct mb_restore *restore, const struct mb_tree *spec, struct mb_error *err)
+{
+	struct tree tree = {.restore = restore, .spec = spec, .is_root = geteuid() == 0};
+	struct mb_manifest_reader *reader;
+	const struct mb_entry *entry;
+	enum mb_code code;
+
+	start_workers(&tree);
+	tree.map_reader = mb_pack_reader_new(restore->env->repo);
+	reader = mb_manifest_reader_new(restore->env->repo, &restore->commit.blocks);
+	while (!(code = mb_manifest_next(reader, &entry, err)) && entry)
+	{
+		code = mb_cancel_check(restore->env->cancel, err);
+		if (!code)
+			code = take_entry(&tree, entry, err);
+		if (!code && (tree.job_count >= WINDOW_MAX_JOBS || tree.files.count >= WINDOW_MAX_FILES))
+			code = flush_window(&tree, err);
+		if (code)
+			break;
+	}
+	if (!code)
+		code = flush_window(&tree, err);
+	if (!code)
+		code = finish_late(&tree, err);
+	mb_manifest_reader_free(reader);
+	release_tree(&tree);
+	return code;
+}
