@@ -1,0 +1,119 @@
+/*
+ * receiver_private.h - the receiver from the inside: receiver.c streams, receiver_begin.c
+ * connects and chooses what to continue.  All of it runs on the receiver's thread.
+ */
+#ifndef MB_WALSTREAMER_RECEIVER_PRIVATE_H
+#define MB_WALSTREAMER_RECEIVER_PRIVATE_H
+
+#include <pthread.h>
+
+#include "walstreamer/inventory.h"
+#include "walstreamer/receiver.h"
+#include "walstreamer/uploader.h"
+
+#define MAX_REFUSED 32
+#define LSN_FMT "%X/%X"
+#define LSN_ARGS(lsn) (unsigned) ((lsn) >> 32), (unsigned) (lsn)
+
+struct unit
+{
+	uint64_t lsn; /* of its first byte */
+	uint32_t len; /* received */
+	uint32_t put; /* handed to the uploader, or known to be stored */
+	unsigned char *data;
+	struct mb_wal_facts all;  /* up to put */
+	struct mb_wal_facts tail; /* behind it */
+};
+
+struct mb_wal_receiver
+{
+	struct mb_wal_receive options;
+	pthread_t thread;
+	bool has_thread;
+	atomic_bool stop;
+	pthread_mutex_t lock;
+	pthread_cond_t changed;
+	struct mb_wal_status status; /* lock */
+	bool ended;                  /* lock */
+
+	PGconn *conn;
+	char system_id[MB_WAL_SYSID_TEXT];
+	uint32_t server_timeline;
+	uint64_t server_lsn;
+	uint32_t segment_size;
+	uint32_t unit_bytes;
+	uint64_t slot_lsn; /* restart_lsn, 0 when unknown */
+	bool was_streaming;
+	int64_t last_good_ms;
+	struct mb_buf ancestry; /* the server timeline's history file, empty on 1 */
+	char refused[MAX_REFUSED][MB_WAL_BRANCH_TEXT];
+	size_t refused_count;
+
+	/* the branch that is being written */
+	uint32_t timeline;
+	char branch[MB_WAL_BRANCH_TEXT];
+	char history[MB_NAME_MAX];
+	char parent_branch[MB_WAL_BRANCH_TEXT];
+	bool trust_own; /* the server has no more what would prove that a branch is ours */
+	bool verified;  /* what is stored was received again and is equal */
+	unsigned char *known;
+	uint64_t known_from, known_to;
+
+	struct unit units[2];
+	unsigned current;
+	struct mb_wal_walk walk;
+	char *message; /* not yet taken whole */
+	size_t message_len, message_at;
+	uint64_t received_lsn, durable_lsn, reported_flush;
+	int64_t server_time_us;
+	bool reply_now;
+	int64_t last_status_ms, last_tail_ms;
+	int wake_fd;
+	struct mb_wal_uploader *uploader;
+	struct mb_blob_writer writer;
+};
+
+/* Where to begin on a timeline. */
+struct beginning
+{
+	uint32_t timeline;
+	uint64_t from_lsn;               /* unit or segment start */
+	char branch[MB_WAL_BRANCH_TEXT]; /* "": a new one */
+	uint64_t known_to;               /* end of the branch */
+	bool own;                        /* the state file names it */
+	char parent_branch[MB_WAL_BRANCH_TEXT];
+};
+
+static inline const struct mb_log *
+mb_walrecv_log(const struct mb_wal_receiver *receiver)
+{
+	return receiver->options.env->log;
+}
+
+/* The durable position, in a small file of the spool: what makes a branch our own. */
+void mb_walrecv_write_state(const struct mb_wal_receiver *receiver);
+
+/* IDENTIFY_SYSTEM and the segment size. */
+enum mb_code mb_walrecv_identify(struct mb_wal_receiver *receiver,
+								 struct mb_error *err) MB_MUST_CHECK;
+/* Get and store the history file of a timeline; its content replaces what is in out. */
+enum mb_code mb_walrecv_history(struct mb_wal_receiver *receiver, uint32_t timeline,
+								struct mb_buf *out, char name[MB_NAME_MAX],
+								struct mb_error *err) MB_MUST_CHECK;
+/* Make sure that the slot is there and free: MB_CONFLICT when it is in use, MB_NOT_FOUND. */
+enum mb_code mb_walrecv_prepare_slot(struct mb_wal_receiver *receiver, const char *slot,
+									 struct mb_error *err) MB_MUST_CHECK;
+/* Where to begin: a branch to continue, or a new one. */
+enum mb_code mb_walrecv_choose(struct mb_wal_receiver *receiver, struct beginning *beginning,
+							   struct mb_error *err) MB_MUST_CHECK;
+/*
+ * The best branch of one timeline that ends at or below limit: the one that our state
+ * names (own, or NULL), else the longest.
+ */
+bool mb_walrecv_find_branch(const struct mb_wal_receiver *receiver,
+							const struct mb_wal_inventory *inventory, uint32_t timeline,
+							uint64_t limit, const char *own, struct beginning *beginning);
+/* A new branch begins at from_lsn: if WAL of this timeline ends before it, say and note so. */
+void mb_walrecv_record_gap(struct mb_wal_receiver *receiver, uint64_t from_lsn);
+
+#endif
