@@ -1,0 +1,470 @@
+/* component_directory.c - see component_directory.h. */
+#include "objectstore/component_directory.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <fnmatch.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "core/base/fs.h"
+#include "core/base/time.h"
+#include "core/engine/scan.h"
+
+struct directory
+{
+	struct mb_component base; /* first */
+	const char *path;         /* into the settings: the url without file:// */
+	int64_t margin_us;
+};
+
+/* What one settle() carries through the scan.  Times in nanoseconds, by this machine's clock. */
+struct directory_scan
+{
+	struct mb_capture *capture;
+	uint64_t limit_ns; /* the cut plus the margin: younger versions are after the cut */
+	uint64_t now_ns;   /* when this scan began */
+	uint64_t parent_cut_ns;
+	atomic_uint_fast64_t changes;
+	atomic_uint_fast64_t ambiguous;
+	size_t others; /* links, devices: not objects */
+};
+
+static enum mb_code
+directory_open(struct mb_component **component, const struct mb_settings *settings,
+			   const struct mb_env *env, struct mb_error *err)
+{
+	const char *url = mb_settings_get(settings, "url");
+	struct directory *directory;
+
+	if (!url)
+	{
+		mb_fail(err, MB_CONFIG, "there is no url");
+		return mb_error_hint(err, "Write url = file:///srv/objects");
+	}
+	if (mb_starts_with(url, "s3://"))
+		return mb_fail(err, MB_UNSUPPORTED, "buckets in S3 are not supported yet (%s)", url);
+	if (!mb_starts_with(url, "file:///"))
+	{
+		mb_fail(err, MB_CONFIG, "url \"%s\" is not possible", url);
+		return mb_error_hint(err, "Write url = file:///srv/objects");
+	}
+	directory = mb_calloc(1, sizeof(*directory));
+	directory->base =
+		(struct mb_component){&mb_directory_component_ops, settings, env, settings->name};
+	directory->path = url + strlen("file://");
+	directory->margin_us = mb_settings_ms(settings, "clock-margin", 1000) * 1000;
+	*component = &directory->base;
+	return MB_OK;
+}
+
+static void
+directory_close(struct mb_component *component)
+{
+	free(component);
+}
+
+/* -- backup --------------------------------------------------------------------------------------- */
+
+static bool
+directory_wanted(void *ctx, const char *path, const struct stat *st)
+{
+	(void) ctx;
+	(void) path;
+	(void) st;
+	return true;
+}
+
+static bool
+is_object_version(const struct mb_entry *entry)
+{
+	return entry->type == MB_ENTRY_OBJECT;
+}
+
+/* Keep a version of the parent, with its flags as they are at this cut. */
+static enum mb_code
+keep_version(struct directory_scan *scan, const struct mb_entry *version, unsigned flags,
+			 struct mb_error *err)
+{
+	struct mb_entry kept = *version;
+
+	kept.flags = (version->flags & MB_ENTRY_CHANGING) | flags;
+	return mb_capture_add(scan->capture, &kept, err);
+}
+
+/*
+ * The version that was current at the parent's cut, and everything younger, is history
+ * that a restore to a time between the two cuts needs.  Older ones belong to older
+ * backups.
+ */
+static enum mb_code
+keep_history(struct directory_scan *scan, const struct mb_scan_item *item, size_t first,
+			 struct mb_error *err)
+{
+	enum mb_code code = MB_OK;
+	size_t i;
+
+	for (i = first; !code && i < item->parent_count; i++)
+	{
+		code =
+			keep_version(scan, &item->parents[i],
+						 item->parents[i].version > scan->limit_ns ? MB_ENTRY_AFTER_CUT : 0, err);
+		if (item->parents[i].version <= scan->parent_cut_ns)
+			break;
+	}
+	return code;
+}
+
+static uint64_t
+ctime_ns(const struct stat *st)
+{
+	return (uint64_t) st->st_ctim.tv_sec * 1000000000 + (uint64_t) st->st_ctim.tv_nsec;
+}
+
+/*
+ * A version is named by its time, but is never older than what the parent knew of the
+ * key, whatever the clock did meanwhile.
+ */
+static uint64_t
+name_version(uint64_t time_ns, const struct mb_scan_item *item)
+{
+	if (item->parent_count > 0 && time_ns < item->parents[0].version)
+		return item->parents[0].version + 1;
+	return time_ns;
+}
+
+static enum mb_code
+decide_missing(struct directory_scan *scan, const struct mb_scan_item *item, struct mb_error *err)
+{
+	const struct mb_entry *newest = &item->parents[0];
+	struct mb_entry marker = {.type = MB_ENTRY_MARKER,
+							  .path = item->path,
+							  .path_len = strlen(item->path),
+							  .version = name_version(scan->now_ns, item),
+							  .flags = MB_ENTRY_AFTER_CUT};
+	enum mb_code code;
+
+	atomic_fetch_add(&scan->changes, 1);
+	/* The parent knew that it was gone: no target between the cuts has it either. */
+	if (!is_object_version(newest))
+		return MB_OK;
+	atomic_fetch_add(&scan->ambiguous, 1);
+	code = mb_capture_add(scan->capture, &marker, err);
+	if (!code)
+		code = keep_version(scan, newest, MB_ENTRY_AMBIGUOUS, err);
+	if (!code && newest->version > scan->parent_cut_ns)
+		code = keep_history(scan, item, 1, err);
+	return code;
+}
+
+static enum mb_code
+directory_decide(void *ctx, const struct mb_scan_item *item, bool *read, struct mb_entry *entry,
+				 struct mb_error *err)
+{
+	struct directory_scan *scan = ctx;
+
+	if (!item->exists)
+		return decide_missing(scan, item, err);
+	if (!S_ISREG(item->st.st_mode))
+	{
+		scan->others += !S_ISDIR(item->st.st_mode);
+		return MB_OK;
+	}
+	if (item->parent_count > 0 && is_object_version(&item->parents[0]) &&
+		mb_scan_unchanged(item, &item->parents[0], scan->capture->parent))
+	{
+		/* What was superseded before the parent's cut is of no use to this one. */
+		atomic_fetch_add(&scan->changes, item->parent_count > 1);
+		return keep_history(scan, item, 0, err);
+	}
+	atomic_fetch_add(&scan->changes, 1);
+	entry->type = MB_ENTRY_OBJECT;
+	entry->version = name_version(ctime_ns(&item->st), item);
+	entry->flags = entry->version > scan->limit_ns ? MB_ENTRY_AFTER_CUT : 0;
+	*read = true;
+	/* Too young to be trusted, or rewritten within one tick: what is read now replaces it. */
+	if (item->parent_count > 0 && item->parents[0].version == entry->version)
+		return keep_history(scan, item, 1, err);
+	return keep_history(scan, item, 0, err);
+}
+
+static const struct mb_scan_ops directory_scan_ops = {directory_decide, directory_wanted, NULL};
+
+static enum mb_code
+directory_settle(struct mb_component *component, struct mb_capture *capture,
+				 const struct mb_cut *cut, struct mb_error *err)
+{
+	struct directory *directory = (struct directory *) component;
+	struct directory_scan scan = {.capture = capture};
+	int64_t local_cut_us = cut->time_us + cut->clock_skew_us;
+	char *everything[] = {(char *) ""};
+	enum mb_code code;
+	int root_fd;
+
+	mb_progress_phase(capture->progress, "copying");
+	scan.limit_ns = (uint64_t) (local_cut_us + directory->margin_us) * 1000;
+	scan.now_ns = (uint64_t) mb_time_now_us() * 1000;
+	if (capture->parent)
+		scan.parent_cut_ns = (uint64_t) mb_commit_cut_time(capture->parent) * 1000;
+	root_fd = open(directory->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (root_fd < 0)
+	{
+		code = mb_fail_errno(err, errno, "could not open bucket directory \"%s\"", directory->path);
+		/* A bucket that is not there must not look like an empty one. */
+		return err->code = code == MB_NOT_FOUND ? MB_UNREACHABLE : code;
+	}
+	code = mb_scan_tree(capture, root_fd, everything, 1, &directory_scan_ops, &scan, err);
+	close(root_fd);
+	if (code)
+		return code;
+	if (scan.others > 0)
+		mb_capture_warn(capture, "%zu links, devices or sockets are no objects: left out",
+						scan.others);
+	mb_json_set_bool(capture->meta, "unchanged",
+					 capture->parent && atomic_load(&scan.changes) == 0);
+	mb_json_set_int(capture->meta, "ambiguous", (int64_t) atomic_load(&scan.ambiguous));
+	mb_json_set_int(capture->meta, "clock_skew_us", cut->clock_skew_us);
+	return MB_OK;
+}
+
+static enum mb_code
+directory_position(struct mb_component *component, struct mb_cut *cut, enum mb_moment moment,
+				   struct mb_error *err)
+{
+	struct directory *directory = (struct directory *) component;
+	json_t *position;
+
+	(void) err;
+	if (moment != MB_MOMENT_AFTER)
+		return MB_OK;
+	position = json_pack("{s:s, s:[]}", "journal", "scan", "window");
+	json_object_set_new(cut->positions, component->name, position);
+	{
+		json_t *window = json_object_get(position, "window");
+		char text[MB_TIME_TEXT];
+
+		mb_time_format(text, cut->time_us - directory->margin_us);
+		json_array_append_new(window, json_string(text));
+		mb_time_format(text, cut->time_us + directory->margin_us);
+		json_array_append_new(window, json_string(text));
+	}
+	return MB_OK;
+}
+
+/* -- restore ---------------------------------------------------------------------------------------- */
+
+static const char *
+destination_path(const struct directory *directory, const struct mb_restore *restore)
+{
+	const char *destination = restore->destination ? restore->destination : directory->path;
+
+	return mb_starts_with(destination, "file://") ? destination + strlen("file://") : destination;
+}
+
+static enum mb_code
+choose_scan(struct mb_restore *restore, struct mb_error *err)
+{
+	const struct mb_commit *first = &restore->candidates[0];
+	int64_t time_us = restore->stack_time_us;
+	size_t i;
+
+	if (restore->chosen != SIZE_MAX)
+		return MB_OK;
+	restore->chosen = restore->candidate_count - 1;
+	if (restore->target.kind == MB_TARGET_LATEST || !time_us)
+		return MB_OK;
+	for (i = 1; i < restore->candidate_count; i++)
+		if (mb_commit_cut_time(&restore->candidates[i]) < mb_commit_cut_time(first))
+			first = &restore->candidates[i];
+	if (time_us < mb_commit_cut_time(first))
+	{
+		char text[MB_TIME_TEXT];
+
+		mb_time_format(text, mb_commit_cut_time(first));
+		mb_fail(err, MB_NOT_FOUND, "the first scan of \"%s\" is of %s, after the target",
+				restore->component, text);
+		return mb_error_hint(err, "Choose a later target; \"mbackup list\" shows the window.");
+	}
+	i = mb_restore_oldest_after(restore, time_us);
+	if (i != SIZE_MAX)
+		restore->chosen = i;
+	else
+	{
+		int64_t last_us = mb_commit_cut_time(&restore->candidates[restore->chosen]);
+
+		/* Not an error: nothing says that objects came after it.  But nobody looked. */
+		if (time_us - last_us > 1000000)
+			mb_restore_warn(restore,
+							"the last scan was %lld s before the target: objects written "
+							"after it are not in the repository",
+							(long long) ((time_us - last_us) / 1000000));
+	}
+	return MB_OK;
+}
+
+static enum mb_code
+directory_plan(struct mb_component *component, struct mb_restore *restore, struct mb_error *err)
+{
+	struct directory *directory = (struct directory *) component;
+	const char *path = destination_path(directory, restore);
+	enum mb_code code;
+
+	if (mb_starts_with(path, "s3://"))
+		return mb_fail(err, MB_UNSUPPORTED, "a restore into S3 is not supported yet (%s)", path);
+	if (path[0] != '/')
+	{
+		mb_fail(err, MB_CONFIG, "destination \"%s\" is not an absolute path", path);
+		return mb_error_hint(err, "Write --component %s=/a/directory", component->name);
+	}
+	code = choose_scan(restore, err);
+	if (!code)
+		code = mb_restore_directory(path, MB_DIRECTORY_CHECK, 0755, err);
+	return code;
+}
+
+/* Picks one version of each key while the entries pass by, newest first. */
+struct picker
+{
+	struct mb_restore *restore;
+	uint64_t newest_ns;  /* T + margin */
+	uint64_t deleted_ns; /* T - margin */
+	struct mb_buf key;   /* decided already */
+	bool decided;
+	size_t ambiguous;
+};
+
+static bool
+matches_only(const struct mb_restore *restore, const char *key)
+{
+	size_t i;
+
+	for (i = 0; i < restore->only_count; i++)
+		if (fnmatch(restore->only[i], key, 0) == 0)
+			return true;
+	return restore->only_count == 0;
+}
+
+static bool
+directory_select(void *ctx, const struct mb_entry *entry, struct mb_buf *name, int *dir_fd)
+{
+	struct picker *picker = ctx;
+
+	(void) dir_fd;
+	if (picker->key.len != entry->path_len ||
+		memcmp(picker->key.data, entry->path, entry->path_len) != 0)
+	{
+		mb_buf_reset(&picker->key);
+		mb_buf_put(&picker->key, entry->path, entry->path_len);
+		picker->decided = false;
+	}
+	if (picker->decided)
+		return false;
+	if (entry->type == MB_ENTRY_MARKER)
+	{
+		picker->decided = entry->version <= picker->deleted_ns;
+		return false;
+	}
+	if (entry->version > picker->newest_ns)
+		return false;
+	picker->decided = true;
+	picker->ambiguous += (entry->flags & MB_ENTRY_AMBIGUOUS) != 0;
+	return matches_only(picker->restore, mb_buf_cstr(name));
+}
+
+static enum mb_code
+directory_restore(struct mb_component *component, struct mb_restore *restore, struct mb_error *err)
+{
+	struct directory *directory = (struct directory *) component;
+	const char *path = destination_path(directory, restore);
+	struct picker picker = {.restore = restore, .newest_ns = UINT64_MAX, .deleted_ns = UINT64_MAX};
+	struct mb_tree tree = {.flags = MB_TREE_OWNER | MB_TREE_TIMES,
+						   .select = directory_select,
+						   .ctx = &picker};
+	enum mb_code code;
+
+	if (restore->stack_time_us && restore->target.kind != MB_TARGET_LATEST)
+	{
+		int64_t local_us =
+			restore->stack_time_us + mb_json_int(restore->commit.meta, "clock_skew_us", 0);
+
+		picker.newest_ns = (uint64_t) (local_us + directory->margin_us) * 1000;
+		picker.deleted_ns = (uint64_t) (local_us - directory->margin_us) * 1000;
+	}
+	mb_restore_made(restore, path);
+	code = mb_restore_directory(path, MB_DIRECTORY_CREATE, 0755, err);
+	if (code)
+		return code;
+	tree.root_fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (tree.root_fd < 0)
+		return mb_fail_errno(err, errno, "could not open \"%s\"", path);
+	code = mb_restore_tree(restore, &tree, err);
+	close(tree.root_fd);
+	mb_buf_release(&picker.key);
+	if (code)
+		return code;
+	mb_json_set_str(restore->result, "destination", path);
+	mb_json_set_int(restore->result, "ambiguous", (int64_t) picker.ambiguous);
+	if (picker.ambiguous > 0)
+		mb_restore_warn(restore,
+						"%zu objects were deleted around the target, nobody knows on which "
+						"side: they were restored",
+						picker.ambiguous);
+	return MB_OK;
+}
+
+/* -- check ------------------------------------------------------------------------------------------- */
+
+static enum mb_code
+directory_check(struct mb_component *component, struct mb_checks *checks, struct mb_error *err)
+{
+	struct directory *directory = (struct directory *) component;
+	struct stat st;
+
+	(void) err;
+	if (stat(directory->path, &st) != 0 || !S_ISDIR(st.st_mode))
+		mb_check_add(checks, MB_CHECK_FAILED, component->name, "reachable",
+					 "Create the directory, or correct url.", "%s is no directory that we can see",
+					 directory->path);
+	else if (access(directory->path, R_OK | X_OK) != 0)
+		mb_check_add(checks, MB_CHECK_FAILED, component->name, "readable",
+					 "Run mbackup as a user who may read it.", "%s cannot be read: %s",
+					 directory->path, strerror(errno));
+	else
+	{
+		mb_check_add(checks, MB_CHECK_OK, component->name, "readable", "", "%s can be read",
+					 directory->path);
+		mb_check_add(checks, MB_CHECK_WARNING, component->name, "versioning",
+					 "Keep \"mbackup stream\" running: it scans every scan-interval.",
+					 "a directory keeps no versions: what is overwritten or deleted between two "
+					 "scans is not in the repository");
+	}
+	return MB_OK;
+}
+
+static char *
+directory_describe(struct mb_component *component)
+{
+	return mb_asprintf("directory %s", ((struct directory *) component)->path);
+}
+
+const struct mb_component_ops mb_directory_component_ops = {
+	.kind = "objects",
+	.capabilities = MB_CAP_SCAN | MB_CAP_INCREMENTAL | MB_CAP_PRESCAN,
+	.open = directory_open,
+	.close = directory_close,
+	.check = directory_check,
+	.snapshot = mb_nothing_snapshot,
+	.hold = mb_no_hold,
+	.release = mb_no_release,
+	.position = directory_position,
+	.settle = directory_settle,
+	.await = mb_no_await,
+	.stream = mb_no_stream,
+	.verify = mb_nothing_verify,
+	.window = mb_scan_window,
+	.plan = directory_plan,
+	.restore = directory_restore,
+	.health = mb_nothing_health,
+	.describe = directory_describe,
+};

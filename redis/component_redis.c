@@ -1,0 +1,551 @@
+/* component_redis.c - see component_redis.h: settings, snapshot, cut. */
+#include "redis/component_redis.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/base/hash.h"
+#include "core/base/time.h"
+#include "redis/component_private.h"
+#include "redis/rdb.h"
+#include "redis/resp.h"
+
+#define COPY_BYTES (1u << 20)
+#define SETTLE_SILENCE_MS 60000
+
+/* -- life ------------------------------------------------------------------------------------ */
+
+static enum mb_code
+choose(const struct mb_settings *settings, const char *key, const char *no, const char *yes,
+	   bool *chosen, struct mb_error *err)
+{
+	const char *value = mb_settings_get(settings, key);
+
+	if (value && strcmp(value, no) != 0 && strcmp(value, yes) != 0)
+		return mb_fail(err, MB_CONFIG, "invalid value \"%s\" for %s of \"%s\": it is %s or %s",
+					   value, key, settings->name, no, yes);
+	*chosen = value && strcmp(value, yes) == 0;
+	return MB_OK;
+}
+
+static void
+close_component(struct mb_component *component)
+{
+	struct mb_redis_component *redis = mb_redis_of(component);
+
+	if (!redis)
+		return;
+	mb_spool_stop(redis->spool);
+	mb_redis_close(redis->control);
+	mb_redis_url_release(&redis->url);
+	free(redis);
+}
+
+static enum mb_code
+open_component(struct mb_component **out, const struct mb_settings *settings,
+			   const struct mb_env *env, struct mb_error *err)
+{
+	struct mb_redis_component *redis = mb_calloc(1, sizeof(*redis));
+	const char *url = mb_settings_get(settings, "url");
+	bool after = false;
+	enum mb_code code;
+
+	redis->base = (struct mb_component){&mb_redis_component_ops, settings, env, settings->name};
+	redis->options.url = &redis->url;
+	redis->options.user = mb_settings_get(settings, "user");
+	redis->options.password = mb_settings_secret(settings, "password");
+	redis->options.cancel = env->cancel;
+	code = mb_redis_url_parse(&redis->url, url ? url : "redis://127.0.0.1:6379", err);
+	if (!code)
+		code = choose(settings, "side", "before", "after", &after, err);
+	if (!code)
+		code = choose(settings, "role", "data", "cache", &redis->is_cache, err);
+	redis->side = after ? MB_REDIS_AFTER : MB_REDIS_BEFORE;
+	if (code)
+		close_component(&redis->base);
+	else
+		*out = &redis->base;
+	return code;
+}
+
+static char *
+describe(struct mb_component *component)
+{
+	struct mb_redis_component *redis = mb_redis_of(component);
+	const char *role = redis->is_cache ? " (cache: comes back empty)" : "";
+
+	if (redis->url.path)
+		return mb_asprintf("Redis at %s%s", redis->url.path, role);
+	return mb_asprintf("Redis at %s:%u%s", redis->url.host, redis->url.port, role);
+}
+
+enum mb_code
+mb_redis_component_point(struct mb_redis_component *redis, struct mb_redis_point *point,
+						 struct mb_error *err)
+{
+	bool reopened = false;
+	enum mb_code code;
+
+	for (;;)
+	{
+		if (!redis->control)
+		{
+			reopened = true;
+			code = mb_redis_connect(&redis->control, &redis->options, err);
+			if (code)
+				return code;
+		}
+		code = mb_redis_point_read(redis->control, point, err);
+		if (!code)
+			return MB_OK;
+		/* Whatever went wrong, answers may be left over: this connection is used up. */
+		mb_redis_close(redis->control);
+		redis->control = NULL;
+		if (code != MB_UNREACHABLE || reopened)
+			return code;
+	}
+}
+
+/* -- snapshot --------------------------------------------------------------------------------- */
+
+struct rdb_sink
+{
+	struct mb_capture *capture;
+	struct mb_rdb *walker;
+	struct mb_runs runs;
+	uint64_t size;
+	uint32_t crc32c;
+};
+
+static enum mb_code
+take_rdb(void *ctx, const void *data, size_t len, struct mb_error *err)
+{
+	struct rdb_sink *sink = ctx;
+
+	if (mb_rdb_feed(sink->walker, data, len, err))
+		return err->code;
+	sink->size += len;
+	sink->crc32c = mb_crc32c(sink->crc32c, data, len);
+	return mb_capture_bytes(sink->capture, 0, data, len, &sink->runs, err);
+}
+
+static enum mb_code
+add_entry(struct mb_capture *capture, const char *name, const struct mb_runs *runs, uint64_t size,
+		  uint32_t crc32c, struct mb_error *err)
+{
+	struct mb_entry entry = {.type = MB_ENTRY_DATA,
+							 .path = name,
+							 .path_len = strlen(name),
+							 .mode = 0600,
+							 .size = size,
+							 .runs = runs->items,
+							 .run_count = runs->count,
+							 .has_crc32c = true,
+							 .crc32c = crc32c};
+
+	return mb_capture_add(capture, &entry, err);
+}
+
+/* What the RDB says about itself must be what the server announced. */
+static enum mb_code
+check_rdb(struct mb_redis_component *redis, const struct mb_replica_start *start,
+		  const struct mb_rdb *walker, struct mb_capture *capture, struct mb_error *err)
+{
+	const struct mb_rdb_summary *summary = mb_rdb_summary(walker);
+
+	if (mb_rdb_finish(walker, err))
+		return err->code;
+	if (summary->has_offset &&
+		(summary->offset != start->offset || strcmp(summary->replid, start->replid) != 0))
+		return mb_fail(err, MB_CORRUPT,
+					   "the RDB is of offset %" PRIu64 " of %s, but the server announced %" PRIu64
+					   " of %s",
+					   summary->offset, summary->replid, start->offset, start->replid);
+	if (!summary->has_checksum)
+		mb_capture_warn(capture, "the server writes RDB data without a checksum (rdbchecksum no): "
+								 "only its structure could be checked");
+	strcpy(redis->replid, start->replid);
+	strcpy(redis->server, summary->server);
+	redis->rdb_offset = start->offset;
+	redis->stream_db = summary->stream_db;
+	redis->keys = summary->keys;
+	return MB_OK;
+}
+
+static json_t *
+databases_json(const struct mb_rdb_summary *summary)
+{
+	json_t *list = json_array();
+	size_t i;
+
+	for (i = 0; i < summary->db_count; i++)
+		json_array_append_new(list,
+							  json_pack("{s:I,s:I,s:I}", "db", (json_int_t) summary->dbs[i].db,
+										"keys", (json_int_t) summary->dbs[i].keys, "expires",
+										(json_int_t) summary->dbs[i].expires));
+	return list;
+}
+
+/* The RDB of a fresh replica, then its stream into the spool until settle. */
+static enum mb_code
+snapshot(struct mb_component *component, struct mb_capture *capture, struct mb_error *err)
+{
+	struct mb_redis_component *redis = mb_redis_of(component);
+	struct mb_replica_options options = {.redis = &redis->options};
+	struct rdb_sink sink = {.capture = capture, .crc32c = MB_CRC32C_INIT};
+	struct mb_replica *replica = NULL;
+	struct mb_replica_start start;
+	enum mb_code code;
+
+	mb_spool_stop(redis->spool);
+	redis->spool = NULL;
+	code = mb_replica_open(&replica, &options, &start, err);
+	if (code)
+		return code;
+	sink.walker = mb_rdb_new();
+	code = mb_replica_rdb(replica, take_rdb, &sink, err);
+	if (!code)
+		code = check_rdb(redis, &start, sink.walker, capture, err);
+	if (!code)
+		code = add_entry(capture, MB_REDIS_RDB_NAME, &sink.runs, sink.size, sink.crc32c, err);
+	/* Nothing of the tail is durable before the commit, so nothing of it is acknowledged. */
+	if (!code)
+		code = mb_spool_start(&redis->spool, replica, start.offset, component->env->spool,
+							  UINT64_MAX, err);
+	if (!code)
+	{
+		const struct mb_rdb_summary *summary = mb_rdb_summary(sink.walker);
+
+		json_object_set_new(capture->meta, "databases", databases_json(summary));
+		mb_json_set_int(capture->meta, "rdb_version", summary->version);
+		mb_json_set_int(capture->meta, "functions", (int64_t) summary->functions);
+	}
+	else
+		mb_replica_close(replica);
+	mb_rdb_free(sink.walker);
+	mb_runs_release(&sink.runs);
+	return code;
+}
+
+/* -- hold and release ----------------------------------------------------------------------------- */
+
+static enum mb_code
+send_pause(struct mb_redis_component *redis, int64_t limit_ms, struct mb_error *err)
+{
+	struct mb_redis_reply reply = {0};
+	char limit[24];
+
+	snprintf(limit, sizeof(limit), "%" PRId64, limit_ms);
+	if (MB_REDIS_CALL(redis->control, &reply, err, "CLIENT", "PAUSE", limit, "WRITE"))
+	{
+		if (err->code == MB_IO)
+		{
+			err->code = MB_UNSUPPORTED;
+			mb_error_hint(err, "CLIENT PAUSE ... WRITE needs Redis 6.2 or later.");
+		}
+		return mb_error_context(err, "could not pause writes");
+	}
+	mb_redis_reply_release(&reply);
+	return MB_OK;
+}
+
+static enum mb_code
+send_unpause(struct mb_redis_component *redis, struct mb_error *err)
+{
+	struct mb_redis_reply reply = {0};
+
+	if (MB_REDIS_CALL(redis->control, &reply, err, "CLIENT", "UNPAUSE"))
+		return mb_error_context(err, "could not end the pause of writes");
+	mb_redis_reply_release(&reply);
+	return MB_OK;
+}
+
+static enum mb_code
+hold(struct mb_component *component, int64_t limit_ms, struct mb_error *err)
+{
+	struct mb_redis_component *redis = mb_redis_of(component);
+	struct mb_redis_point point;
+
+	/* The first point opens the connection; only the one inside the pause counts. */
+	if (mb_redis_component_point(redis, &point, err))
+		return err->code;
+	if (point.is_replica)
+	{
+		mb_fail(err, MB_UNSUPPORTED, "a replica cannot stop the writes to its master");
+		return mb_error_hint(err, "Let url name the master, or take the cut without --pause.");
+	}
+	/* Counted from before the command: the claim must err on the short side. */
+	redis->held_from_ms = mb_monotonic_ms();
+	redis->held_limit_ms = limit_ms;
+	if (send_pause(redis, limit_ms, err))
+		return err->code;
+	if (mb_redis_point_read(redis->control, &redis->held, err))
+	{
+		struct mb_error ignored;
+
+		mb_error_clear(&ignored);
+		(void) !send_unpause(redis, &ignored);
+		return err->code;
+	}
+	return MB_OK;
+}
+
+/* Are the bytes that the stream grew by inside the pause nothing but noise? */
+static bool
+moved_by_noise(struct mb_redis_component *redis, uint64_t to, int64_t elapsed_ms)
+{
+	static const uint64_t ping_bytes = sizeof("*1\r\n$4\r\nPING\r\n") - 1;
+	uint64_t moved = to - redis->held.offset;
+	struct mb_buf bytes = {0};
+	struct mb_resp resp;
+	struct mb_error err;
+	bool noise;
+
+	if (to < redis->held.offset)
+		return false;
+	if (moved == 0)
+		return true;
+	/* No stream at hand: a whole number of PINGs, no more than one each second. */
+	if (!redis->spool || strcmp(redis->replid, redis->held.replid) != 0 ||
+		mb_spool_received(redis->spool) < to || redis->held.offset < redis->rdb_offset)
+		return moved % ping_bytes == 0 && moved / ping_bytes <= (uint64_t) elapsed_ms / 1000 + 2;
+	mb_error_clear(&err);
+	mb_resp_init(&resp, redis->held.offset, 0, false);
+	noise =
+		moved < COPY_BYTES &&
+		mb_spool_read(redis->spool, redis->held.offset, (size_t) moved, &bytes, &err) == MB_OK &&
+		mb_resp_feed(&resp, bytes.data, bytes.len, &err) == MB_OK &&
+		resp.last_write == redis->held.offset;
+	mb_buf_release(&bytes);
+	return noise;
+}
+
+static enum mb_code
+release(struct mb_component *component, bool *held, struct mb_error *err)
+{
+	struct mb_redis_component *redis = mb_redis_of(component);
+	struct mb_redis_point point;
+	int64_t elapsed_ms;
+
+	*held = false;
+	/* Not mb_redis_component_point: a connection that was lost cannot vouch for the pause. */
+	if (!redis->control)
+		return mb_fail(err, MB_UNREACHABLE, "the connection that paused writes was lost");
+	if (mb_redis_point_read(redis->control, &point, err))
+		return err->code;
+	elapsed_ms = mb_monotonic_ms() - redis->held_from_ms;
+	if (send_unpause(redis, err))
+		return err->code;
+	*held = elapsed_ms < redis->held_limit_ms && strcmp(point.replid, redis->held.replid) == 0 &&
+			moved_by_noise(redis, point.offset, elapsed_ms);
+	return MB_OK;
+}
+
+/* -- position ------------------------------------------------------------------------------------- */
+
+static json_t *
+moment_json(const struct mb_redis_point *point)
+{
+	json_t *json = json_object();
+
+	mb_json_set_str(json, "replid", point->replid);
+	mb_json_set_int(json, "offset", (int64_t) point->offset);
+	mb_json_set_time(json, "time", point->time_us);
+	return json;
+}
+
+/* Copy the moment that the side asks for to the top, as docs/configuration.md promises it. */
+static void
+choose_moment(const struct mb_redis_component *redis, json_t *position)
+{
+	const char *side = redis->side == MB_REDIS_BEFORE ? "before" : "after";
+	const json_t *moment = json_object_get(position, side);
+
+	if (!moment)
+		moment = json_object_get(position, redis->side == MB_REDIS_BEFORE ? "after" : "before");
+	mb_json_set_str(position, "replid", mb_json_str(moment, "replid", ""));
+	mb_json_set_int(position, "offset", mb_json_int(moment, "offset", 0));
+	mb_json_set_str(position, "side", side);
+}
+
+static enum mb_code
+position(struct mb_component *component, struct mb_cut *cut, enum mb_moment moment,
+		 struct mb_error *err)
+{
+	struct mb_redis_component *redis = mb_redis_of(component);
+	struct mb_redis_point point;
+	json_t *position;
+
+	if (mb_redis_component_point(redis, &point, err))
+		return err->code;
+	position = json_object_get(cut->positions, component->name);
+	if (!position)
+	{
+		position = json_object();
+		json_object_set_new(cut->positions, component->name, position);
+	}
+	json_object_set_new(position, moment == MB_MOMENT_BEFORE ? "before" : "after",
+						moment_json(&point));
+	choose_moment(redis, position);
+	return MB_OK;
+}
+
+/* -- settle ---------------------------------------------------------------------------------------- */
+
+/* Where the cut is; a cut that knows nothing of us (its clock failed) is made here. */
+static enum mb_code
+cut_offset(struct mb_redis_component *redis, const struct mb_cut *cut, uint64_t *offset,
+		   int64_t *time_us, struct mb_error *err)
+{
+	const json_t *position = json_object_get(cut->positions, redis->base.name);
+	const json_t *moment =
+		json_object_get(position, redis->side == MB_REDIS_BEFORE ? "before" : "after");
+	struct mb_redis_point point;
+
+	if (position)
+	{
+		snprintf(point.replid, sizeof(point.replid), "%s", mb_json_str(position, "replid", ""));
+		point.offset = (uint64_t) mb_json_int(position, "offset", 0);
+		point.time_us = mb_json_time(moment, "time");
+	}
+	else if (mb_redis_component_point(redis, &point, err))
+		return err->code;
+	if (strcmp(point.replid, redis->replid) != 0 || point.offset < redis->rdb_offset)
+	{
+		mb_fail(err, MB_CONFLICT,
+				"Redis changed its replication history between the snapshot and the cut");
+		mb_error_detail(err,
+						"The snapshot is of offset %" PRIu64 " of %s, the cut of %" PRIu64
+						" of %s.",
+						redis->rdb_offset, redis->replid, point.offset, point.replid);
+		return mb_error_hint(err,
+							 "The server was restarted or failed over: take the backup again.");
+	}
+	*offset = point.offset;
+	*time_us = point.time_us;
+	return MB_OK;
+}
+
+static enum mb_code
+wait_received(struct mb_redis_component *redis, uint64_t offset, struct mb_error *err)
+{
+	uint64_t last = 0;
+	int64_t since_ms = mb_monotonic_ms();
+
+	for (;;)
+	{
+		uint64_t received = mb_spool_received(redis->spool);
+
+		if (received >= offset)
+			return MB_OK;
+		if (mb_cancel_check(redis->base.env->cancel, err))
+			return err->code;
+		if (mb_spool_state(redis->spool, err))
+			return mb_error_context(err, "the replication connection was lost before the cut");
+		if (received != last)
+			since_ms = mb_monotonic_ms();
+		last = received;
+		if (mb_monotonic_ms() - since_ms > SETTLE_SILENCE_MS)
+			return mb_fail(err, MB_UNREACHABLE,
+						   "Redis sent nothing for %d s, %" PRIu64 " bytes before the cut",
+						   SETTLE_SILENCE_MS / 1000, offset - received);
+		mb_sleep_ms(10);
+	}
+}
+
+/* Pack (rdb_offset, offset] and prove that the cut is between two commands. */
+static enum mb_code
+pack_tail(struct mb_redis_component *redis, struct mb_capture *capture, uint64_t offset,
+		  struct mb_error *err)
+{
+	struct mb_runs runs = {0};
+	struct mb_buf bytes = {0};
+	struct mb_resp resp;
+	uint32_t crc32c = MB_CRC32C_INIT;
+	uint64_t at = redis->rdb_offset;
+	enum mb_code code = MB_OK;
+
+	mb_resp_init(&resp, at, redis->stream_db, false);
+	while (!code && at < offset)
+	{
+		size_t n = offset - at < COPY_BYTES ? (size_t) (offset - at) : COPY_BYTES;
+
+		mb_buf_reset(&bytes);
+		code = mb_spool_read(redis->spool, at, n, &bytes, err);
+		if (!code)
+			code = mb_resp_feed(&resp, bytes.data, n, err);
+		if (!code)
+			code = mb_capture_bytes(capture, 0, bytes.data, n, &runs, err);
+		crc32c = mb_crc32c(crc32c, bytes.data, n);
+		at += n;
+	}
+	if (!code && !mb_resp_at_boundary(&resp))
+		code =
+			mb_fail(err, MB_CORRUPT, "the cut at offset %" PRIu64 " is inside a command", offset);
+	if (!code && offset > redis->rdb_offset)
+		code =
+			add_entry(capture, MB_REDIS_TAIL_NAME, &runs, offset - redis->rdb_offset, crc32c, err);
+	mb_runs_release(&runs);
+	mb_buf_release(&bytes);
+	return code;
+}
+
+static void
+fill_meta(const struct mb_redis_component *redis, uint64_t offset, int64_t time_us, json_t *meta)
+{
+	mb_json_set_str(meta, "replid", redis->replid);
+	mb_json_set_int(meta, "rdb_offset", (int64_t) redis->rdb_offset);
+	mb_json_set_int(meta, "offset", (int64_t) offset);
+	mb_json_set_int(meta, "db", redis->stream_db);
+	mb_json_set_str(meta, "server_version", redis->server);
+	mb_json_set_int(meta, "keys", (int64_t) redis->keys);
+	mb_json_set_str(meta, "side", redis->side == MB_REDIS_BEFORE ? "before" : "after");
+	mb_json_set_str(meta, "role", redis->is_cache ? "cache" : "data");
+	if (time_us)
+		mb_json_set_time(meta, "server_time", time_us);
+}
+
+static enum mb_code
+settle(struct mb_component *component, struct mb_capture *capture, const struct mb_cut *cut,
+	   struct mb_error *err)
+{
+	struct mb_redis_component *redis = mb_redis_of(component);
+	uint64_t offset = 0;
+	int64_t time_us = 0;
+	enum mb_code code;
+
+	MB_ASSERT(redis->spool);
+	mb_progress_phase(capture->progress, "reading commands up to the cut");
+	code = cut_offset(redis, cut, &offset, &time_us, err);
+	if (!code)
+		code = wait_received(redis, offset, err);
+	if (!code)
+		code = pack_tail(redis, capture, offset, err);
+	if (!code)
+		fill_meta(redis, offset, time_us, capture->meta);
+	mb_spool_stop(redis->spool);
+	redis->spool = NULL;
+	return code;
+}
+
+const struct mb_component_ops mb_redis_component_ops = {
+	.kind = "redis",
+	.capabilities = MB_CAP_HOLD | MB_CAP_STREAM,
+	.open = open_component,
+	.close = close_component,
+	.check = mb_redis_check,
+	.snapshot = snapshot,
+	.hold = hold,
+	.release = release,
+	.position = position,
+	.settle = settle,
+	.await = mb_redis_await,
+	.stream = mb_redis_stream,
+	.window = mb_redis_window,
+	.plan = mb_redis_plan,
+	.restore = mb_redis_restore,
+	.verify = mb_nothing_verify, /* a backup carries its own tail: its packs are all it needs */
+	.health = mb_nothing_health,
+	.describe = describe,
+};

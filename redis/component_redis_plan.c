@@ -1,0 +1,429 @@
+/*
+ * component_redis_plan.c - which backup, and how far to replay: plan and window.
+ *
+ * A backup can be brought to any offset of its own tail, and from its end to any offset
+ * that pieces reach without a gap (pieces.h, chain).  A mark is an offset, so it is met
+ * exactly; a time is met by the newest indexed point at or before it.  Where nothing
+ * reaches the target, the newest backup before it is restored as it is, and the plan
+ * says by how much that misses.
+ */
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/base/time.h"
+#include "redis/component_private.h"
+#include "redis/pieces.h"
+
+/* Closer than two steps of the index is as good as it gets. */
+#define CLOSE_US 2500000
+
+struct plan
+{
+	struct mb_component *component;
+	struct mb_restore *restore;
+	struct mb_pieces pieces;
+	size_t chosen;
+	uint64_t offset; /* to restore to */
+	int64_t reached_us;
+	bool to_end; /* as far as whole commands go, not exactly to offset */
+};
+
+/* What a commit says about its place in the stream. */
+struct base
+{
+	const char *replid;
+	uint64_t rdb_offset;
+	uint64_t offset;
+};
+
+static struct base
+base_of(const struct mb_commit *commit)
+{
+	struct base base = {.replid = mb_json_str(commit->meta, "replid", ""),
+						.rdb_offset = (uint64_t) mb_json_int(commit->meta, "rdb_offset", 0),
+						.offset = (uint64_t) mb_json_int(commit->meta, "offset", 0)};
+
+	return base;
+}
+
+static const struct mb_commit *
+candidate(const struct plan *plan, size_t i)
+{
+	return &plan->restore->candidates[i];
+}
+
+static enum mb_code
+follow(const struct plan *plan, size_t i, struct mb_chain *chain, struct mb_error *err)
+{
+	struct base base = base_of(candidate(plan, i));
+
+	return mb_chain_follow(plan->component->env->repo, plan->component->name, &plan->pieces,
+						   base.replid, base.offset, chain, err);
+}
+
+static void
+difference_text(char out[64], int64_t us)
+{
+	snprintf(out, 64, "%.1f s", (double) us / 1e6);
+}
+
+/* The backup as it is, with a warning that says what is missing. */
+static void
+fall_back(struct plan *plan, size_t i, int64_t wanted_us, const char *why)
+{
+	const struct mb_commit *commit = candidate(plan, i);
+	char difference[64];
+
+	plan->chosen = i;
+	plan->offset = base_of(commit).offset;
+	plan->reached_us = mb_commit_cut_time(commit);
+	difference_text(difference, wanted_us - plan->reached_us);
+	mb_restore_warn(plan->restore,
+					"%s: Redis is restored to the moment of backup %s, %s before the target", why,
+					commit->id, difference);
+}
+
+static enum mb_code
+nothing_before(const struct plan *plan, int64_t wanted_us, struct mb_error *err)
+{
+	char text[MB_TIME_TEXT];
+
+	mb_time_format(text, wanted_us);
+	mb_fail(err, MB_NOT_FOUND, "there is no backup of \"%s\" from before %s", plan->component->name,
+			text);
+	return mb_error_hint(err, "\"mbackup list\" shows how far back each component goes.");
+}
+
+/* -- an offset: a mark ------------------------------------------------------------------------ */
+
+enum mb_code
+mb_redis_commit_reaches(struct mb_component *component, const struct mb_commit *commit,
+						const struct mb_pieces *pieces, const char *replid, uint64_t offset,
+						bool *yes, struct mb_error *err)
+{
+	struct base base = base_of(commit);
+	struct mb_chain chain = {0};
+
+	*yes = strcmp(base.replid, replid) == 0 && base.rdb_offset <= offset && offset <= base.offset;
+	if (*yes)
+		return MB_OK;
+	if (mb_chain_follow(component->env->repo, component->name, pieces, base.replid, base.offset,
+						&chain, err))
+		return err->code;
+	*yes = mb_chain_holds(&chain, replid, offset);
+	mb_chain_release(&chain);
+	return MB_OK;
+}
+
+static enum mb_code
+plan_cut(struct plan *plan, struct mb_error *err)
+{
+	const struct mb_cut *cut = plan->restore->target.cut;
+	const json_t *position = json_object_get(cut->positions, plan->component->name);
+	const char *replid = mb_json_str(position, "replid", "");
+	const char *side = mb_json_str(position, "side", "before");
+	uint64_t offset = (uint64_t) mb_json_int(position, "offset", 0);
+	size_t i;
+
+	for (i = plan->restore->candidate_count; position && i-- > 0;)
+	{
+		bool yes;
+
+		if (mb_redis_commit_reaches(plan->component, candidate(plan, i), &plan->pieces, replid,
+									offset, &yes, err))
+			return err->code;
+		if (!yes)
+			continue;
+		plan->chosen = i;
+		plan->offset = offset;
+		plan->reached_us = mb_json_time(json_object_get(position, side), "time");
+		if (!plan->reached_us)
+			plan->reached_us = cut->time_us;
+		return MB_OK;
+	}
+	i = mb_restore_newest_before(plan->restore, cut->time_us);
+	if (i == SIZE_MAX)
+		return nothing_before(plan, cut->time_us, err);
+	fall_back(plan, i, cut->time_us,
+			  position ? "no stream holds the commands up to this mark"
+					   : "the mark holds no position of this component");
+	return MB_OK;
+}
+
+/* The cut of a backup: its own end, whatever the others do. */
+static void
+plan_backup(struct plan *plan)
+{
+	const struct mb_commit *commit = candidate(plan, plan->restore->chosen);
+
+	plan->chosen = plan->restore->chosen;
+	plan->offset = base_of(commit).offset;
+	plan->reached_us = mb_commit_cut_time(commit);
+}
+
+/* -- a time ------------------------------------------------------------------------------------- */
+
+static enum mb_code
+plan_time(struct plan *plan, int64_t time_us, struct mb_error *err)
+{
+	const struct mb_env *env = plan->component->env;
+	size_t i = mb_restore_newest_before(plan->restore, time_us);
+	struct mb_time_offset point = {0};
+	struct mb_chain chain = {0};
+	enum mb_code code;
+
+	if (i == SIZE_MAX)
+		return nothing_before(plan, time_us, err);
+	code = follow(plan, i, &chain, err);
+	if (!code)
+		code = mb_chain_at_time(env->repo, plan->component->name, &chain, time_us, &point, err);
+	if (!code && (chain.count == 0 || point.offset < base_of(candidate(plan, i)).offset))
+	{
+		/* Nothing behind the backup: a warning unless the target is the backup's own moment. */
+		plan->chosen = i;
+		plan->offset = base_of(candidate(plan, i)).offset;
+		plan->reached_us = mb_commit_cut_time(candidate(plan, i));
+		if (time_us - plan->reached_us > CLOSE_US)
+			fall_back(plan, i, time_us, "no stream goes on from this backup");
+	}
+	else if (!code)
+	{
+		char difference[64];
+
+		plan->chosen = i;
+		plan->offset = point.offset;
+		plan->reached_us = point.time_us;
+		difference_text(difference, time_us - point.time_us);
+		if (time_us - point.time_us > CLOSE_US)
+			mb_restore_warn(plan->restore,
+							"the stream of Redis has no point nearer than %s before the target",
+							difference);
+	}
+	mb_chain_release(&chain);
+	return code;
+}
+
+/* As far as it goes. */
+static enum mb_code
+plan_latest(struct plan *plan, struct mb_error *err)
+{
+	const struct mb_env *env = plan->component->env;
+	size_t i = mb_restore_newest_before(plan->restore, INT64_MAX);
+	struct mb_time_offset point = {0};
+	struct mb_chain chain = {0};
+	enum mb_code code = follow(plan, i, &chain, err);
+
+	if (!code)
+		code = mb_chain_at_time(env->repo, plan->component->name, &chain, INT64_MAX, &point, err);
+	if (!code)
+	{
+		plan->chosen = i;
+		plan->offset = mb_chain_end(&chain);
+		plan->to_end = true;
+		plan->reached_us = mb_commit_cut_time(candidate(plan, i));
+		if (point.time_us > plan->reached_us)
+			plan->reached_us = point.time_us;
+		if (chain.count == 0)
+			mb_restore_warn(plan->restore,
+							"no stream goes on from backup %s: the latest state is that of the "
+							"backup",
+							candidate(plan, i)->id);
+	}
+	mb_chain_release(&chain);
+	return code;
+}
+
+/* -- plan ----------------------------------------------------------------------------------------- */
+
+static enum mb_code
+check_destination(struct mb_component *component, const struct mb_restore *restore,
+				  const char **directory, struct mb_error *err)
+{
+	const char *place = restore->destination;
+
+	if (!place)
+		place = mb_settings_get(component->settings, "dir");
+	if (!place)
+	{
+		mb_fail(err, MB_CONFIG, "there is no directory to restore \"%s\" into", component->name);
+		return mb_error_hint(err, "Give one: --component %s=DIRECTORY, or set dir in its section.",
+							 component->name);
+	}
+	if (strstr(place, "://") || mb_starts_with(place, "unix:"))
+	{
+		mb_fail(err, MB_UNSUPPORTED, "a restore into a running Redis is not supported yet");
+		return mb_error_hint(err,
+							 "Restore into an empty directory and start a redis-server there.");
+	}
+	*directory = place;
+	return mb_restore_directory(place, MB_DIRECTORY_CHECK, 0700, err);
+}
+
+static enum mb_code
+plan_target(struct plan *plan, struct mb_error *err)
+{
+	const struct mb_restore *restore = plan->restore;
+	int64_t time_us = restore->stack_time_us;
+
+	switch (restore->target.kind)
+	{
+		case MB_TARGET_BACKUP:
+			if (restore->chosen < restore->candidate_count)
+			{
+				plan_backup(plan);
+				return MB_OK;
+			}
+			return plan_cut(plan, err);
+		case MB_TARGET_MARK:
+			return plan_cut(plan, err);
+		case MB_TARGET_LATEST:
+			return time_us ? plan_time(plan, time_us, err) : plan_latest(plan, err);
+		case MB_TARGET_TIME:
+			return plan_time(plan, time_us ? time_us : restore->target.time_us, err);
+		case MB_TARGET_LSN:
+		case MB_TARGET_XID:
+		case MB_TARGET_NAME:
+			break;
+	}
+	if (time_us)
+		return plan_time(plan, time_us, err);
+	mb_fail(err, MB_UNSUPPORTED, "the time of this target is not known, so \"%s\" cannot follow it",
+			plan->component->name);
+	return mb_error_hint(err, "Restore it to a time or to a mark.");
+}
+
+static void
+publish(const struct plan *plan, const char *directory, json_t *json)
+{
+	const struct mb_commit *commit = candidate(plan, plan->chosen);
+	struct base base = base_of(commit);
+
+	mb_json_set_str(json, "base", commit->id);
+	mb_json_set_str(json, "directory", directory);
+	mb_json_set_int(json, "rdb_offset", (int64_t) base.rdb_offset);
+	mb_json_set_int(json, "offset", (int64_t) plan->offset);
+	mb_json_set_int(json, "replay_bytes", (int64_t) (plan->offset - base.rdb_offset));
+	mb_json_set_time(json, "reached", plan->reached_us);
+	mb_json_set_bool(json, "to_end", plan->to_end);
+}
+
+enum mb_code
+mb_redis_plan(struct mb_component *component, struct mb_restore *restore, struct mb_error *err)
+{
+	struct plan plan = {.component = component, .restore = restore};
+	const char *directory = NULL;
+	enum mb_code code;
+
+	code = check_destination(component, restore, &directory, err);
+	if (code)
+		return code;
+	if (restore->candidate_count == 0)
+		return mb_fail(err, MB_NOT_FOUND, "there is no backup of \"%s\"", component->name);
+	if (restore->only_count > 0)
+		mb_restore_warn(restore, "--only does not select keys: all of Redis is restored");
+	code = mb_pieces_list(component->env->repo, component->name, NULL, &plan.pieces, err);
+	if (!code)
+		code = plan_target(&plan, err);
+	if (!code)
+	{
+		restore->chosen = plan.chosen;
+		publish(&plan, directory, restore->plan);
+	}
+	mb_pieces_release(&plan.pieces);
+	return code;
+}
+
+/* -- window ---------------------------------------------------------------------------------------- */
+
+/*
+ * How far one backup can be brought: its own moment, the last point of its chain, or the
+ * moment of the next backup when the chain holds its position too.  (Nothing is written to an
+ * idle server, so its chain may end before that in time, but misses nothing.)
+ */
+static enum mb_code
+reach_of(struct mb_component *component, const struct mb_pieces *pieces,
+		 const struct mb_commit *commit, const struct mb_commit *next, int64_t *reach_us,
+		 struct mb_error *err)
+{
+	struct base base = base_of(commit);
+	struct base next_base = base_of(next);
+	struct mb_time_offset point = {0};
+	struct mb_chain chain = {0};
+	enum mb_code code;
+	bool holds_next;
+
+	code = mb_chain_follow(component->env->repo, component->name, pieces, base.replid, base.offset,
+						   &chain, err);
+	if (!code)
+		code =
+			mb_chain_at_time(component->env->repo, component->name, &chain, INT64_MAX, &point, err);
+	holds_next = !code && mb_chain_holds(&chain, next_base.replid, next_base.offset);
+	mb_chain_release(&chain);
+	if (code)
+		return code;
+	*reach_us = mb_commit_cut_time(commit);
+	if (point.time_us > *reach_us)
+		*reach_us = point.time_us;
+	if (holds_next && mb_commit_cut_time(next) > *reach_us)
+		*reach_us = mb_commit_cut_time(next);
+	return MB_OK;
+}
+
+/* Join [from, to] to the window; what lies between is a gap. */
+static void
+extend(struct mb_window *window, int64_t from_us, int64_t to_us)
+{
+	char from[MB_TIME_TEXT], to[MB_TIME_TEXT];
+
+	if (window->from_us == 0)
+		window->from_us = from_us;
+	else if (from_us > window->to_us)
+	{
+		if (!window->gaps)
+			window->gaps = json_array();
+		mb_time_format(from, window->to_us);
+		mb_time_format(to, from_us);
+		json_array_append_new(window->gaps, json_pack("[s,s]", from, to));
+	}
+	if (to_us > window->to_us)
+		window->to_us = to_us;
+}
+
+enum mb_code
+mb_redis_window(struct mb_component *component, struct mb_window *window, struct mb_error *err)
+{
+	const struct mb_repo *repo = component->env->repo;
+	struct mb_commit_names names = {0};
+	struct mb_commit *commits = NULL;
+	struct mb_pieces pieces = {0};
+	struct mb_window found = {0};
+	size_t count = 0, i;
+	enum mb_code code;
+
+	code = mb_commit_list(repo, component->name, &names, err);
+	if (!code)
+		code = mb_pieces_list(repo, component->name, NULL, &pieces, err);
+	commits = mb_calloc(names.count, sizeof(*commits));
+	for (; !code && count < names.count; count++)
+		code = mb_commit_head(repo, component->name, names.items[count].id, &commits[count], err);
+	for (i = 0; !code && i < count; i++)
+	{
+		const struct mb_commit *next = &commits[i + 1 < count ? i + 1 : i];
+		int64_t reach_us;
+
+		code = reach_of(component, &pieces, &commits[i], next, &reach_us, err);
+		if (!code)
+			extend(&found, mb_commit_cut_time(&commits[i]), reach_us);
+	}
+	for (i = 0; i < count; i++)
+		mb_commit_release(&commits[i]);
+	free(commits);
+	mb_pieces_release(&pieces);
+	mb_commit_names_release(&names);
+	if (code)
+		json_decref(found.gaps);
+	else
+		*window = found;
+	return code;
+}

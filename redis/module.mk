@@ -1,0 +1,1 @@
+DRIVER_SRC += $(wildcard redis/*.c)

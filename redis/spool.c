@@ -1,0 +1,190 @@
+/* spool.c - see spool.h. */
+#include "redis/spool.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "core/base/fs.h"
+#include "core/base/time.h"
+
+#define READ_BYTES (256u << 10)
+#define READ_WAIT_MS 200
+#define PUNCH_BYTES (4u << 20)
+/* Right after the RDB an acknowledgement may come too early to start the stream. */
+#define FIRST_ACKS 10
+#define FIRST_ACK_MS 100
+
+struct mb_spool
+{
+	struct mb_replica *replica;
+	int fd;
+	char *path; /* for messages */
+	uint64_t base;
+	uint64_t limit_bytes;
+	atomic_uint_fast64_t received;
+	atomic_uint_fast64_t durable;
+	uint64_t punched; /* file offset up to which space was given back */
+	atomic_bool stop;
+	atomic_bool ended;
+	struct mb_error err; /* valid once ended */
+	pthread_t thread;
+};
+
+static enum mb_code
+open_file(struct mb_spool *spool, const char *dir, struct mb_error *err)
+{
+	spool->path = mb_asprintf("%s/redis-stream-XXXXXX", dir);
+	spool->fd = mkostemp(spool->path, O_CLOEXEC);
+	if (spool->fd < 0)
+		return mb_fail_errno(err, errno, "could not create \"%s\"", spool->path);
+	unlink(spool->path);
+	return MB_OK;
+}
+
+static bool
+is_full(const struct mb_spool *spool)
+{
+	return atomic_load(&spool->received) - atomic_load(&spool->durable) >= spool->limit_bytes;
+}
+
+static enum mb_code
+receive(struct mb_spool *spool, unsigned char *buffer, int64_t wait_ms, struct mb_error *err)
+{
+	uint64_t at = atomic_load(&spool->received);
+	size_t got = 0;
+
+	if (is_full(spool))
+	{
+		mb_sleep_ms(wait_ms);
+		return MB_OK;
+	}
+	if (mb_replica_read(spool->replica, buffer, READ_BYTES, wait_ms, &got, err))
+		return err->code;
+	if (got > 0 &&
+		mb_pwrite_full(spool->fd, buffer, got, (int64_t) (at - spool->base), spool->path, err))
+		return err->code;
+	atomic_store(&spool->received, at + got);
+	return MB_OK;
+}
+
+static void *
+spool_main(void *arg)
+{
+	struct mb_spool *spool = arg;
+	unsigned char *buffer = mb_malloc(READ_BYTES);
+	int64_t next_ack = 0, now;
+	enum mb_code code = MB_OK;
+	unsigned acks = 0;
+
+	mb_error_clear(&spool->err);
+	while (!code && !atomic_load(&spool->stop))
+	{
+		now = mb_monotonic_ms();
+		if (now >= next_ack)
+		{
+			code = mb_replica_ack(spool->replica, atomic_load(&spool->durable), &spool->err);
+			next_ack = now + (++acks < FIRST_ACKS ? FIRST_ACK_MS : MB_REPLICA_ACK_MS);
+		}
+		if (!code)
+			code = receive(spool, buffer, acks < FIRST_ACKS ? FIRST_ACK_MS : READ_WAIT_MS,
+						   &spool->err);
+	}
+	free(buffer);
+	atomic_store(&spool->ended, true);
+	return NULL;
+}
+
+enum mb_code
+mb_spool_start(struct mb_spool **out, struct mb_replica *replica, uint64_t offset, const char *dir,
+			   uint64_t limit_bytes, struct mb_error *err)
+{
+	struct mb_spool *spool = mb_calloc(1, sizeof(*spool));
+	int failed;
+
+	spool->base = offset;
+	spool->limit_bytes = limit_bytes;
+	atomic_init(&spool->received, offset);
+	atomic_init(&spool->durable, offset);
+	if (open_file(spool, dir, err))
+	{
+		free(spool->path);
+		free(spool);
+		return err->code;
+	}
+	spool->replica = replica;
+	failed = pthread_create(&spool->thread, NULL, spool_main, spool);
+	if (failed)
+	{
+		close(spool->fd);
+		free(spool->path);
+		free(spool);
+		return mb_fail_errno(err, failed, "could not start a thread");
+	}
+	*out = spool;
+	return MB_OK;
+}
+
+void
+mb_spool_stop(struct mb_spool *spool)
+{
+	if (!spool)
+		return;
+	atomic_store(&spool->stop, true);
+	pthread_join(spool->thread, NULL);
+	mb_replica_close(spool->replica);
+	close(spool->fd);
+	free(spool->path);
+	free(spool);
+}
+
+uint64_t
+mb_spool_received(const struct mb_spool *spool)
+{
+	return atomic_load(&spool->received);
+}
+
+enum mb_code
+mb_spool_state(struct mb_spool *spool, struct mb_error *err)
+{
+	if (!atomic_load(&spool->ended) || spool->err.code == MB_OK)
+		return MB_OK;
+	*err = spool->err;
+	return err->code;
+}
+
+enum mb_code
+mb_spool_read(struct mb_spool *spool, uint64_t from, size_t len, struct mb_buf *out,
+			  struct mb_error *err)
+{
+	size_t got;
+
+	MB_ASSERT(from >= spool->base && from + len <= mb_spool_received(spool));
+	mb_buf_reserve(out, len);
+	if (mb_pread_full(spool->fd, out->data + out->len, len, (int64_t) (from - spool->base), &got,
+					  spool->path, err))
+		return err->code;
+	if (got != len)
+		return mb_fail(err, MB_IO, "the spool file \"%s\" is shorter than what was written to it",
+					   spool->path);
+	out->len += len;
+	return MB_OK;
+}
+
+void
+mb_spool_durable(struct mb_spool *spool, uint64_t offset)
+{
+	uint64_t upto = offset - spool->base;
+
+	atomic_store(&spool->durable, offset);
+	if (upto - spool->punched < PUNCH_BYTES)
+		return;
+	/* A filesystem without holes keeps the bytes until the file is closed. */
+	(void) fallocate(spool->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t) spool->punched,
+					 (off_t) (upto - spool->punched));
+	spool->punched = upto;
+}
