@@ -1,0 +1,107 @@
+/*
+ * cli.h - what the commands of mbackup share: one struct for the run of one command.
+ *
+ * A command fills cli->answer (the JSON object of docs/configuration.md) and returns its code; main.c
+ * prints the answer, as JSON or rendered as text, prints the error, and makes the
+ * exit status.  Nothing else prints to stdout.
+ */
+#ifndef MB_CLI_CLI_H
+#define MB_CLI_CLI_H
+
+#include <pthread.h>
+
+#include "cli/config.h"
+#include "core/engine/stack.h"
+
+#define MB_VERSION "0.1.0"
+#define MAX_PROGRESS 64
+
+struct mb_cli
+{
+	const struct mb_command *command;
+	struct mb_config config;
+	struct mb_words words;
+	struct mb_log log;
+	struct mb_env env;
+	struct mb_stack stack;
+	json_t *answer;
+	/* progress */
+	struct mb_progress progress[MAX_PROGRESS];
+	size_t progress_count;
+	pthread_mutex_t progress_lock;
+};
+
+struct mb_command
+{
+	const char *name;
+	enum mb_command_id id;
+	enum mb_code (*run)(struct mb_cli *cli, struct mb_error *err);
+	unsigned needs;
+	size_t min_words;
+	size_t max_words;
+	const char *words; /* "NAME", "[BACKUP]" */
+	const char *help;
+	void (*render)(const json_t *answer, FILE *out);
+};
+
+enum mb_command_needs
+{
+	NEEDS_CONFIG = 1,
+	NEEDS_REPOSITORY = 2,
+	NEEDS_STACK = 4,
+	NEEDS_SPOOL = 8,
+	SHOWS_PROGRESS = 16,
+	RAW_STATUS = 32 /* wal-get: its own exit codes */
+};
+
+extern const struct mb_command mb_commands[];
+extern const size_t mb_command_count;
+/* Set by the signal handler; the only global, because a handler can reach nothing else. */
+extern struct mb_cancel mb_interrupt;
+
+/* setup.c: bring up what a command needs, in this order; cli_release undoes all. */
+enum mb_code cli_open_repository(struct mb_cli *cli, struct mb_error *err) MB_MUST_CHECK;
+enum mb_code cli_open_store(struct mb_cli *cli, unsigned flags, struct mb_store **store,
+							struct mb_error *err) MB_MUST_CHECK;
+enum mb_code cli_prepare(struct mb_cli *cli, struct mb_error *err) MB_MUST_CHECK;
+enum mb_code cli_read_unlock(const struct mb_cli *cli, struct mb_unlock *unlock,
+							 struct mb_error *err) MB_MUST_CHECK;
+enum mb_code cli_open_spool(struct mb_cli *cli, struct mb_error *err) MB_MUST_CHECK;
+void cli_release(struct mb_cli *cli);
+
+/* drivers.c */
+const struct mb_component_ops *cli_find_driver(const char *kind);
+
+/* progress.c: a thread that shows the progress of a command on stderr until stopped. */
+struct mb_progress_view;
+struct mb_progress_view *cli_progress_start(struct mb_cli *cli);
+void cli_progress_stop(struct mb_progress_view *view);
+
+/* The commands. */
+enum mb_code cmd_init(struct mb_cli *cli, struct mb_error *err);
+enum mb_code cmd_check(struct mb_cli *cli, struct mb_error *err);
+enum mb_code cmd_backup(struct mb_cli *cli, struct mb_error *err);
+enum mb_code cmd_stream(struct mb_cli *cli, struct mb_error *err);
+enum mb_code cmd_mark(struct mb_cli *cli, struct mb_error *err);
+enum mb_code cmd_list(struct mb_cli *cli, struct mb_error *err);
+enum mb_code cmd_info(struct mb_cli *cli, struct mb_error *err);
+enum mb_code cmd_restore(struct mb_cli *cli, struct mb_error *err);
+enum mb_code cmd_verify(struct mb_cli *cli, struct mb_error *err);
+enum mb_code cmd_wal_get(struct mb_cli *cli, struct mb_error *err);
+enum mb_code cmd_version(struct mb_cli *cli, struct mb_error *err);
+enum mb_code cmd_help(struct mb_cli *cli, struct mb_error *err);
+
+/* help.c */
+void cli_print_help(const struct mb_command *command, FILE *out); /* NULL: the overview */
+
+/* render.c: the same answers for people. */
+void render_init(const json_t *answer, FILE *out);
+void render_check(const json_t *answer, FILE *out);
+void render_backup(const json_t *answer, FILE *out);
+void render_mark(const json_t *answer, FILE *out);
+void render_list(const json_t *answer, FILE *out);
+void render_restore(const json_t *answer, FILE *out);
+void render_verify(const json_t *answer, FILE *out);
+void render_version(const json_t *answer, FILE *out);
+
+#endif

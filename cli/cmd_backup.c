@@ -1,0 +1,180 @@
+/* cmd_backup.c - backup, stream, mark, check, list, info, verify, version. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli/cli.h"
+#include "core/engine/docs.h"
+
+/* The stack narrowed by --component NAME... */
+static enum mb_code
+select_components(struct mb_cli *cli, struct mb_stack *chosen, struct mb_error *err)
+{
+	char *names[64];
+	size_t count = 0;
+	const char *name;
+
+	while (count < 64 && (name = mb_values_get(&cli->config.command_line, SCOPE_COMMAND,
+											   "component", count)) != NULL)
+		names[count++] = (char *) (uintptr_t) name;
+	return mb_stack_select(chosen, &cli->stack, names, count, err);
+}
+
+static enum mb_code
+read_labels(const struct mb_cli *cli, json_t *labels, struct mb_error *err)
+{
+	const char *label;
+	size_t i;
+
+	for (i = 0; (label = mb_values_get(&cli->config.command_line, SCOPE_COMMAND, "label", i)); i++)
+	{
+		const char *equals = strchr(label, '=');
+		char *key;
+
+		if (!equals || equals == label)
+		{
+			mb_fail(err, MB_CONFIG, "label \"%s\" has no key and value", label);
+			return mb_error_hint(err, "Write --label release=1.7.");
+		}
+		key = mb_strndup(label, (size_t) (equals - label));
+		mb_json_set_str(labels, key, equals + 1);
+		free(key);
+	}
+	return MB_OK;
+}
+
+enum mb_code
+cmd_backup(struct mb_cli *cli, struct mb_error *err)
+{
+	const char *type = mb_values_get(&cli->config.command_line, SCOPE_COMMAND, "type", 0);
+	struct mb_backup_options options = {.type = MB_BACKUP_AUTO};
+	struct mb_stack chosen = {0};
+	json_t *labels = json_object();
+	json_t *set = NULL;
+	enum mb_code code;
+
+	if (type && strcmp(type, "full") == 0)
+		options.type = MB_BACKUP_FULL;
+	else if (type && strcmp(type, "incremental") == 0)
+		options.type = MB_BACKUP_INCREMENTAL;
+	options.flags = mb_config_flag(&cli->config, "pause") ? MB_CUT_PAUSE : 0;
+	options.labels = labels;
+	code = read_labels(cli, labels, err);
+	if (!code)
+		code = select_components(cli, &chosen, err);
+	if (!code)
+		code = mb_backup_run(&chosen, &options, &set, err);
+	if (set)
+		cli->answer = json_pack("{s:o}", "backup", set);
+	mb_stack_release(&chosen);
+	json_decref(labels);
+	return code;
+}
+
+enum mb_code
+cmd_stream(struct mb_cli *cli, struct mb_error *err)
+{
+	struct mb_stack chosen = {0};
+	enum mb_code code = select_components(cli, &chosen, err);
+
+	if (!code && chosen.count == 0)
+	{
+		code = mb_fail(err, MB_CONFIG, "there is no component to stream");
+		mb_error_hint(err, "Add a section such as [postgres] to mbackup.conf.");
+	}
+	if (!code)
+	{
+		mb_log_info(&cli->log, "streaming into %s until stopped", cli->env.repo->store->url);
+		code = mb_stream_run(&chosen, err);
+	}
+	mb_stack_release(&chosen);
+	/* Being told to stop is how a stream ends well; the signal still shows in the status. */
+	if (!code)
+		code = mb_cancel_check(&mb_interrupt, err);
+	if (code == MB_INTERRUPTED)
+		mb_fail(err, code, "stopped by signal; everything acknowledged is in the repository");
+	return code;
+}
+
+enum mb_code
+cmd_mark(struct mb_cli *cli, struct mb_error *err)
+{
+	unsigned flags = mb_config_flag(&cli->config, "pause") ? MB_CUT_PAUSE : 0;
+	json_t *mark = NULL;
+	enum mb_code code = mb_mark_run(&cli->stack, cli->words.items[0], flags, &mark, err);
+
+	if (mark)
+		cli->answer = json_pack("{s:o}", "mark", mark);
+	return code;
+}
+
+enum mb_code
+cmd_check(struct mb_cli *cli, struct mb_error *err)
+{
+	struct mb_stack chosen = {0};
+	enum mb_code code = select_components(cli, &chosen, err);
+
+	if (!code)
+		code = mb_check_run(&chosen, &cli->answer, err);
+	mb_stack_release(&chosen);
+	return code;
+}
+
+enum mb_code
+cmd_list(struct mb_cli *cli, struct mb_error *err)
+{
+	return mb_list_run(&cli->stack, &cli->answer, err);
+}
+
+enum mb_code
+cmd_info(struct mb_cli *cli, struct mb_error *err)
+{
+	json_t *set = NULL;
+	enum mb_code code =
+		mb_set_find(cli->env.repo, cli->words.count ? cli->words.items[0] : "latest", &set, err);
+
+	if (!code)
+		cli->answer = json_pack("{s:o}", "backup", set);
+	return code;
+}
+
+enum mb_code
+cmd_verify(struct mb_cli *cli, struct mb_error *err)
+{
+	const char *how = mb_values_get(&cli->config.command_line, SCOPE_COMMAND, "read-data", 0);
+	enum mb_read_data read_data = MB_READ_CHANGED;
+
+	if (how && strcmp(how, "full") == 0)
+		read_data = MB_READ_FULL;
+	else if (how && strcmp(how, "none") == 0)
+		read_data = MB_READ_NONE;
+	return mb_verify_run(&cli->stack, cli->words.items, cli->words.count, read_data, &cli->answer,
+						 err);
+}
+
+enum mb_code
+cmd_version(struct mb_cli *cli, struct mb_error *err)
+{
+	(void) err;
+	cli->answer = json_pack("{s:s, s:i}", "version", MB_VERSION, "format", (int) MB_FORMAT_VERSION);
+	return MB_OK;
+}
+
+enum mb_code
+cmd_help(struct mb_cli *cli, struct mb_error *err)
+{
+	size_t i;
+
+	if (cli->words.count == 0)
+	{
+		cli_print_help(NULL, stdout);
+		return MB_OK;
+	}
+	for (i = 0; i < mb_command_count; i++)
+		if (strcmp(mb_commands[i].name, cli->words.items[0]) == 0)
+		{
+			cli_print_help(&mb_commands[i], stdout);
+			return MB_OK;
+		}
+	mb_fail(err, MB_CONFIG, "there is no command \"%s\"", cli->words.items[0]);
+	return mb_error_hint(err, "Run \"mbackup help\" to see them.");
+}

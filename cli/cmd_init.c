@@ -1,0 +1,195 @@
+/* cmd_init.c - make a repository, and a configuration file that names it. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cli/cli.h"
+#include "core/base/fs.h"
+
+static const char *
+option(const struct mb_cli *cli, const char *name, size_t i)
+{
+	return mb_values_get(&cli->config.command_line, SCOPE_COMMAND, name, i);
+}
+
+/* "[NAME=]URL" of --objects; without a name the first is "objects", then "objects2". */
+static void
+write_objects(const struct mb_cli *cli, struct mb_buf *out)
+{
+	const char *text;
+	size_t i;
+
+	for (i = 0; (text = option(cli, "objects", i)) != NULL; i++)
+	{
+		const char *equals = strchr(text, '=');
+		const char *colon = strchr(text, ':');
+		bool named = equals && (!colon || equals < colon);
+		const char *url = named ? equals + 1 : text;
+
+		if (named)
+			mb_buf_printf(out, "\n[objects:%.*s]\n", (int) (equals - text), text);
+		else if (i == 0)
+			mb_buf_put_str(out, "\n[objects]\n");
+		else
+			mb_buf_printf(out, "\n[objects:objects%zu]\n", i + 1);
+		mb_buf_printf(out, "url = %s\n", url);
+	}
+}
+
+static void
+write_files(const struct mb_cli *cli, struct mb_buf *out)
+{
+	const char *text;
+	size_t i;
+
+	for (i = 0; (text = option(cli, "files", i)) != NULL; i++)
+		mb_buf_printf(out, "%s%s", i ? ", " : "\n[files]\npaths = ", text);
+	if (i > 0)
+		mb_buf_put_str(out, "\nsecrets = mask                 # or include: encrypted "
+							"repositories only\n");
+}
+
+/* How the repository is unlocked, as the user gave it on the command line. */
+static void
+write_unlock(const struct mb_cli *cli, struct mb_buf *out)
+{
+	const char *stored =
+		mb_values_get(&cli->config.command_line, SCOPE_REPOSITORY, "passphrase", 0);
+	const char *key_file =
+		mb_values_get(&cli->config.command_line, SCOPE_REPOSITORY, "key-file", 0);
+
+	if (stored)
+	{
+		const char *colon = strchr(stored, ':');
+
+		mb_buf_printf(out, "passphrase%.*s = %s\n", (int) (colon - stored), stored, colon + 1);
+	}
+	if (key_file)
+		mb_buf_printf(out, "key-file = %s\n", key_file);
+	if (!stored && !key_file &&
+		strcmp(mb_config_get(&cli->config, SCOPE_REPOSITORY, "encryption"), "none") != 0)
+		mb_buf_put_str(out, "# the passphrase comes from the environment: MBACKUP_PASSPHRASE\n");
+}
+
+static void
+write_config_text(const struct mb_cli *cli, const char *repository_id, struct mb_buf *out)
+{
+	const char *postgres = option(cli, "postgres", 0);
+	const char *redis = option(cli, "redis", 0);
+
+	mb_buf_put_str(out, "# mbackup.conf - written by \"mbackup init\"; every key is explained by\n"
+						"# \"mbackup help\" and docs/configuration.md.\n\n[global]\n");
+	mb_buf_printf(out, "spool = %s\n", cli->env.spool);
+	mb_buf_printf(out, "\n[repository]\nurl = %s\nid = %s\nencryption = %s\n",
+				  mb_config_get(&cli->config, SCOPE_REPOSITORY, "url"), repository_id,
+				  mb_config_get(&cli->config, SCOPE_REPOSITORY, "encryption"));
+	write_unlock(cli, out);
+	mb_buf_printf(out, "compression = %s\n",
+				  mb_config_get(&cli->config, SCOPE_REPOSITORY, "compression"));
+	if (postgres)
+		mb_buf_printf(out, "\n[postgres]\nconninfo = %s\n", postgres);
+	write_objects(cli, out);
+	if (redis)
+		mb_buf_printf(out, "\n[redis]\nurl = %s\n", redis);
+	write_files(cli, out);
+}
+
+/* The spool of somebody who is not root, when none is named. */
+static void
+default_spool(struct mb_cli *cli)
+{
+	const struct mb_option *row = mb_option_find(SCOPE_GLOBAL, "spool");
+	const char *home = getenv("HOME");
+
+	if (geteuid() != 0 && home && home[0] == '/' &&
+		strcmp(mb_config_get(&cli->config, SCOPE_GLOBAL, "spool"), row->dflt) == 0)
+	{
+		char *spool = mb_asprintf("%s/.local/state/mbackup/spool", home);
+
+		mb_values_add(&cli->config.command_line, row, spool, "default");
+		free(spool);
+	}
+}
+
+static enum mb_code
+write_config(struct mb_cli *cli, const char *path, struct mb_error *err)
+{
+	struct mb_buf text = {0};
+	char *parent = mb_strdup(path);
+	char *slash = strrchr(parent, '/');
+	enum mb_code code = MB_OK;
+
+	write_config_text(cli, cli->env.repo->id_text, &text);
+	if (slash && slash != parent)
+	{
+		*slash = '\0';
+		code = mb_mkdirs(parent, 0755, err);
+	}
+	if (!code)
+		code = mb_file_write_durable(path, text.data, text.len, 0600, err);
+	if (code)
+		mb_error_context(err, "the repository was made, but not its configuration file");
+	free(parent);
+	mb_buf_release(&text);
+	return code;
+}
+
+static enum mb_code
+create_repository(struct mb_cli *cli, struct mb_error *err)
+{
+	bool encrypted =
+		strcmp(mb_config_get(&cli->config, SCOPE_REPOSITORY, "encryption"), "none") != 0;
+	struct mb_unlock unlock = {0};
+	struct mb_store *store = NULL;
+	enum mb_code code = cli_read_unlock(cli, &unlock, err);
+
+	if (!code && encrypted && unlock.passphrase.len == 0 && unlock.key_file.len == 0)
+	{
+		mb_fail(err, MB_CONFIG, "an encrypted repository needs a passphrase or a key file");
+		code = mb_error_hint(err, "Give --repository-passphrase-file FILE, set MBACKUP_PASSPHRASE, "
+								  "or choose --repository-encryption none.");
+	}
+	if (!code)
+		code = cli_open_store(cli, MB_STORE_CREATE, &store, err);
+	if (!code)
+		code = mb_repo_create(&cli->env.repo, store,
+							  encrypted ? MB_SUITE_AES_256_GCM : MB_SUITE_NONE, &unlock, err);
+	mb_secret_release(&unlock.passphrase);
+	mb_secret_release(&unlock.key_file);
+	return code;
+}
+
+enum mb_code
+cmd_init(struct mb_cli *cli, struct mb_error *err)
+{
+	char *path = cli->config.path ? mb_strdup(cli->config.path) : mb_config_path(&cli->config);
+	bool keeps_config = cli->config.path != NULL;
+	enum mb_code code = MB_OK;
+
+	/* An existing file is used, never overwritten: options that would change it are refused. */
+	if (keeps_config && (option(cli, "postgres", 0) || option(cli, "objects", 0) ||
+						 option(cli, "redis", 0) || option(cli, "files", 0) ||
+						 mb_values_get(&cli->config.command_line, SCOPE_REPOSITORY, "url", 0)))
+	{
+		mb_fail(err, MB_CONFLICT, "\"%s\" exists already and is not overwritten", path);
+		code = mb_error_hint(err, "Edit it, move it away, or name another one with --config; "
+								  "\"mbackup init\" alone makes the repository that it names.");
+	}
+	if (!code && !keeps_config)
+		default_spool(cli);
+	if (!code)
+		code = cli_open_spool(cli, err);
+	if (!code)
+		code = create_repository(cli, err);
+	if (!code && !keeps_config)
+		code = write_config(cli, path, err);
+	if (!code)
+		cli->answer =
+			json_pack("{s:{s:s, s:s, s:s, s:s}}", "init", "repository", cli->env.repo->store->url,
+					  "id", cli->env.repo->id_text, "encryption",
+					  cli->env.repo->suite == MB_SUITE_NONE ? "none" : "aes-256-gcm", "config",
+					  path);
+	free(path);
+	return code;
+}

@@ -1,0 +1,422 @@
+/* options.c - see options.h: the table, and the parser that it makes. */
+#include "cli/options.h"
+
+#include <ctype.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/base/json.h"
+#include "core/base/time.h"
+
+#define SELECTS (CMD_CHECK | CMD_BACKUP | CMD_STREAM | CMD_RESTORE)
+
+/* clang-format off */
+const struct mb_option mb_options[] = {
+	/* name, letter, type, scope, commands, default, choices, metavar, help */
+	{"config", 'c', OPT_TEXT, SCOPE_COMMAND, CMD_ANY, NULL, NULL, "FILE", "configuration file (default: $MBACKUP_CONFIG, ~/.config/mbackup/mbackup.conf, /etc/mbackup/mbackup.conf)"},
+	{"help", 'h', OPT_FLAG, SCOPE_COMMAND, CMD_ANY, NULL, NULL, NULL, "show this help"},
+	{"json", 0, OPT_FLAG, SCOPE_COMMAND, CMD_ANY, NULL, NULL, NULL, "print exactly one JSON object on stdout, also on failure"},
+	{"quiet", 'q', OPT_FLAG, SCOPE_COMMAND, CMD_ANY, NULL, NULL, NULL, "no progress and no log below warnings"},
+	{"postgres", 0, OPT_TEXT, SCOPE_COMMAND, CMD_INIT, NULL, NULL, "CONNINFO", "protect this PostgreSQL cluster"},
+	{"objects", 0, OPT_LIST, SCOPE_COMMAND, CMD_INIT, NULL, NULL, "[NAME=]URL", "protect this bucket (file:///DIR), repeatable"},
+	{"redis", 0, OPT_TEXT, SCOPE_COMMAND, CMD_INIT, NULL, NULL, "URL", "protect this Redis"},
+	{"files", 0, OPT_LIST, SCOPE_COMMAND, CMD_INIT, NULL, NULL, "PATH", "protect this file or tree, repeatable"},
+	{"type", 0, OPT_CHOICE, SCOPE_COMMAND, CMD_BACKUP, "auto", "auto|full|incremental", "TYPE", "what to read again: all of it, or what changed"},
+	{"component", 0, OPT_LIST, SCOPE_COMMAND, SELECTS, NULL, NULL, "NAME", "only this component, repeatable; a restore takes NAME=DESTINATION too"},
+	{"label", 0, OPT_LIST, SCOPE_COMMAND, CMD_BACKUP, NULL, NULL, "KEY=VALUE", "note this with the backup, repeatable"},
+	{"pause", 0, OPT_FLAG, SCOPE_COMMAND, CMD_BACKUP | CMD_MARK, NULL, NULL, NULL, "hold Redis writes for the milliseconds of the cut"},
+	{"to-time", 0, OPT_TIME, SCOPE_COMMAND, CMD_RESTORE, NULL, NULL, "TIME", "to this time"},
+	{"to-mark", 0, OPT_TEXT, SCOPE_COMMAND, CMD_RESTORE, NULL, NULL, "NAME", "to this mark"},
+	{"to-lsn", 0, OPT_LSN, SCOPE_COMMAND, CMD_RESTORE, NULL, NULL, "LSN", "to this WAL position"},
+	{"to-xid", 0, OPT_TEXT, SCOPE_COMMAND, CMD_RESTORE, NULL, NULL, "XID", "to this transaction"},
+	{"to-name", 0, OPT_TEXT, SCOPE_COMMAND, CMD_RESTORE, NULL, NULL, "RESTORE_POINT", "to this restore point of pg_create_restore_point()"},
+	{"to-latest", 0, OPT_FLAG, SCOPE_COMMAND, CMD_RESTORE, NULL, NULL, NULL, "as far as there is WAL"},
+	{"to-backup", 0, OPT_FLAG, SCOPE_COMMAND, CMD_RESTORE, NULL, NULL, NULL, "to the cut of the backup (default)"},
+	{"timeline", 0, OPT_INTEGER, SCOPE_COMMAND, CMD_RESTORE, NULL, NULL, "N", "along this timeline instead of the newest that leads to the target"},
+	{"exclusive", 0, OPT_FLAG, SCOPE_COMMAND, CMD_RESTORE, NULL, NULL, NULL, "stop just before the target"},
+	{"target-action", 0, OPT_CHOICE, SCOPE_COMMAND, CMD_RESTORE, "promote", "promote|pause|shutdown", "ACTION", "what Postgres does when the target is reached"},
+	{"tablespace", 0, OPT_LIST, SCOPE_COMMAND, CMD_RESTORE, NULL, NULL, "OLD=NEW", "put a tablespace into another directory, repeatable"},
+	{"only", 0, OPT_LIST, SCOPE_COMMAND, CMD_RESTORE, NULL, NULL, "PATTERN", "only paths and keys that match, repeatable (files, objects)"},
+	{"dry-run", 'n', OPT_FLAG, SCOPE_COMMAND, CMD_RESTORE, NULL, NULL, NULL, "plan and show, write nothing"},
+	{"yes", 'y', OPT_FLAG, SCOPE_COMMAND, CMD_RESTORE, NULL, NULL, NULL, "do not ask"},
+	{"read-data", 0, OPT_CHOICE, SCOPE_COMMAND, CMD_VERIFY, "changed", "full|changed|none", "HOW", "read every blob; the packs of the backups named; or only commits and manifests"},
+	{"restore", 0, OPT_TEXT, SCOPE_COMMAND, CMD_WAL_GET, NULL, NULL, "ID", "serve the plan of this restore (restore_command has it)"},
+
+	{"workers", 'w', OPT_INTEGER, SCOPE_GLOBAL, CMD_ANY, "auto", "auto|1..64", "N", "threads that read, compress and write (auto: cores, at most 4)"},
+	{"log-level", 0, OPT_CHOICE, SCOPE_GLOBAL, CMD_ANY, "info", "error|warning|info|debug", "LEVEL", "how much to say on stderr"},
+	{"log-format", 0, OPT_CHOICE, SCOPE_GLOBAL, CMD_ANY, "text", "text|json", "FORMAT", "lines for people or for machines"},
+	{"spool", 0, OPT_TEXT, SCOPE_GLOBAL, CMD_ANY, "/var/lib/mbackup/spool", NULL, "DIR", "local directory for state, locks and temporary files"},
+
+	{"url", 0, OPT_TEXT, SCOPE_REPOSITORY, CMD_ANY, NULL, NULL, "URL", "where backups are kept: a directory"},
+	{"encryption", 0, OPT_CHOICE, SCOPE_REPOSITORY, CMD_ANY, "aes-256-gcm", "aes-256-gcm|none", "HOW", "chosen at init, fixed afterwards"},
+	{"passphrase", 0, OPT_SECRET, SCOPE_REPOSITORY, CMD_ANY, NULL, NULL, "SECRET", "what unlocks an encrypted repository"},
+	{"key-file", 0, OPT_TEXT, SCOPE_REPOSITORY, CMD_ANY, NULL, NULL, "FILE", "a file of 32 random bytes or more, instead of a passphrase"},
+	{"compression", 0, OPT_TEXT, SCOPE_REPOSITORY, CMD_ANY, "zstd:1", NULL, "HOW", "zstd:1 to zstd:19, or none"},
+	{"id", 0, OPT_TEXT, SCOPE_REPOSITORY, CMD_ANY, NULL, NULL, "UUID", "refuse any other repository at that place"},
+
+	{"conninfo", 0, OPT_TEXT, SCOPE_POSTGRES, 0, "", NULL, "CONNINFO", "how to connect: a direct connection, no pooler"},
+	{"method", 0, OPT_CHOICE, SCOPE_POSTGRES, 0, "auto", "auto|direct|basebackup", "HOW", "read the data directory, or over the wire"},
+	{"slot", 0, OPT_TEXT, SCOPE_POSTGRES, 0, "mbackup", NULL, "NAME", "replication slot of the stream"},
+	{"tail-interval", 0, OPT_DURATION, SCOPE_POSTGRES, 0, "1s", NULL, "TIME", "how often the unfinished WAL segment goes to the repository"},
+	{"password", 0, OPT_SECRET, SCOPE_POSTGRES, 0, NULL, NULL, "SECRET", "when ~/.pgpass and peer are no option"},
+
+	{"url", 0, OPT_TEXT, SCOPE_OBJECTS, 0, NULL, NULL, "URL", "file:///DIR: a directory stands for a bucket"},
+	{"consistency", 0, OPT_CHOICE, SCOPE_OBJECTS, 0, "ordered", "ordered", "HOW", "how objects are placed against the cut"},
+	{"clock-margin", 0, OPT_DURATION, SCOPE_OBJECTS, 0, "1s", NULL, "TIME", "uncertainty around the cut: creations up to this much later still count"},
+	{"scan-interval", 0, OPT_DURATION, SCOPE_OBJECTS, 0, "10s", NULL, "TIME", "how often \"mbackup stream\" looks for changes"},
+
+	{"url", 0, OPT_TEXT, SCOPE_REDIS, 0, "redis://127.0.0.1:6379", NULL, "URL", "redis://[USER@]HOST:PORT[/DB] or unix:///SOCKET"},
+	{"user", 0, OPT_TEXT, SCOPE_REDIS, 0, NULL, NULL, "NAME", "ACL user"},
+	{"password", 0, OPT_SECRET, SCOPE_REDIS, 0, NULL, NULL, "SECRET", "of that user, or of the server"},
+	{"side", 0, OPT_CHOICE, SCOPE_REDIS, 0, "before", "before|after", "SIDE", "which end of the cut's bracket Redis is restored to"},
+	{"role", 0, OPT_CHOICE, SCOPE_REDIS, 0, "data", "data|cache", "ROLE", "cache: comes back empty, because no cut makes a stale cache right"},
+	{"dir", 0, OPT_TEXT, SCOPE_REDIS, 0, NULL, NULL, "DIR", "the server's data directory, where a restore goes"},
+
+	{"paths", 0, OPT_LIST, SCOPE_FILES, 0, NULL, NULL, "PATHS", "files, trees and globs"},
+	{"exclude", 0, OPT_LIST, SCOPE_FILES, 0, NULL, NULL, "GLOBS", "paths to leave out"},
+	{"secrets", 0, OPT_CHOICE, SCOPE_FILES, 0, "mask", "mask|include", "HOW", "mask values of keys like *PASSWORD* in environment files, or include them (encrypted repositories only)"},
+	{"scan-interval", 0, OPT_DURATION, SCOPE_FILES, 0, "60s", NULL, "TIME", "how often \"mbackup stream\" looks for changes"},
+};
+/* clang-format on */
+
+const size_t mb_option_count = sizeof(mb_options) / sizeof(mb_options[0]);
+
+void
+mb_values_add(struct mb_values *values, const struct mb_option *option, const char *text,
+			  const char *origin)
+{
+	values->items = mb_grow(values->items, &values->cap, values->count + 1, sizeof(*values->items));
+	values->items[values->count++] = (struct mb_value){option, mb_strdup(text), mb_strdup(origin)};
+}
+
+void
+mb_values_release(struct mb_values *values)
+{
+	size_t i;
+
+	for (i = 0; i < values->count; i++)
+	{
+		free(values->items[i].text);
+		free(values->items[i].origin);
+	}
+	free(values->items);
+	memset(values, 0, sizeof(*values));
+}
+
+const char *
+mb_values_get(const struct mb_values *values, enum mb_scope scope, const char *name, size_t i)
+{
+	size_t j;
+
+	for (j = 0; j < values->count; j++)
+		if (values->items[j].option->scope == scope &&
+			strcmp(values->items[j].option->name, name) == 0 && i-- == 0)
+			return values->items[j].text;
+	return NULL;
+}
+
+const struct mb_option *
+mb_option_find(enum mb_scope scope, const char *name)
+{
+	size_t i;
+
+	for (i = 0; i < mb_option_count; i++)
+		if (mb_options[i].scope == scope && strcmp(mb_options[i].name, name) == 0)
+			return &mb_options[i];
+	return NULL;
+}
+
+const struct mb_option *
+mb_option_find_key(enum mb_scope scope, const char *key, const char **suffix)
+{
+	static const char *const suffixes[] = {"-file", "-command"};
+	const struct mb_option *option = mb_option_find(scope, key);
+	size_t i;
+
+	*suffix = "";
+	for (i = 0; !option && i < 2; i++)
+		if (mb_ends_with(key, suffixes[i]))
+		{
+			char *stem = mb_strndup(key, strlen(key) - strlen(suffixes[i]));
+
+			option = mb_option_find(scope, stem);
+			free(stem);
+			if (option && option->type != OPT_SECRET)
+				option = NULL;
+			*suffix = suffixes[i];
+		}
+	return option;
+}
+
+const char *
+mb_option_nearest(enum mb_scope scope, const char *name)
+{
+	struct mb_nearest nearest = {.word = name};
+	size_t i;
+
+	for (i = 0; i < mb_option_count; i++)
+		if (mb_options[i].scope == scope)
+			mb_nearest_try(&nearest, mb_options[i].name);
+	return nearest.best;
+}
+
+static bool
+is_choice(const char *choices, const char *text)
+{
+	size_t len = strlen(text);
+	const char *p = choices;
+
+	while (p)
+	{
+		if (strncmp(p, text, len) == 0 && (p[len] == '|' || p[len] == '\0'))
+			return true;
+		p = strchr(p, '|');
+		if (p)
+			p++;
+	}
+	return false;
+}
+
+static enum mb_code
+check_integer(const char *text, const char *origin, struct mb_error *err)
+{
+	char *end;
+	long value;
+
+	if (strcmp(text, "auto") == 0)
+		return MB_OK;
+	value = strtol(text, &end, 10);
+	if (*end != '\0' || end == text || value < 1 || value > 1000000)
+		return mb_fail(err, MB_CONFIG, "%s: \"%s\" is not a number from 1 on", origin, text);
+	return MB_OK;
+}
+
+static enum mb_code
+check_flag(const char *text, const char *origin, struct mb_error *err)
+{
+	if (is_choice("on|off|true|false|yes|no|1|0", text))
+		return MB_OK;
+	return mb_fail(err, MB_CONFIG, "%s: \"%s\" is neither on nor off", origin, text);
+}
+
+enum mb_code
+mb_option_check(const struct mb_option *option, const char *text, const char *origin,
+				struct mb_error *err)
+{
+	enum mb_code code = MB_OK;
+	uint64_t number;
+	int64_t duration;
+
+	switch (option->type)
+	{
+		case OPT_CHOICE:
+			if (is_choice(option->choices, text))
+				return MB_OK;
+			mb_fail(err, MB_CONFIG, "%s: \"%s\" is not possible here", origin, text);
+			return mb_error_hint(err, "Choose one of %s.", option->choices);
+		case OPT_INTEGER:
+			return check_integer(text, origin, err);
+		case OPT_FLAG:
+			return check_flag(text, origin, err);
+		case OPT_SIZE:
+			code = mb_size_parse(&number, text, err);
+			break;
+		case OPT_DURATION:
+			code = mb_duration_parse(&duration, text, err);
+			break;
+		case OPT_TIME:
+			code = mb_time_parse(&duration, text, err);
+			break;
+		case OPT_LSN:
+			if (!mb_lsn_parse(&number, text))
+			{
+				code = mb_fail(err, MB_CONFIG, "\"%s\" is not a WAL position", text);
+				mb_error_hint(err, "Write it as Postgres does, such as 0/3000148.");
+			}
+			break;
+		default:
+			break;
+	}
+	return code ? mb_error_context(err, "%s", origin) : MB_OK;
+}
+
+void
+mb_option_long_name(const struct mb_option *option, char out[80])
+{
+	snprintf(out, 80, "%s%s", option->scope == SCOPE_REPOSITORY ? "repository-" : "", option->name);
+}
+
+/* -- the command line ------------------------------------------------------------------------ */
+
+/* A long option by its name (len bytes), for a command; *suffix as mb_option_find_key. */
+static const struct mb_option *
+find_long(const char *name, enum mb_command_id command, const char **suffix)
+{
+	static const enum mb_scope scopes[] = {SCOPE_COMMAND, SCOPE_GLOBAL, SCOPE_REPOSITORY};
+	size_t i, j;
+
+	for (i = 0; i < 3; i++)
+	{
+		const char *key = name;
+		const struct mb_option *option;
+
+		if (scopes[i] == SCOPE_REPOSITORY)
+		{
+			if (!mb_starts_with(name, "repository-"))
+				continue;
+			key += strlen("repository-");
+		}
+		option = mb_option_find_key(scopes[i], key, suffix);
+		/* Two commands may use one name in different ways: look for the row of ours. */
+		for (j = 0; option && !(option->commands & command) && j < mb_option_count; j++)
+			if (mb_options[j].scope == scopes[i] && strcmp(mb_options[j].name, key) == 0 &&
+				(mb_options[j].commands & command))
+				option = &mb_options[j];
+		if (option && (option->commands & command))
+			return option;
+	}
+	return NULL;
+}
+
+static enum mb_code
+unknown_option(const char *name, enum mb_command_id command, struct mb_error *err)
+{
+	char long_names[128][80];
+	struct mb_nearest nearest = {.word = name};
+	size_t i;
+
+	MB_ASSERT(mb_option_count <= 128);
+	for (i = 0; i < mb_option_count; i++)
+	{
+		mb_option_long_name(&mb_options[i], long_names[i]);
+		if (mb_options[i].commands & command)
+			mb_nearest_try(&nearest, long_names[i]);
+	}
+	mb_fail(err, MB_CONFIG, "there is no option \"--%s\" here", name);
+	if (nearest.best)
+		return mb_error_hint(err, "Did you mean --%s?", nearest.best);
+	return mb_error_hint(err, "Run the command with --help to see its options.");
+}
+
+static enum mb_code
+refuse_secret(const char *name, struct mb_error *err)
+{
+	mb_fail(err, MB_CONFIG,
+			"a secret is not taken from the command line, where everybody can "
+			"read it (--%s)",
+			name);
+	return mb_error_hint(err,
+						 "Use --%s-file, --%s-command, the configuration file or the "
+						 "environment variable MBACKUP_PASSPHRASE.",
+						 name, name);
+}
+
+struct parser
+{
+	int argc;
+	char **argv;
+	int at;
+	enum mb_command_id command;
+	struct mb_values *values;
+};
+
+static enum mb_code
+take_long(struct parser *parser, struct mb_error *err)
+{
+	const char *arg = parser->argv[parser->at] + 2;
+	const char *equals = strchr(arg, '=');
+	char *name = equals ? mb_strndup(arg, (size_t) (equals - arg)) : mb_strdup(arg);
+	char *origin = mb_asprintf("option --%s", name);
+	const char *suffix = "";
+	const struct mb_option *option = find_long(name, parser->command, &suffix);
+	const char *text = equals ? equals + 1 : NULL;
+	enum mb_code code = MB_OK;
+
+	if (!option)
+		code = unknown_option(name, parser->command, err);
+	else if (option->type == OPT_SECRET && suffix[0] == '\0')
+		code = refuse_secret(name, err);
+	else if (option->type == OPT_FLAG)
+		text = text ? text : "on";
+	else if (!text)
+	{
+		if (parser->at + 1 >= parser->argc)
+		{
+			code = mb_fail(err, MB_CONFIG, "option --%s needs a value", name);
+			mb_error_hint(err, "Write --%s %s.", name, option->metavar);
+		}
+		else
+			text = parser->argv[++parser->at];
+	}
+	if (!code && suffix[0] == '\0')
+		code = mb_option_check(option, text, origin, err);
+	if (!code)
+	{
+		/* The suffix of a secret travels in front of the value: "-file:/etc/pass". */
+		char *value = suffix[0] ? mb_asprintf("%s:%s", suffix, text) : mb_strdup(text);
+
+		mb_values_add(parser->values, option, value, origin);
+		free(value);
+	}
+	free(origin);
+	free(name);
+	return code;
+}
+
+static enum mb_code
+take_short(struct parser *parser, struct mb_error *err)
+{
+	const char *arg = parser->argv[parser->at];
+	const struct mb_option *option = NULL;
+	const char *text = arg[2] ? arg + 2 : NULL;
+	char origin[32];
+	enum mb_code code;
+	size_t i;
+
+	for (i = 0; i < mb_option_count && !option; i++)
+		if (mb_options[i].letter == arg[1] && (mb_options[i].commands & parser->command))
+			option = &mb_options[i];
+	if (!option)
+	{
+		mb_fail(err, MB_CONFIG, "there is no option \"-%c\" here", arg[1]);
+		return mb_error_hint(err, "Run the command with --help to see its options.");
+	}
+	if (option->type == OPT_FLAG)
+		text = "on";
+	else if (!text && parser->at + 1 < parser->argc)
+		text = parser->argv[++parser->at];
+	if (!text)
+		return mb_fail(err, MB_CONFIG, "option -%c needs a value", arg[1]);
+	snprintf(origin, sizeof(origin), "option -%c", arg[1]);
+	code = mb_option_check(option, text, origin, err);
+	if (!code)
+		mb_values_add(parser->values, option, text, origin);
+	return code;
+}
+
+enum mb_code
+mb_options_parse(int argc, char **argv, enum mb_command_id command, struct mb_values *values,
+				 struct mb_words *words, struct mb_error *err)
+{
+	struct parser parser = {argc, argv, 1, command, values};
+	enum mb_code code = MB_OK;
+	bool only_words = false;
+
+	for (; !code && parser.at < argc; parser.at++)
+	{
+		const char *arg = argv[parser.at];
+
+		if (!only_words && strcmp(arg, "--") == 0)
+			only_words = true;
+		else if (!only_words && mb_starts_with(arg, "--"))
+			code = take_long(&parser, err);
+		else if (!only_words && arg[0] == '-' && arg[1])
+			code = take_short(&parser, err);
+		else
+		{
+			words->items = mb_grow(words->items, &words->cap, words->count + 1, sizeof(char *));
+			words->items[words->count++] = argv[parser.at];
+		}
+	}
+	return code;
+}

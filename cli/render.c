@@ -1,0 +1,292 @@
+/* render.c - answers as text for people; everything printed here is in the JSON too. */
+#include <string.h>
+
+#include "cli/cli.h"
+#include "core/base/time.h"
+
+static const char *
+size_of(const json_t *object, const char *key, char out[MB_SIZE_TEXT])
+{
+	mb_size_format(out, (uint64_t) mb_json_int(object, key, 0));
+	return out;
+}
+
+/* "2026-11-23 06:44:02Z": to the second, for columns. */
+static const char *
+short_time(const json_t *object, const char *key, char out[MB_TIME_TEXT])
+{
+	const char *text = mb_json_str(object, key, NULL);
+
+	if (!text || strlen(text) < 19)
+		return "-";
+	snprintf(out, MB_TIME_TEXT, "%.10s %.8sZ", text, text + 11);
+	return out;
+}
+
+static double
+number(const json_t *object, const char *key)
+{
+	return json_number_value(json_object_get(object, key));
+}
+
+static void
+print_warnings(const json_t *object, const char *indent, FILE *out)
+{
+	const json_t *list = json_object_get(object, "warnings");
+	size_t i;
+
+	for (i = 0; i < json_array_size(list); i++)
+		fprintf(out, "%swarning: %s\n", indent, json_string_value(json_array_get(list, i)));
+}
+
+void
+render_init(const json_t *answer, FILE *out)
+{
+	const json_t *init = json_object_get(answer, "init");
+
+	fprintf(out, "repository %s made (id %s, encryption %s)\nconfiguration: %s\n",
+			mb_json_str(init, "repository", "?"), mb_json_str(init, "id", "?"),
+			mb_json_str(init, "encryption", "?"), mb_json_str(init, "config", "?"));
+	if (strcmp(mb_json_str(init, "encryption", ""), "none") != 0)
+		fprintf(out, "Keep the passphrase or key file in a second place: without it nothing can be "
+					 "restored.\n");
+	fprintf(out, "Next: mbackup check, then mbackup backup.\n");
+}
+
+void
+render_check(const json_t *answer, FILE *out)
+{
+	const json_t *list = json_object_get(answer, "checks");
+	size_t i;
+
+	for (i = 0; i < json_array_size(list); i++)
+	{
+		const json_t *item = json_array_get(list, i);
+		const char *fix = mb_json_str(item, "fix", "");
+
+		fprintf(out, "%-8s %-12s %-22s %s\n", mb_json_str(item, "status", "?"),
+				mb_json_str(item, "component", "?"), mb_json_str(item, "name", "?"),
+				mb_json_str(item, "message", ""));
+		if (fix[0])
+			fprintf(out, "         fix: %s\n", fix);
+	}
+}
+
+static void
+render_component(const json_t *part, FILE *out)
+{
+	const json_t *error = json_object_get(part, "error");
+	char bytes[MB_SIZE_TEXT], stored[MB_SIZE_TEXT];
+
+	if (error)
+		fprintf(out, "  %-12s FAILED: %s\n", mb_json_str(part, "name", "?"),
+				mb_json_str(error, "message", "?"));
+	else
+		fprintf(out, "  %-12s %-9s %-12s %8lld entries %10s, stored %10s, %.1f s\n",
+				mb_json_str(part, "name", "?"), mb_json_str(part, "kind", "?"),
+				mb_json_str(part, "type", "?"), (long long) mb_json_int(part, "entries", 0),
+				size_of(part, "bytes", bytes), size_of(part, "stored_bytes", stored),
+				number(part, "seconds"));
+	print_warnings(part, "    ", out);
+}
+
+static void
+render_cut(const json_t *cut, FILE *out)
+{
+	char time[MB_TIME_TEXT];
+	const json_t *position;
+	const char *name;
+
+	fprintf(out, "  cut: %s, %s", short_time(cut, "time", time),
+			mb_json_str(cut, "consistency", "?"));
+	if (number(cut, "pause_ms") > 0)
+		fprintf(out, ", writes paused %.1f ms", number(cut, "pause_ms"));
+	fputc('\n', out);
+	json_object_foreach(json_object_get(cut, "positions"), name, position)
+	{
+		if (mb_json_str(position, "lsn", NULL))
+			fprintf(out, "    %-12s LSN %s, timeline %lld\n", name,
+					mb_json_str(position, "lsn", "?"),
+					(long long) mb_json_int(position, "timeline", 0));
+		else if (json_object_get(position, "offset"))
+			fprintf(out, "    %-12s offset %lld of %.12s...\n", name,
+					(long long) mb_json_int(position, "offset", 0),
+					mb_json_str(position, "replid", "?"));
+	}
+}
+
+void
+render_backup(const json_t *answer, FILE *out)
+{
+	const json_t *set = json_object_get(answer, "backup");
+	const json_t *parts = json_object_get(set, "components");
+	char bytes[MB_SIZE_TEXT], stored[MB_SIZE_TEXT], started[MB_TIME_TEXT], finished[MB_TIME_TEXT];
+	size_t i;
+
+	fprintf(out, "backup %s: %s, %s\n", mb_json_str(set, "id", "?"), mb_json_str(set, "type", "?"),
+			mb_json_str(set, "status", "?"));
+	fprintf(out, "  %s to %s, %s, stored %s\n", short_time(set, "started", started),
+			short_time(set, "finished", finished), size_of(set, "bytes", bytes),
+			size_of(set, "stored_bytes", stored));
+	for (i = 0; i < json_array_size(parts); i++)
+		render_component(json_array_get(parts, i), out);
+	render_cut(json_object_get(set, "cut"), out);
+}
+
+void
+render_mark(const json_t *answer, FILE *out)
+{
+	const json_t *mark = json_object_get(answer, "mark");
+	const json_t *uncovered = json_object_get(mark, "uncovered");
+	const json_t *why;
+	const char *name;
+	char time[MB_TIME_TEXT];
+
+	fprintf(out, "mark \"%s\": %s\n", mb_json_str(mark, "name", "?"),
+			short_time(mark, "time", time));
+	render_cut(json_object_get(mark, "cut"), out);
+	json_object_foreach((json_t *) (uintptr_t) uncovered, name, why)
+		fprintf(out, "  %s is not held at this mark: %s\n", name, json_string_value(why));
+}
+
+static void
+render_windows(const json_t *windows, FILE *out)
+{
+	size_t i, j;
+
+	fprintf(out, "\nRecovery window\n");
+	if (json_array_size(windows) <= 1)
+		fprintf(out, "  (the configuration names no component)\n");
+	for (i = 0; i < json_array_size(windows); i++)
+	{
+		const json_t *window = json_array_get(windows, i);
+		const json_t *gaps = json_object_get(window, "gaps");
+		char from[MB_TIME_TEXT], to[MB_TIME_TEXT];
+
+		if (!mb_json_str(window, "from", NULL))
+			fprintf(out, "  %-12s nothing can be restored yet\n",
+					mb_json_str(window, "component", "?"));
+		else
+			fprintf(out, "  %-12s %s to %s\n", mb_json_str(window, "component", "?"),
+					short_time(window, "from", from), short_time(window, "to", to));
+		for (j = 0; j < json_array_size(gaps); j++)
+			fprintf(out, "    gap: %s to %s\n",
+					json_string_value(json_array_get(json_array_get(gaps, j), 0)),
+					json_string_value(json_array_get(json_array_get(gaps, j), 1)));
+	}
+}
+
+void
+render_list(const json_t *answer, FILE *out)
+{
+	const json_t *sets = json_object_get(answer, "backups");
+	const json_t *marks = json_object_get(answer, "marks");
+	size_t i;
+
+	fprintf(out, "%-30s %-12s %-9s %-21s %10s %10s\n", "Backup", "Type", "Status", "Cut", "Size",
+			"Stored");
+	for (i = 0; i < json_array_size(sets); i++)
+	{
+		const json_t *set = json_array_get(sets, i);
+		char bytes[MB_SIZE_TEXT], stored[MB_SIZE_TEXT], time[MB_TIME_TEXT];
+
+		fprintf(out, "%-30s %-12s %-9s %-21s %10s %10s\n", mb_json_str(set, "id", "?"),
+				mb_json_str(set, "type", "?"), mb_json_str(set, "status", "?"),
+				short_time(json_object_get(set, "cut"), "time", time), size_of(set, "bytes", bytes),
+				size_of(set, "stored_bytes", stored));
+	}
+	if (json_array_size(sets) == 0)
+		fprintf(out, "(none: run \"mbackup backup\")\n");
+	if (json_array_size(marks) > 0)
+		fprintf(out, "\n%-30s %-21s %s\n", "Mark", "Time", "Consistency");
+	for (i = 0; i < json_array_size(marks); i++)
+	{
+		const json_t *mark = json_array_get(marks, i);
+		const json_t *why;
+		const char *name;
+		char time[MB_TIME_TEXT];
+
+		fprintf(out, "%-30s %-21s %s", mb_json_str(mark, "name", "?"),
+				short_time(mark, "time", time),
+				mb_json_str(json_object_get(mark, "cut"), "consistency", "?"));
+		json_object_foreach(json_object_get(mark, "uncovered"), name, why)
+			fprintf(out, ", does not hold %s", name);
+		fputc('\n', out);
+	}
+	render_windows(json_object_get(answer, "windows"), out);
+}
+
+void
+render_restore(const json_t *answer, FILE *out)
+{
+	const json_t *restore = json_object_get(answer, "restore");
+	const json_t *parts = json_object_get(restore, "components");
+	const json_t *target = json_object_get(restore, "target");
+	bool dry_run = mb_json_bool(restore, "dry_run", false);
+	char time[MB_TIME_TEXT];
+	size_t i;
+
+	fprintf(out, "restore %s%s: to %s%s%s", mb_json_str(restore, "id", "?"),
+			dry_run ? " (planned only)" : "", mb_json_str(target, "kind", "?"),
+			mb_json_str(target, "value", NULL) ? " " : "", mb_json_str(target, "value", ""));
+	if (mb_json_str(restore, "reached", NULL))
+		fprintf(out, ", that is %s", short_time(restore, "reached", time));
+	fprintf(out, "\n");
+	for (i = 0; i < json_array_size(parts); i++)
+	{
+		const json_t *part = json_array_get(parts, i);
+		const char *next = mb_json_str(part, "next", NULL);
+		char bytes[MB_SIZE_TEXT];
+
+		fprintf(out, "  %-12s from %s: ", mb_json_str(part, "name", "?"),
+				mb_json_str(part, "backup", "?"));
+		if (dry_run)
+			fprintf(out, "would be restored%s%s\n",
+					mb_json_str(part, "destination", NULL) ? " to " : "",
+					mb_json_str(part, "destination", ""));
+		else
+			fprintf(out, "%lld entries, %s, %.1f s, in %s\n",
+					(long long) mb_json_int(part, "entries", 0), size_of(part, "bytes", bytes),
+					number(part, "seconds"), mb_json_str(part, "destination", "?"));
+		if (next)
+			fprintf(out, "    next: %s\n", next);
+		print_warnings(part, "    ", out);
+	}
+}
+
+void
+render_verify(const json_t *answer, FILE *out)
+{
+	const json_t *verify = json_object_get(answer, "verify");
+	const json_t *problems = json_object_get(verify, "problems");
+	char bytes[MB_SIZE_TEXT];
+	size_t i, j;
+
+	fprintf(out, "%lld component backups, %lld packs, %lld frames, %s read in %.1f s: ",
+			(long long) mb_json_int(verify, "backups", 0),
+			(long long) mb_json_int(verify, "packs", 0),
+			(long long) mb_json_int(verify, "frames", 0), size_of(verify, "bytes", bytes),
+			number(verify, "seconds"));
+	if (json_array_size(problems) > 0)
+		fprintf(out, "%zu problem%s\n", json_array_size(problems),
+				json_array_size(problems) == 1 ? "" : "s");
+	else
+		fprintf(out, "no problem\n");
+	for (i = 0; i < json_array_size(problems); i++)
+	{
+		const json_t *problem = json_array_get(problems, i);
+		const json_t *names = json_object_get(problem, "backups");
+
+		fprintf(out, "  %s: %s: %s\n", mb_json_str(problem, "kind", "?"),
+				mb_json_str(problem, "where", "?"), mb_json_str(problem, "message", "?"));
+		for (j = 0; j < json_array_size(names); j++)
+			fprintf(out, "    concerns %s\n", json_string_value(json_array_get(names, j)));
+	}
+}
+
+void
+render_version(const json_t *answer, FILE *out)
+{
+	fprintf(out, "mbackup %s (repository format %lld)\n", mb_json_str(answer, "version", "?"),
+			(long long) mb_json_int(answer, "format", 0));
+}
