@@ -1,0 +1,155 @@
+#!/bin/bash
+# Proves that docs/configuration.md names every option, key, default and choice of cli/options.c, every
+# option that "mbackup help COMMAND" prints and every exit code, and nothing that is not there; and that
+# every relative link in README.md and docs/ leads somewhere.
+cd "$(dirname "$0")/.." || exit 1
+exec python3 - "${BUILD:-build}/mbackup" <<'PY'
+import glob, os, re, subprocess, sys
+
+mbackup = sys.argv[1]
+failed = total = 0
+
+
+def result(name, problems):
+    global failed, total
+    total += 1
+    for problem in problems:
+        print(f"# {problem}")
+    failed += bool(problems)
+    print(f"{'not ok' if problems else 'ok'} {total} - {name}")
+
+
+def read(path):
+    with open(path, encoding="utf-8") as file:
+        return file.read()
+
+
+# -- the table ------------------------------------------------------------------------------------
+
+text = read("cli/options.c")
+table = text[text.index("mb_options[] = {"):]
+table = table[:table.index("\n};")]
+row = re.compile(r'^\t\{("[^"]*"), (\S+), OPT_(\w+), SCOPE_(\w+), ([^,]+), (NULL|"[^"]*"), (NULL|"[^"]*"),', re.M)
+rows = [m.groups() for m in row.finditer(table)]
+unquote = lambda s: None if s == "NULL" else s.strip('"')
+
+page = read("docs/configuration.md")
+sections = {}
+for part in re.split(r"^(?=#{2,3} )", page, flags=re.M):
+    title, _, body = part.partition("\n")
+    sections[title.lstrip("# ").strip()] = body
+
+
+def table_line(body, name):
+    """The line of a Markdown table whose first cell is `name`."""
+    for line in body.splitlines():
+        if line.startswith(f"| `{name}` |"):
+            return line
+    return None
+
+
+# -- keys -------------------------------------------------------------------------------------------
+
+problems = [] if len(rows) == table.count("\n\t{\"") else [f"understood {len(rows)} rows only"]
+known = {}
+for name, letter, kind, scope, commands, default, choices in rows:
+    name, default, choices = unquote(name), unquote(default), unquote(choices)
+    if scope == "COMMAND":
+        continue
+    section = f"[{scope.lower()}]"
+    known.setdefault(section, set()).add(name)
+    line = table_line(sections.get(section, ""), name)
+    if not line:
+        problems.append(f"key {name} of {section} is not described")
+        continue
+    if default and f"`{default}`" not in line:
+        problems.append(f"key {name} of {section}: default {default} is not named")
+    if choices and kind == "CHOICE":
+        problems += [f"key {name} of {section}: choice {c} is not named" for c in choices.split("|") if f"`{c}`" not in line]
+    if kind == "SECRET" and "secret" not in line:
+        problems.append(f"key {name} of {section}: is a secret")
+    long_name = ("repository-" if scope == "REPOSITORY" else "") + name
+    if scope in ("GLOBAL", "REPOSITORY"):
+        for option in [f"--{long_name}"] if kind != "SECRET" else [f"--{long_name}-file", f"--{long_name}-command"]:
+            if f"`{option} " not in sections[section]:
+                problems.append(f"option {option} is not named below {section}")
+        variable = "MBACKUP_" + (name if kind == "SECRET" else long_name).upper().replace("-", "_")
+        if f"`{variable}`" not in line:
+            problems.append(f"key {name} of {section}: variable {variable} is not named")
+result("every key of cli/options.c is described with its default and choices", problems)
+
+problems = []
+for section, names in known.items():
+    for key in re.findall(r"^\| `([^`]+)` \|", sections.get(section, ""), re.M):
+        if key not in names:
+            problems.append(f"{section} has no key {key}")
+result("every key that is described exists", problems)
+
+# -- commands ----------------------------------------------------------------------------------------
+
+problems = []
+overview = subprocess.run([mbackup, "help"], capture_output=True, text=True)
+commands = re.findall(r"^  ([a-z-]+)\b.*\S  +\S|^  ([a-z-]+)  ", overview.stdout.split("Commands:")[-1].split("\nRun ")[0], re.M)
+commands = [a or b for a, b in commands]
+if overview.returncode or len(commands) < 5:
+    problems.append(f"{mbackup} help does not list commands")
+general = sections.get("Options of every command", "") + sections.get("[global]", "") + sections.get("[repository]", "")
+for command in commands:
+    body = sections.get(f"mbackup {command}")
+    if body is None:
+        problems.append(f"there is no section \"mbackup {command}\"")
+        continue
+    own, _, every = subprocess.run([mbackup, "help", command], capture_output=True, text=True).stdout.partition("Options of every command")
+    printed = re.compile(r"(?:^|, )\s*(?:-(\w), )?--([a-z-]+)", re.M)
+    for where, what in ((body, own), (general, every)):
+        for letter, option in printed.findall("\n".join(l for l in what.splitlines() if l.startswith("  ") and l.lstrip().startswith("-"))):
+            if not re.search(rf"`--{option}[ `\[]", where):
+                problems.append(f"mbackup {command}: option --{option} is not described")
+            if letter and f"`-{letter}`" not in where:
+                problems.append(f"mbackup {command}: -{letter} is not described")
+    for choices, default in re.findall(r"\(([a-z0-9|]+\|[a-z0-9|-]+)\)(?: \[(\S+)\])?", own):
+        problems += [f"mbackup {command}: choice {c} is not named" for c in choices.split("|") if f"`{c}`" not in body]
+        if default and not re.search(rf"`{default}` \(default\)", body):
+            problems.append(f"mbackup {command}: default {default} is not named")
+    for option in re.findall(r"^\| `--([a-z-]+)", body, re.M):
+        if f"--{option}" not in own:
+            problems.append(f"mbackup {command} has no option --{option}")
+for title in sections:
+    if title.startswith("mbackup ") and title.split()[1] not in commands:
+        problems.append(f"there is no command {title}") if title.split()[1] != "mbackup.conf" else None
+result("every command and option is described, and no other", problems)
+
+problems = []
+codes = re.findall(r'\{"([A-Z_]+)", (\d+)\}', read("core/base/error.c"))
+for name, status in codes:
+    shown = "128 + n" if name == "INTERRUPTED" else status
+    if f"| {shown} | {name} |" not in sections["Exit codes"]:
+        problems.append(f"exit code {status} {name} is not in the table")
+if len(codes) < 10:
+    problems.append("core/base/error.c: the table of codes was not understood")
+result("every exit code is in the table", problems)
+
+# -- links -----------------------------------------------------------------------------------------------
+
+
+def anchors(markdown):
+    titles = re.findall(r"^#{1,6} +(.+)$", re.sub(r"^```.*?^```", "", markdown, flags=re.M | re.S), re.M)
+    return {re.sub(r"[^\w\- ]", "", t.strip().lower()).replace(" ", "-") for t in titles}
+
+
+problems = []
+for page_path in ["README.md"] + sorted(glob.glob("docs/*.md")):
+    for target in re.findall(r"\]\(([^)\s]+)\)", read(page_path)):
+        if re.match(r"[a-z]+:", target):
+            continue
+        path, _, anchor = target.partition("#")
+        full = os.path.normpath(os.path.join(os.path.dirname(page_path), path)) if path else page_path
+        if not os.path.exists(full):
+            problems.append(f"{page_path}: {target} does not exist")
+        elif anchor and full.endswith(".md") and anchor not in anchors(read(full)):
+            problems.append(f"{page_path}: {target}: there is no such heading")
+result("every relative link leads somewhere", problems)
+
+print(f"1..{total}")
+sys.exit(bool(failed))
+PY

@@ -1,0 +1,149 @@
+#!/bin/bash
+# Flipping any single bit of any stored file is found by verify --read-data full, which names the
+# backups concerned and exits with 6; a restore refuses what is damaged and leaves nothing behind.
+. "$(dirname "$0")/../lib/stack.sh"
+stack_begin
+stack_postgres || exit 1
+stack_redis || exit 1
+flips=60
+[ -n "${MBACKUP_LONG:-}" ] && flips=500
+
+flip_rounds() # suite count
+{
+	local suite=$1 count=$2
+	python3 - "$MBACKUP" "$CONF" "$REPO" "$T" "$count" "$suite" <<'PY'
+import json, os, random, shutil, subprocess, sys
+mbackup, conf, repo, tmp, count, suite = sys.argv[1:7]
+count = int(count)
+random.seed(int.from_bytes(os.urandom(4), "big"))
+
+def run(*args):
+    return subprocess.run([mbackup, "--config", conf, *args], capture_output=True, text=True, errors="replace")
+
+def tree(path):
+    out = {}
+    for root, _, names in os.walk(path):
+        for name in names:
+            full = os.path.join(root, name)
+            out[os.path.relpath(full, path)] = open(full, "rb").read()
+    return out
+
+def kind(path):
+    return os.path.relpath(path, repo).split("/")[0]
+
+files = [os.path.join(r, n) for r, _, names in os.walk(repo) for n in names if not n.startswith(".tmp-")]
+by_kind = {}
+for f in files:
+    by_kind.setdefault(kind(f), []).append(f)
+good = {}
+for name in ("uploads", "config", "redis"):
+    r = run("restore", "--component", f"{name}={tmp}/good-{suite}-{name}")
+    assert r.returncode == 0, r.stderr
+    good[name] = tree(f"{tmp}/good-{suite}-{name}")
+
+missed, unnamed, wrong, silent, found = [], [], [], [], {}
+for i in range(count):
+    # Every kind of file in turn, so that the few small ones are hit as often as the packs.
+    k = sorted(by_kind)[i % len(by_kind)]
+    path = random.choice(by_kind[k])
+    data = bytearray(open(path, "rb").read())
+    # Half of the flips in the first 256 bytes, where the headers are.
+    limit = min(len(data), 256) if i % 2 else len(data)
+    at, bit = random.randrange(limit), random.randrange(8)
+    mode = os.stat(path).st_mode
+    data[at] ^= 1 << bit
+    os.chmod(path, 0o600)
+    open(path, "wb").write(data)
+    where = f"{os.path.relpath(path, repo)} byte {at} bit {bit}"
+    r = run("verify", "--read-data", "full", "--json")
+    try:
+        answer = json.loads(r.stdout)
+    except ValueError:
+        answer = {}
+    if r.returncode != 6:
+        missed.append(f"{where}: exit {r.returncode} {r.stderr.strip()[:200]}")
+    elif k in ("packs", "backups", "streams"):
+        problems = answer.get("verify", {}).get("problems", [])
+        if not any(p["backups"] or "no backup needs it" in p["message"] for p in problems):
+            unnamed.append(f"{where}: {json.dumps(problems)[:300]}")
+    found[k] = found.get(k, 0) + 1
+    if i % 3 == 0:
+        for name in good:
+            dest = f"{tmp}/flip"
+            r = run("restore", "--component", f"{name}={dest}")
+            if r.returncode == 0:
+                if tree(dest) != good[name]:
+                    silent.append(f"{where}: {name} restored differently")
+            elif os.path.exists(dest) and os.listdir(dest):
+                wrong.append(f"{where}: {name}: a failed restore left {os.listdir(dest)[:5]}")
+            shutil.rmtree(dest, ignore_errors=True)
+    data[at] ^= 1 << bit
+    open(path, "wb").write(data)
+    os.chmod(path, mode)
+for what, bad in (("found, exit 6", missed), ("the backups concerned are named", unnamed),
+                  ("nothing damaged was restored silently", silent), ("a refused restore left nothing", wrong)):
+    for line in bad[:10]:
+        print(f"# {line}")
+    print(f"{'not ok' if bad else 'ok'} - {suite}: {count} flipped bits ({', '.join(f'{n} {k}' for k, n in sorted(found.items()))}): {what}")
+PY
+}
+
+for suite in aes-256-gcm none
+do
+	REPO=$T/repo-$suite
+	CONF=$T/$suite.conf
+	[ $suite = none ] && stack_config none || stack_config
+	mb init >/dev/null 2>&1 || { diag "init failed"; exit 1; }
+	for i in $(seq 40); do head -c $((i * 700)) /dev/urandom >"$T/objects/o$i"; done
+	printf 'A=1\nPASSWORD=x\n' >"$T/etc/a.env"
+	head -c 100000 /dev/urandom >"$T/etc/data"
+	for i in $(seq 100); do rcli set "k$i" "v$i" >/dev/null; done
+	start_stream
+	run mb backup
+	is "$status" 0 "$suite: backup"
+	rcli set later 1 >/dev/null
+	sql "CREATE TABLE t_${RANDOM} AS SELECT generate_series(1, 1000)"
+	run mb mark m
+	is "$status" 0 "$suite: mark"
+	kill -TERM $STREAM; wait $STREAM
+	sql "SELECT pg_drop_replication_slot('mbackup')" >/dev/null
+	rm -rf "$T/spool"
+	run mb verify --read-data full
+	is "$status" 0 "$suite: the undamaged repository verifies"
+	[ "$status" = 0 ] || diag "$out$err"
+	while IFS= read -r line
+	do
+		case $line in
+			ok*) result "${line#ok - }" 0 ;;
+			"not ok"*) result "${line#not ok - }" 1 ;;
+			*) diag "${line#\# }" ;;
+		esac
+	done < <(flip_rounds $suite $((flips / 2)))
+	run mb verify --read-data full
+	is "$status" 0 "$suite: with every bit back in place it verifies again"
+done
+
+# A file that is cut, emptied, lost or swapped with its neighbour.
+pack=$(find "$REPO/packs" -type f | head -n 1)
+other=$(find "$REPO/packs" -type f | tail -n 1)
+damage() # name command...
+{
+	local name=$1
+	shift
+	cp -a "$REPO" "$T/safe"
+	"$@"
+	run mb verify --read-data full
+	is "$status" 6 "$name: exit 6"
+	rm -rf "$REPO"
+	mv "$T/safe" "$REPO"
+}
+swap() { mv "$1" "$T/s"; mv "$2" "$1"; mv "$T/s" "$2"; }
+damage "a pack that is cut" truncate -s -1 "$pack"
+damage "a pack with a byte more" sh -c "printf x >>'$pack'"
+damage "a pack that is empty" truncate -s 0 "$pack"
+damage "a pack that is gone" rm "$pack"
+damage "two packs swapped" swap "$pack" "$other"
+damage "a commit that is gone" sh -c "rm -r '$(find "$REPO/backups/redis" -type f | head -n 1)'"
+damage "a file that does not belong" sh -c "echo x >'$REPO/packs/stranger'"
+damage "all WAL gone" rm -rf "$REPO/streams/postgres"
+done_testing

@@ -1,0 +1,263 @@
+/* base_test.c - core/base: errors, times, sizes, memory, names, hashes. */
+#include "tests/lib/repo_fixture.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "core/base/fs.h"
+#include "core/base/hash.h"
+#include "core/base/time.h"
+
+static void
+errors_carry_code_message_and_hint(void **state)
+{
+	struct mb_error err;
+
+	(void) state;
+	assert_int_equal(mb_fail(&err, MB_CONFLICT, "could not %s", "do it"), MB_CONFLICT);
+	assert_string_equal(err.message, "could not do it");
+	mb_error_hint(&err, "Do %d.", 1);
+	assert_string_equal(err.hint, "Do 1.");
+	assert_int_equal(mb_error_context(&err, "ctx"), MB_CONFLICT);
+	assert_string_equal(err.message, "ctx: could not do it");
+	assert_int_equal(mb_fail_errno(&err, ENOENT, "x"), MB_NOT_FOUND);
+	assert_int_equal(err.hint[0], '\0');
+	assert_int_equal(mb_fail_errno(&err, EACCES, "x"), MB_DENIED);
+	assert_int_equal(mb_fail_errno(&err, ENOSPC, "x"), MB_NO_SPACE);
+	assert_int_equal(mb_fail_errno(&err, EEXIST, "x"), MB_EXISTS);
+	assert_int_equal(mb_fail_errno(&err, ECONNREFUSED, "x"), MB_UNREACHABLE);
+	assert_int_equal(mb_fail_errno(&err, EIO, "x"), MB_IO);
+	assert_int_equal(mb_code_exit_status(MB_CORRUPT, 0), 6);
+	assert_int_equal(mb_code_exit_status(MB_INTERRUPTED, 15), 143);
+}
+
+static void
+times_are_parsed(void **state)
+{
+	static const struct
+	{
+		const char *text;
+		int64_t us; /* -1: refused */
+	} table[] = {
+		{"1970-01-01T00:00:00Z", 0},
+		{"2026-11-23T06:44:02.123456Z", 1795416242123456},
+		{"2026-11-23 06:44:02.5+00", 1795416242500000},
+		{"2026-11-23T08:44:02+02:00", 1795416242000000},
+		{"2026-11-23T08:44:02+0200", 1795416242000000},
+		{"2026-11-23 01:14:02-05:30", 1795416242000000},
+		{"2026-11-23T06:44Z", 1795416240000000},
+		{"2024-02-29T00:00:00Z", 1709164800000000},
+		{"2026-02-29T00:00:00Z", -1},
+		{"2026-13-01T00:00:00Z", -1},
+		{"2026-11-23T24:00:00Z", -1},
+		{"2026-11-23T06:44:02Zx", -1},
+		{"2026-11-23T06:44:02+99", -1},
+		{"yesterday", -1},
+		{"", -1},
+	};
+	size_t i;
+
+	(void) state;
+	for (i = 0; i < sizeof(table) / sizeof(table[0]); i++)
+	{
+		struct mb_error err;
+		int64_t us = 0;
+		enum mb_code code = mb_time_parse(&us, table[i].text, &err);
+
+		if (table[i].us < 0)
+			assert_int_equal(code, MB_CONFIG);
+		else if (code || us != table[i].us)
+			fail_msg("\"%s\": %lld", table[i].text, (long long) us);
+	}
+}
+
+static void
+times_are_formatted(void **state)
+{
+	char text[MB_TIME_TEXT];
+
+	(void) state;
+	mb_time_format(text, 1795416242123456);
+	assert_string_equal(text, "2026-11-23T06:44:02.123456Z");
+	mb_time_format(text, -1);
+	assert_string_equal(text, "1969-12-31T23:59:59.999999Z");
+	mb_time_compact(text, 1795416242123456);
+	assert_string_equal(text, "20261123T064402Z");
+}
+
+static void
+sizes_and_durations_are_parsed(void **state)
+{
+	char text[MB_SIZE_TEXT];
+	struct mb_error err;
+	uint64_t bytes = 0;
+	int64_t ms = 0;
+
+	(void) state;
+	assert_ok(mb_size_parse(&bytes, "64KiB", &err), err);
+	assert_int_equal(bytes, 65536);
+	assert_ok(mb_size_parse(&bytes, "16M", &err), err);
+	assert_int_equal(bytes, 16 << 20);
+	assert_ok(mb_size_parse(&bytes, "4096", &err), err);
+	assert_int_equal(bytes, 4096);
+	assert_int_equal(mb_size_parse(&bytes, "12 parsecs", &err), MB_CONFIG);
+	assert_int_equal(mb_size_parse(&bytes, "-1", &err), MB_CONFIG);
+	assert_ok(mb_duration_parse(&ms, "500ms", &err), err);
+	assert_int_equal(ms, 500);
+	assert_ok(mb_duration_parse(&ms, "7d", &err), err);
+	assert_int_equal(ms, 7LL * 86400000);
+	assert_ok(mb_duration_parse(&ms, "10", &err), err);
+	assert_int_equal(ms, 10000);
+	assert_int_equal(mb_duration_parse(&ms, "soon", &err), MB_CONFIG);
+	mb_size_format(text, 17);
+	assert_string_equal(text, "17 B");
+	mb_size_format(text, 312 * 1024);
+	assert_string_equal(text, "312 KiB");
+}
+
+static void
+distances(void **state)
+{
+	(void) state;
+	assert_int_equal(mb_distance("postgres", "postgres"), 0);
+	assert_int_equal(mb_distance("postgres", "postgras"), 1);
+	assert_int_equal(mb_distance("", "abc"), 3);
+	assert_int_equal(mb_distance("kitten", "sitting"), 3);
+}
+
+static void
+reading_past_the_end_is_noticed(void **state)
+{
+	static const unsigned char bytes[] = {1, 2, 0, 3, 0, 0, 0};
+	struct mb_rd rd = mb_rd_init(bytes, sizeof(bytes));
+
+	(void) state;
+	assert_int_equal(mb_rd_u8(&rd), 1);
+	assert_int_equal(mb_rd_u16(&rd), 2);
+	assert_int_equal(mb_rd_u32(&rd), 3);
+	assert_false(rd.bad);
+	assert_int_equal(mb_rd_left(&rd), 0);
+	assert_int_equal(mb_rd_u64(&rd), 0);
+	assert_true(rd.bad);
+	assert_null(mb_rd_bytes(&rd, 0));
+}
+
+static void
+hex_both_ways(void **state)
+{
+	unsigned char bytes[4];
+	char text[9];
+
+	(void) state;
+	mb_hex(text, (const unsigned char *) "\x00\xAB\xff\x10", 4);
+	assert_string_equal(text, "00abff10");
+	assert_true(mb_unhex(bytes, text, 4));
+	assert_memory_equal(bytes, "\x00\xAB\xff\x10", 4);
+	assert_false(mb_unhex(bytes, "00ABff10", 4));
+	assert_false(mb_unhex(bytes, "00abff1", 4));
+	assert_false(mb_unhex(bytes, "00abff100", 4));
+}
+
+static void
+names_are_safe_or_not(void **state)
+{
+	static const char *const good[] = {"a", "a/b", "..a", "a..", "...", "a b/c"};
+	static const char *const bad[] = {"", "/", "/a", "a/", "a//b", ".", "..", "a/../b", "a/."};
+	size_t i;
+
+	(void) state;
+	for (i = 0; i < sizeof(good) / sizeof(good[0]); i++)
+		assert_true(mb_name_is_safe(good[i], strlen(good[i])));
+	for (i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+		assert_false(mb_name_is_safe(bad[i], strlen(bad[i])));
+	assert_false(mb_name_is_safe("a\0b", 3));
+}
+
+static void
+opening_beneath_follows_no_link(void **state)
+{
+	char dir[] = "/tmp/mb-base-XXXXXX";
+	struct mb_error err;
+	int root, fd = -1;
+
+	(void) state;
+	assert_non_null(mkdtemp(dir));
+	root = open(dir, O_RDONLY | O_DIRECTORY);
+	assert_true(root >= 0);
+	assert_int_equal(mkdirat(root, "real", 0700), 0);
+	assert_int_equal(symlinkat("/etc", root, "out"), 0);
+	assert_int_equal(symlinkat("real", root, "alias"), 0);
+	assert_int_equal(symlinkat("/etc/passwd", root, "file"), 0);
+	assert_ok(mb_open_beneath(&fd, root, "real/x", O_CREAT | O_WRONLY, 0600, &err), err);
+	close(fd);
+	assert_true(mb_open_beneath(&fd, root, "out/passwd", O_RDONLY, 0, &err) != MB_OK);
+	assert_true(mb_open_beneath(&fd, root, "alias/x", O_RDONLY, 0, &err) != MB_OK);
+	assert_true(mb_open_beneath(&fd, root, "file", O_RDONLY, 0, &err) != MB_OK);
+	assert_true(mb_open_beneath(&fd, root, "../etc/passwd", O_RDONLY, 0, &err) != MB_OK);
+	assert_true(mb_open_beneath(&fd, root, "/etc/passwd", O_RDONLY, 0, &err) != MB_OK);
+	assert_code(MB_NOT_FOUND, mb_open_beneath(&fd, root, "none", O_RDONLY, 0, &err), err);
+	close(root);
+	assert_ok(mb_rmtree(dir, &err), err);
+}
+
+static void
+crc32c_and_its_combination(void **state)
+{
+	unsigned char data[3000];
+	size_t cut;
+
+	(void) state;
+	assert_int_equal(mb_crc32c(MB_CRC32C_INIT, "123456789", 9), 0xE3069283u);
+	fill_random(data, sizeof(data), 1);
+	for (cut = 0; cut <= sizeof(data); cut += 97)
+	{
+		uint32_t whole = mb_crc32c(MB_CRC32C_INIT, data, sizeof(data));
+		uint32_t a = mb_crc32c(MB_CRC32C_INIT, data, cut);
+		uint32_t b = mb_crc32c(MB_CRC32C_INIT, data + cut, sizeof(data) - cut);
+
+		assert_int_equal(mb_crc32c(a, data + cut, sizeof(data) - cut), whole);
+		assert_int_equal(mb_crc32c_combine(a, b, sizeof(data) - cut), whole);
+	}
+}
+
+static void
+xxh128_of_pieces(void **state)
+{
+	unsigned char data[1000], whole[MB_XXH128_BYTES], pieces[MB_XXH128_BYTES];
+	char hex[2 * MB_XXH128_BYTES + 1];
+	size_t cut;
+
+	(void) state;
+	mb_xxh128(whole, "", 0);
+	mb_hex(hex, whole, sizeof(whole));
+	assert_string_equal(hex, "99aa06d3014798d86001c324468d497f");
+	fill_random(data, sizeof(data), 2);
+	mb_xxh128(whole, data, sizeof(data));
+	for (cut = 0; cut <= sizeof(data); cut += 50)
+	{
+		mb_xxh128_2(pieces, data, cut, data + cut, sizeof(data) - cut);
+		assert_memory_equal(whole, pieces, sizeof(whole));
+	}
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(errors_carry_code_message_and_hint),
+		cmocka_unit_test(times_are_parsed),
+		cmocka_unit_test(times_are_formatted),
+		cmocka_unit_test(sizes_and_durations_are_parsed),
+		cmocka_unit_test(distances),
+		cmocka_unit_test(reading_past_the_end_is_noticed),
+		cmocka_unit_test(hex_both_ways),
+		cmocka_unit_test(names_are_safe_or_not),
+		cmocka_unit_test(opening_beneath_follows_no_link),
+		cmocka_unit_test(crc32c_and_its_combination),
+		cmocka_unit_test(xxh128_of_pieces),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
