@@ -73,6 +73,14 @@ enum mb_code mb_capture_range(struct mb_capture *capture, unsigned worker, int f
 							  int64_t offset, size_t len, mb_page_filter filter, void *filter_ctx,
 							  struct mb_map_ref *ref, size_t *got, uint32_t *crc32c,
 							  struct mb_error *err) MB_MUST_CHECK;
+/*
+ * The same for one whole range (or the end of a file) that is already in memory, because it
+ * comes from a stream.  `parent` is the parent backup's map of this range, or NULL: pages that it
+ * holds with the same hash are referred to, the others are packed.
+ */
+enum mb_code mb_capture_pages(struct mb_capture *capture, unsigned worker, const void *data,
+							  size_t len, const struct mb_map_ref *parent, struct mb_map_ref *ref,
+							  uint32_t *crc32c, struct mb_error *err) MB_MUST_CHECK;
 void mb_map_ref_release(struct mb_map_ref *ref);
 
 /* A small named byte string as an entry of type MB_ENTRY_DATA (backup_label). */
