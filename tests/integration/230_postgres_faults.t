@@ -72,6 +72,7 @@ printf "port = %s\nfsync = off\nsynchronous_standby_names = ''\n" "$(free_port)"
 sed -i '/synchronous_standby_names/d' "$T/r1/postgresql.auto.conf"
 ok "it starts" start_cluster "$T/r1"
 port=$(sed -n 4p "$T/r1/postmaster.pid")
+port=${port:-1}
 wait_for 60 sql 'CREATE TEMP TABLE t ()' -p "$port"
 restored=$(sql "SELECT count(*) FROM event WHERE note = 'sync'" -p "$port")
 diag "acknowledged $acknowledged, restored $restored"

@@ -192,10 +192,16 @@ stack_begin()
 	REPO=$T/repo
 }
 
-# A TCP port that nobody listens on.
+# A TCP port that nobody listens on, and that this test has not been given before: a cluster with
+# only a socket does not hold its port, so the system might hand it out again.
 free_port()
 {
-	python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'
+	local port
+
+	port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])') || return
+	grep -qx "$port" "$T/ports" 2>/dev/null && { free_port; return; }
+	echo "$port" >>"$T/ports"
+	echo "$port"
 }
 
 # Wait until a command succeeds, at most $1 seconds.
