@@ -318,6 +318,8 @@ mb_postgres_snapshot(struct mb_component *component, struct mb_capture *capture,
 	if (!code)
 		name_owner(&copy);
 	if (!code)
+		code = mb_pg_parent_open(&copy.parent, capture, err);
+	if (!code)
 		code = ensure_receiver(pg, err);
 	if (!code)
 		code = start_backup(&copy, err);
@@ -334,6 +336,7 @@ mb_postgres_snapshot(struct mb_component *component, struct mb_capture *capture,
 		pg->wal->stop(pg->receiver);
 		pg->receiver = NULL;
 	}
+	mb_pg_parent_close(copy.parent);
 	if (copy.root_fd >= 0)
 		close(copy.root_fd);
 	return code;

@@ -29,6 +29,7 @@
 struct reading
 {
 	const struct mb_pg_file *file;
+	const struct mb_entry *parent; /* of the parent backup, or NULL */
 	size_t ranges;
 	struct mb_map_ref *maps;
 	size_t *got;
@@ -235,6 +236,9 @@ read_range(struct copy *copy, unsigned worker, struct reading *reading, size_t r
 {
 	bool check = reading->file->kind == MB_PG_RELATION && copy->pg->server.checksums;
 	struct page_check ctx = {copy, reading};
+	const struct mb_entry *parent = reading->parent;
+	const struct mb_map_ref *map =
+		parent && range < parent->map_count ? &parent->maps[range] : NULL;
 	uint64_t offset = (uint64_t) range * MB_RANGE_BYTES;
 	uint64_t size = (uint64_t) reading->file->st.st_size;
 	size_t len = size - offset < MB_RANGE_BYTES ? (size_t) (size - offset) : MB_RANGE_BYTES;
@@ -245,8 +249,10 @@ read_range(struct copy *copy, unsigned worker, struct reading *reading, size_t r
 	code = open_file(copy, reading->file->path, &fd, err);
 	if (!code && fd >= 0)
 	{
-		code = mb_capture_range(copy->capture, worker, fd, reading->file->path, (int64_t) offset,
-								len, check ? check_pages : NULL, &ctx, &reading->maps[range],
+		struct mb_range_source source = {fd,  reading->file->path,        (int64_t) offset,
+										 len, check ? check_pages : NULL, &ctx};
+
+		code = mb_capture_range(copy->capture, worker, &source, map, &reading->maps[range],
 								&reading->got[range], &reading->crcs[range], err);
 		close(fd);
 	}
@@ -263,6 +269,35 @@ read_range(struct copy *copy, unsigned worker, struct reading *reading, size_t r
 	return finish_reading(copy, reading, err);
 }
 
+/* Small ones are compared with the parent's as a whole. */
+static enum mb_code
+read_contents(struct copy *copy, unsigned worker, int fd, const struct mb_pg_file *file,
+			  struct mb_runs *runs, struct mb_entry *entry, struct mb_error *err)
+{
+	const struct mb_entry *parent = mb_pg_parent_find(copy->base->parent, file->path);
+	unsigned char *data;
+	enum mb_code code;
+	size_t got;
+
+	if (!parent || file->st.st_size >= SMALL_BYTES)
+		return mb_capture_fd(copy->capture, worker, fd, file->path, runs, &entry->size,
+							 &entry->crc32c, err);
+	data = mb_malloc(SMALL_BYTES);
+	code = mb_pread_full(fd, data, SMALL_BYTES, 0, &got, file->path, err);
+	/* It may have grown meanwhile. */
+	if (!code && got == SMALL_BYTES)
+		code = mb_capture_fd(copy->capture, worker, fd, file->path, runs, &entry->size,
+							 &entry->crc32c, err);
+	else if (!code)
+	{
+		code =
+			mb_capture_small(copy->capture, worker, data, got, parent, runs, &entry->crc32c, err);
+		entry->size = got;
+	}
+	free(data);
+	return code;
+}
+
 static enum mb_code
 read_plain(struct copy *copy, unsigned worker, const struct mb_pg_file *file, struct mb_error *err)
 {
@@ -275,8 +310,7 @@ read_plain(struct copy *copy, unsigned worker, const struct mb_pg_file *file, st
 	if (code || fd < 0)
 		return code;
 	mb_pg_copy_fill_entry(copy->base, file, &entry);
-	code = mb_capture_fd(copy->capture, worker, fd, file->path, &runs, &entry.size, &entry.crc32c,
-						 err);
+	code = read_contents(copy, worker, fd, file, &runs, &entry, err);
 	close(fd);
 	entry.has_crc32c = true;
 	entry.runs = runs.items;
@@ -320,9 +354,10 @@ is_ranged(const struct mb_pg_file *file)
 }
 
 static void
-begin_reading(struct reading *reading, const struct mb_pg_file *file)
+begin_reading(struct copy *copy, struct reading *reading, const struct mb_pg_file *file)
 {
 	reading->file = file;
+	reading->parent = mb_pg_parent_find(copy->base->parent, file->path);
 	reading->ranges = ((size_t) file->st.st_size + MB_RANGE_BYTES - 1) / MB_RANGE_BYTES;
 	reading->left = reading->ranges;
 	reading->maps = mb_calloc(reading->ranges, sizeof(*reading->maps));
@@ -395,7 +430,7 @@ make_items(struct copy *copy, struct mb_error *err)
 			continue;
 		}
 		reading = &copy->readings[copy->reading_count++];
-		begin_reading(reading, file);
+		begin_reading(copy, reading, file);
 		for (r = 0; r < reading->ranges; r++)
 		{
 			struct item *item = new_item(copy);
@@ -429,7 +464,7 @@ read_small(struct copy *copy, unsigned worker, const struct mb_pg_file *file, st
 		return add_empty(copy, file, err);
 	if (!is_ranged(file))
 		return read_plain(copy, worker, file, err);
-	begin_reading(&reading, file);
+	begin_reading(copy, &reading, file);
 	code = read_range(copy, worker, &reading, 0, err);
 	end_reading(&reading);
 	return code;

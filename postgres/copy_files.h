@@ -6,12 +6,14 @@
 #define MB_POSTGRES_COPY_FILES_H
 
 #include "postgres/data_directory.h"
+#include "postgres/parent.h"
 #include "postgres/private.h"
 
 struct mb_pg_copy
 {
 	struct mb_postgres *pg;
 	struct mb_capture *capture;
+	struct mb_pg_parent *parent;
 	int root_fd; /* the data directory */
 	const char *user;
 	const char *group; /* its owner's names, NULL when unknown */

@@ -15,7 +15,8 @@ struct mb_pg_parent;
 
 /*
  * Load the entries of capture->parent.  With no parent (a full backup) it is empty and
- * finds nothing.  Memory: about 150 bytes and the inline maps of each file.
+ * finds nothing.  Memory: some 300 bytes, the path, and the references to maps of each file.
+ * MB_CORRUPT when the parent's manifest is damaged.
  */
 enum mb_code mb_pg_parent_open(struct mb_pg_parent **parent, const struct mb_capture *capture,
 							   struct mb_error *err) MB_MUST_CHECK;

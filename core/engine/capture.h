@@ -23,7 +23,8 @@ struct mb_capture
 	const char *component;
 	const struct mb_commit *parent; /* NULL: full; else complete, with blocks */
 	unsigned workers;
-	struct mb_packer **packers; /* one for each worker */
+	struct mb_packer **packers;      /* one for each worker */
+	struct mb_pack_reader **readers; /* of the parent's packs, one for each worker that needs it */
 	struct mb_uploader *uploader;
 	struct mb_manifest_writer *manifest;
 	struct mb_progress *progress;
@@ -63,23 +64,44 @@ enum mb_code mb_capture_fd(struct mb_capture *capture, unsigned worker, int fd, 
 typedef enum mb_code (*mb_page_filter)(void *ctx, int fd, unsigned char *data, size_t len,
 									   int64_t offset, struct mb_error *err);
 
+/* A range of a file that is to be read: [offset, offset + len). */
+struct mb_range_source
+{
+	int fd;
+	const char *path;      /* for messages */
+	int64_t offset;        /* a multiple of MB_RANGE_BYTES */
+	size_t len;            /* at most MB_RANGE_BYTES */
+	mb_page_filter filter; /* or NULL */
+	void *filter_ctx;
+};
+
 /*
- * Read [offset, offset + len) (at most MB_RANGE_BYTES; offset a multiple of it) with a
- * page map and pack it.  *got is what there was: short at the end of the file is
- * normal.  *ref is owned by the caller (mb_map_ref_release) and valid for
+ * Read a range with a page map and pack it.  *got is what there was: short at the end of
+ * the file is normal.  *ref is owned by the caller (mb_map_ref_release) and valid for
  * mb_capture_add; *crc32c is that of the range.
+ *
+ * `parent` is the parent backup's map of this range, or NULL.  Pages that it holds with
+ * the same hash at the same place are referred to, the others are packed; when all are the
+ * same, its map is shared too.  A range against a parent is held in memory as a whole.
  */
-enum mb_code mb_capture_range(struct mb_capture *capture, unsigned worker, int fd, const char *path,
-							  int64_t offset, size_t len, mb_page_filter filter, void *filter_ctx,
+enum mb_code mb_capture_range(struct mb_capture *capture, unsigned worker,
+							  const struct mb_range_source *source, const struct mb_map_ref *parent,
 							  struct mb_map_ref *ref, size_t *got, uint32_t *crc32c,
 							  struct mb_error *err) MB_MUST_CHECK;
 /*
  * The same for one whole range (or the end of a file) that is already in memory, because it
- * comes from a stream.  `parent` is the parent backup's map of this range, or NULL: pages that it
- * holds with the same hash are referred to, the others are packed.
+ * comes from a stream.
  */
 enum mb_code mb_capture_pages(struct mb_capture *capture, unsigned worker, const void *data,
 							  size_t len, const struct mb_map_ref *parent, struct mb_map_ref *ref,
+							  uint32_t *crc32c, struct mb_error *err) MB_MUST_CHECK;
+/*
+ * The whole contents of a small file without page maps.  When the parent's entry (or NULL)
+ * has runs with the very same bytes, these are referred to: size and checksum choose, the
+ * bytes decide.
+ */
+enum mb_code mb_capture_small(struct mb_capture *capture, unsigned worker, const void *data,
+							  size_t len, const struct mb_entry *parent, struct mb_runs *runs,
 							  uint32_t *crc32c, struct mb_error *err) MB_MUST_CHECK;
 void mb_map_ref_release(struct mb_map_ref *ref);
 

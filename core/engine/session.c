@@ -94,6 +94,7 @@ mb_capture_begin(struct mb_session *session, struct mb_component *component,
 	made->component = component->name;
 	made->workers = session->env->workers;
 	made->packers = session->packers;
+	made->readers = mb_calloc(session->env->workers, sizeof(*made->readers));
 	made->uploader = session->uploader;
 	made->manifest = mb_manifest_writer_new(session->env->spool);
 	made->progress = mb_env_progress(session->env, component->name);
@@ -232,9 +233,13 @@ void
 mb_capture_free(struct mb_capture *capture)
 {
 	struct capture_private *own = (struct capture_private *) capture;
+	unsigned i;
 
 	if (!capture)
 		return;
+	for (i = 0; i < capture->workers; i++)
+		mb_pack_reader_free(capture->readers[i]);
+	free(capture->readers);
 	mb_manifest_writer_free(capture->manifest);
 	mb_commit_release(&own->parent);
 	json_decref(capture->meta);

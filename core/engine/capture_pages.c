@@ -1,0 +1,480 @@
+/*
+ * capture_pages.c - see capture.h: ranges with page maps, new or against a parent's.
+ *
+ * Pages that the parent holds are referred to where they are, as runs into its packs.
+ * Runs are counted: a map may have MB_MAP_MAX_RUNS, and a range in crumbs is slow to
+ * restore.  A range that would have more gets its shortest stretches packed again until
+ * it has half as many, so that the same does not happen at every backup.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/base/fs.h"
+#include "core/base/hash.h"
+#include "core/engine/capture.h"
+
+#define READ_BYTES (1u << 20)
+#define COMPACTED_RUNS (MB_MAP_MAX_RUNS / 2)
+
+static size_t
+pages_of(size_t bytes)
+{
+	return (bytes + MB_PAGE_BYTES - 1) / MB_PAGE_BYTES;
+}
+
+static size_t
+page_bytes(uint64_t range_bytes, size_t page)
+{
+	uint64_t left = range_bytes - (uint64_t) page * MB_PAGE_BYTES;
+
+	return left < MB_PAGE_BYTES ? (size_t) left : MB_PAGE_BYTES;
+}
+
+static void
+hash_pages(const struct mb_capture *capture, struct mb_page_map *map, const unsigned char *data,
+		   size_t len)
+{
+	size_t at;
+
+	for (at = 0; at < len; at += MB_PAGE_BYTES)
+		map->hashes[map->pages++] =
+			mb_xxh64_seed(data + at, len - at < MB_PAGE_BYTES ? len - at : MB_PAGE_BYTES,
+						  capture->repo->page_seed);
+	map->crc32c = mb_crc32c(map->crc32c, data, len);
+	map->bytes += len;
+}
+
+/* Put the encoded map inline when it is small, else into a frame of its own. */
+static enum mb_code
+store_map(struct mb_capture *capture, unsigned worker, const struct mb_page_map *map,
+		  struct mb_map_ref *ref, struct mb_error *err)
+{
+	struct mb_buf encoded = {0};
+	struct mb_pack_refs refs = {0};
+	struct mb_map_ref made = {0};
+	enum mb_code code = MB_OK;
+	size_t i;
+
+	mb_page_map_encode(&encoded, map);
+	made.is_inline = map->pages <= MB_MAP_INLINE_PAGES;
+	if (!made.is_inline)
+		code = mb_packer_append_frame(capture->packers[worker], encoded.data, encoded.len,
+									  &made.run, err);
+	if (!code)
+	{
+		for (i = 0; i < map->runs.count; i++)
+			mb_pack_refs_add(&refs, &map->runs.items[i].pack, map->runs.items[i].length);
+		mb_pack_refs_settle(&refs);
+		made.refs = refs.items;
+		made.ref_count = (uint32_t) refs.count;
+		if (made.is_inline)
+		{
+			made.data = encoded.data;
+			made.data_len = (uint32_t) encoded.len;
+			encoded.data = NULL;
+		}
+		*ref = made;
+	}
+	else
+		mb_pack_refs_release(&refs);
+	free(encoded.data);
+	return code;
+}
+
+/* The parent's map as it is: nothing is written. */
+static void
+share_map(const struct mb_map_ref *parent, struct mb_map_ref *ref)
+{
+	*ref = *parent;
+	if (parent->is_inline)
+	{
+		unsigned char *data = mb_malloc(parent->data_len);
+
+		memcpy(data, parent->data, parent->data_len);
+		ref->data = data;
+	}
+	ref->refs = mb_calloc(parent->ref_count + 1, sizeof(*ref->refs));
+	memcpy(ref->refs, parent->refs, parent->ref_count * sizeof(*ref->refs));
+}
+
+/* -- against a parent -------------------------------------------------------------------------- */
+
+/* A place in the parent's contents: walks its runs forwards only. */
+struct cursor
+{
+	const struct mb_runs *runs;
+	size_t run;
+	uint64_t start; /* of that run in the range */
+};
+
+static void
+move_to(struct cursor *cursor, uint64_t offset)
+{
+	while (offset >= cursor->start + cursor->runs->items[cursor->run].length)
+		cursor->start += cursor->runs->items[cursor->run++].length;
+}
+
+/* Pages of the range that may be referred to. */
+struct plan
+{
+	const struct mb_page_map *old;
+	size_t pages; /* of the new range */
+	bool *keep;
+	size_t kept;
+};
+
+static void
+keep_equal_pages(struct plan *plan, const struct mb_page_map *map)
+{
+	const struct mb_page_map *old = plan->old;
+	size_t i;
+
+	plan->pages = map->pages;
+	plan->keep = mb_calloc(map->pages + 1, sizeof(*plan->keep));
+	for (i = 0; i < map->pages && i < old->pages; i++)
+	{
+		plan->keep[i] = map->hashes[i] == old->hashes[i] &&
+						page_bytes(map->bytes, i) == page_bytes(old->bytes, i);
+		plan->kept += plan->keep[i];
+	}
+}
+
+/* The end of the stretch of equal decisions that starts at page `from`. */
+static size_t
+stretch_end(const struct plan *plan, size_t from)
+{
+	size_t to = from + 1;
+
+	while (to < plan->pages && plan->keep[to] == plan->keep[from])
+		to++;
+	return to;
+}
+
+/*
+ * What the map would have at most.  Packed stretches follow each other in the worker's
+ * frames, so beyond one run for each there is one for every frame that they cross.
+ */
+static size_t
+count_runs(const struct plan *plan)
+{
+	struct cursor cursor = {&plan->old->runs, 0, 0};
+	uint64_t packed = 0;
+	size_t count = 1, from, to;
+
+	for (from = 0; from < plan->pages; from = to)
+	{
+		to = stretch_end(plan, from);
+		if (plan->keep[from])
+		{
+			size_t first;
+
+			move_to(&cursor, (uint64_t) from * MB_PAGE_BYTES);
+			first = cursor.run;
+			move_to(&cursor, (uint64_t) (to - 1) * MB_PAGE_BYTES +
+								 page_bytes(plan->old->bytes, to - 1) - 1);
+			count += cursor.run - first + 1;
+		}
+		else
+		{
+			packed += (uint64_t) (to - from) * MB_PAGE_BYTES;
+			count++;
+		}
+	}
+	return count + (size_t) (packed / MB_FRAME_MAX_PLAIN) + 1;
+}
+
+/* Stop referring to stretches within one run that are shorter than min_pages. */
+static void
+drop_short(struct plan *plan, size_t min_pages)
+{
+	struct cursor cursor = {&plan->old->runs, 0, 0};
+	size_t from = 0, to, run;
+
+	while (from < plan->pages)
+	{
+		if (!plan->keep[from])
+		{
+			from++;
+			continue;
+		}
+		move_to(&cursor, (uint64_t) from * MB_PAGE_BYTES);
+		run = cursor.run;
+		for (to = from + 1; to < plan->pages && plan->keep[to]; to++)
+		{
+			move_to(&cursor, (uint64_t) to * MB_PAGE_BYTES);
+			if (cursor.run != run)
+				break;
+		}
+		if (to - from < min_pages)
+		{
+			memset(plan->keep + from, 0, to - from);
+			plan->kept -= to - from;
+		}
+		from = to;
+	}
+}
+
+static void
+limit_runs(struct plan *plan)
+{
+	size_t min_pages = 2;
+
+	if (count_runs(plan) <= MB_MAP_MAX_RUNS)
+		return;
+	/* At the latest with everything dropped there are few enough. */
+	for (; plan->kept > 0 && count_runs(plan) > COMPACTED_RUNS; min_pages *= 2)
+		drop_short(plan, min_pages);
+}
+
+/* Add the parent's runs of pages [from, to). */
+static void
+refer(const struct plan *plan, struct cursor *cursor, size_t from, size_t to, struct mb_runs *runs)
+{
+	uint64_t at = (uint64_t) from * MB_PAGE_BYTES;
+	uint64_t end = (uint64_t) (to - 1) * MB_PAGE_BYTES + page_bytes(plan->old->bytes, to - 1);
+
+	while (at < end)
+	{
+		struct mb_run run;
+		uint64_t skip;
+
+		move_to(cursor, at);
+		run = cursor->runs->items[cursor->run];
+		skip = at - cursor->start;
+		run.offset += (uint32_t) skip;
+		run.length -= (uint32_t) skip;
+		if (run.length > end - at)
+			run.length = (uint32_t) (end - at);
+		mb_runs_add(runs, &run);
+		at += run.length;
+	}
+}
+
+static enum mb_code
+pack_by_plan(struct mb_capture *capture, unsigned worker, const struct plan *plan,
+			 const unsigned char *data, struct mb_page_map *map, struct mb_error *err)
+{
+	struct cursor cursor = {&plan->old->runs, 0, 0};
+	enum mb_code code = MB_OK;
+	size_t from, to;
+
+	for (from = 0; !code && from < plan->pages; from = to)
+	{
+		size_t at = from * MB_PAGE_BYTES, end;
+
+		to = stretch_end(plan, from);
+		end = (to - 1) * MB_PAGE_BYTES + page_bytes(map->bytes, to - 1);
+		if (plan->keep[from])
+		{
+			refer(plan, &cursor, from, to, &map->runs);
+			atomic_fetch_add(&capture->progress->done_bytes, end - at);
+		}
+		else
+			code = mb_capture_bytes(capture, worker, data + at, end - at, &map->runs, err);
+	}
+	return code;
+}
+
+static struct mb_pack_reader *
+reader_of(struct mb_capture *capture, unsigned worker)
+{
+	if (!capture->readers[worker])
+		capture->readers[worker] = mb_pack_reader_new(capture->repo);
+	return capture->readers[worker];
+}
+
+/* A damaged map of the parent must not stop a backup that can do without. */
+static enum mb_code
+load_parent(struct mb_capture *capture, unsigned worker, const struct mb_map_ref *parent,
+			struct mb_page_map *old, struct mb_error *err)
+{
+	struct mb_error why;
+	enum mb_code code;
+
+	if (!parent)
+		return MB_OK;
+	code = mb_page_map_load(old, parent, reader_of(capture, worker), &why);
+	if (code == MB_CORRUPT)
+	{
+		mb_capture_warn(capture,
+						"a page map of the parent backup cannot be used, its pages are stored "
+						"again: %s",
+						why.message);
+		return MB_OK;
+	}
+	if (code)
+		*err = why;
+	return code;
+}
+
+enum mb_code
+mb_capture_pages(struct mb_capture *capture, unsigned worker, const void *data, size_t len,
+				 const struct mb_map_ref *parent, struct mb_map_ref *ref, uint32_t *crc32c,
+				 struct mb_error *err)
+{
+	struct mb_page_map map = {.crc32c = MB_CRC32C_INIT}, old = {0};
+	struct plan plan = {.old = &old};
+	enum mb_code code;
+
+	MB_ASSERT(worker < capture->workers && len <= MB_RANGE_BYTES);
+	code = load_parent(capture, worker, parent, &old, err);
+	if (code)
+		return code;
+	map.hashes = mb_calloc(pages_of(len), sizeof(*map.hashes));
+	hash_pages(capture, &map, data, len);
+	keep_equal_pages(&plan, &map);
+	if (len > 0 && plan.kept == map.pages && map.bytes == old.bytes)
+	{
+		atomic_fetch_add(&capture->progress->done_bytes, len);
+		share_map(parent, ref);
+	}
+	else
+	{
+		limit_runs(&plan);
+		code = pack_by_plan(capture, worker, &plan, data, &map, err);
+		if (!code)
+			code = store_map(capture, worker, &map, ref, err);
+	}
+	if (!code)
+		*crc32c = map.crc32c;
+	free(plan.keep);
+	mb_page_map_release(&old);
+	mb_page_map_release(&map);
+	return code;
+}
+
+/* -- from a file --------------------------------------------------------------------------------- */
+
+/* Against a parent the range is read as a whole, because its runs are counted before it is packed. */
+static enum mb_code
+read_against(struct mb_capture *capture, unsigned worker, const struct mb_range_source *source,
+			 const struct mb_map_ref *parent, struct mb_map_ref *ref, size_t *got, uint32_t *crc32c,
+			 struct mb_error *err)
+{
+	unsigned char *data = mb_malloc(source->len);
+	enum mb_code code = mb_cancel_check(capture->env->cancel, err);
+	size_t len = 0;
+
+	if (!code)
+		code = mb_pread_full(source->fd, data, source->len, source->offset, &len, source->path,
+							 err);
+	if (!code && len > 0 && source->filter)
+		code = source->filter(source->filter_ctx, source->fd, data, len, source->offset, err);
+	if (!code)
+		code = mb_capture_pages(capture, worker, data, len, parent, ref, crc32c, err);
+	free(data);
+	if (!code)
+		*got = len;
+	return code;
+}
+
+/* Read, filter, hash and pack one range; fills map (hashes, runs, crc, bytes). */
+static enum mb_code
+read_new(struct mb_capture *capture, unsigned worker, const struct mb_range_source *source,
+		 struct mb_page_map *map, struct mb_error *err)
+{
+	unsigned char *buf = mb_malloc(READ_BYTES);
+	enum mb_code code = MB_OK;
+	size_t done = 0;
+
+	map->hashes = mb_calloc(pages_of(source->len), sizeof(*map->hashes));
+	while (!code && done < source->len)
+	{
+		size_t want = source->len - done < READ_BYTES ? source->len - done : READ_BYTES;
+		int64_t offset = source->offset + (int64_t) done;
+		size_t got;
+
+		code = mb_cancel_check(capture->env->cancel, err);
+		if (!code)
+			code = mb_pread_full(source->fd, buf, want, offset, &got, source->path, err);
+		if (code || got == 0)
+			break;
+		if (source->filter)
+			code = source->filter(source->filter_ctx, source->fd, buf, got, offset, err);
+		hash_pages(capture, map, buf, got);
+		if (!code)
+			code = mb_capture_bytes(capture, worker, buf, got, &map->runs, err);
+		done += got;
+		if (got < want)
+			break;
+	}
+	free(buf);
+	return code;
+}
+
+enum mb_code
+mb_capture_range(struct mb_capture *capture, unsigned worker, const struct mb_range_source *source,
+				 const struct mb_map_ref *parent, struct mb_map_ref *ref, size_t *got,
+				 uint32_t *crc32c, struct mb_error *err)
+{
+	struct mb_page_map map = {.crc32c = MB_CRC32C_INIT};
+	enum mb_code code;
+
+	MB_ASSERT(source->offset % MB_RANGE_BYTES == 0 && source->len <= MB_RANGE_BYTES);
+	if (parent)
+		return read_against(capture, worker, source, parent, ref, got, crc32c, err);
+	code = read_new(capture, worker, source, &map, err);
+	if (!code)
+		code = store_map(capture, worker, &map, ref, err);
+	if (!code)
+	{
+		*got = map.bytes;
+		*crc32c = map.crc32c;
+	}
+	mb_page_map_release(&map);
+	return code;
+}
+
+void
+mb_map_ref_release(struct mb_map_ref *ref)
+{
+	free((void *) (uintptr_t) ref->data);
+	free(ref->refs);
+	memset(ref, 0, sizeof(*ref));
+}
+
+/* -- small contents ------------------------------------------------------------------------------ */
+
+/* Are the parent's contents these bytes?  What cannot be read is not. */
+static enum mb_code
+is_same(struct mb_capture *capture, unsigned worker, const struct mb_entry *parent,
+		const void *data, size_t len, bool *same, struct mb_error *err)
+{
+	struct mb_buf old = {0};
+	enum mb_code code = MB_OK;
+	size_t i;
+
+	for (i = 0; !code && i < parent->run_count; i++)
+		code = mb_pack_reader_run(reader_of(capture, worker), &parent->runs[i], &old, err);
+	*same = !code && old.len == len && memcmp(old.data, data, len) == 0;
+	mb_buf_release(&old);
+	return code == MB_CORRUPT ? MB_OK : code;
+}
+
+enum mb_code
+mb_capture_small(struct mb_capture *capture, unsigned worker, const void *data, size_t len,
+				 const struct mb_entry *parent, struct mb_runs *runs, uint32_t *crc32c,
+				 struct mb_error *err)
+{
+	uint32_t crc = mb_crc32c(MB_CRC32C_INIT, data, len);
+	enum mb_code code = MB_OK;
+	bool same = false;
+	size_t i;
+
+	if (parent && len > 0 && parent->run_count > 0 && parent->size == len && parent->has_crc32c &&
+		parent->crc32c == crc)
+		code = is_same(capture, worker, parent, data, len, &same, err);
+	if (code)
+		return code;
+	if (same)
+	{
+		for (i = 0; i < parent->run_count; i++)
+			mb_runs_add(runs, &parent->runs[i]);
+		atomic_fetch_add(&capture->progress->done_bytes, len);
+	}
+	else
+		code = mb_capture_bytes(capture, worker, data, len, runs, err);
+	if (!code)
+		*crc32c = crc;
+	return code;
+}

@@ -1,0 +1,358 @@
+/*
+ * capture_test.c - ranges against a parent: what equals it is referred to, what does not is
+ * packed, and whatever came of it reads back as the bytes that went in.
+ */
+#include "tests/lib/repo_fixture.h"
+
+#include <unistd.h>
+
+#include "core/base/fs.h"
+#include "core/base/hash.h"
+#include "core/engine/session.h"
+
+#define PAGE MB_PAGE_BYTES
+#define RANGE ((size_t) MB_RANGE_BYTES)
+
+static struct mb_env env;
+static char work[] = "/tmp/mb-capture-XXXXXX";
+static struct mb_session session;
+
+static const struct mb_component_ops test_ops = {.kind = "test"};
+
+static int
+set_up(void **state)
+{
+	struct mb_error err;
+
+	(void) state;
+	assert_non_null(mkdtemp(work));
+	env.spool = work;
+	env.workers = 1;
+	env.repo = memory_repo(MB_SUITE_NONE);
+	assert_ok(mb_session_open(&session, &env, "backup", &err), err);
+	return 0;
+}
+
+static int
+tear_down(void **state)
+{
+	struct mb_error err;
+
+	(void) state;
+	mb_session_close(&session);
+	mb_repo_free(env.repo);
+	return mb_rmtree(work, &err) != MB_OK;
+}
+
+static struct mb_capture *
+begin(void)
+{
+	static struct mb_component component = {&test_ops, NULL, &env, "test"};
+	struct mb_capture *capture;
+	struct mb_error err;
+
+	assert_ok(mb_capture_begin(&session, &component, MB_PARENT_NONE, &capture, &err), err);
+	return capture;
+}
+
+/* Capture a range; *packed gets the bytes that were not referred to. */
+static void
+capture_range(const unsigned char *data, size_t len, const struct mb_map_ref *parent,
+			  struct mb_map_ref *ref, size_t *packed)
+{
+	struct mb_capture *capture = begin();
+	struct mb_error err;
+	uint32_t crc = 0;
+
+	memset(ref, 0, sizeof(*ref));
+	assert_ok(mb_capture_pages(capture, 0, data, len, parent, ref, &crc, &err), err);
+	assert_int_equal(crc, mb_crc32c(MB_CRC32C_INIT, data, len));
+	assert_ok(mb_capture_flush(&session, capture, &err), err);
+	*packed = (size_t) capture->changed_bytes;
+	mb_capture_free(capture);
+}
+
+/* The range reads back as data; returns the runs of its map. */
+static size_t
+check_range(const struct mb_map_ref *ref, const unsigned char *data, size_t len)
+{
+	struct mb_pack_reader *reader = mb_pack_reader_new(env.repo);
+	struct mb_pack_refs refs = {0};
+	struct mb_page_map map;
+	struct mb_buf got = {0};
+	struct mb_error err;
+	size_t i, runs;
+
+	assert_ok(mb_page_map_load(&map, ref, reader, &err), err);
+	assert_int_equal(map.bytes, len);
+	for (i = 0; i < map.runs.count; i++)
+	{
+		assert_ok(mb_pack_reader_run(reader, &map.runs.items[i], &got, &err), err);
+		mb_pack_refs_add(&refs, &map.runs.items[i].pack, map.runs.items[i].length);
+	}
+	assert_int_equal(got.len, len);
+	assert_memory_equal(got.data, data, len);
+	for (i = 0; i < map.pages; i++)
+		assert_true(map.hashes[i] ==
+					mb_xxh64_seed(data + i * PAGE, len - i * PAGE < PAGE ? len - i * PAGE : PAGE,
+								  env.repo->page_seed));
+	mb_pack_refs_settle(&refs);
+	assert_int_equal(refs.count, ref->ref_count);
+	for (i = 0; i < refs.count; i++)
+	{
+		assert_memory_equal(&refs.items[i].pack, &ref->refs[i].pack, MB_PACK_ID_BYTES);
+		assert_true(refs.items[i].live_bytes == ref->refs[i].live_bytes);
+	}
+	runs = map.runs.count;
+	mb_pack_refs_release(&refs);
+	mb_buf_release(&got);
+	mb_page_map_release(&map);
+	mb_pack_reader_free(reader);
+	assert_true(runs <= MB_MAP_MAX_RUNS);
+	return runs;
+}
+
+struct range
+{
+	unsigned char *data;
+	size_t len;
+	struct mb_map_ref ref;
+};
+
+static void
+first_range(struct range *range, size_t len)
+{
+	size_t packed;
+
+	range->data = mb_malloc(RANGE);
+	range->len = len;
+	fill_random(range->data, RANGE, 7);
+	capture_range(range->data, len, NULL, &range->ref, &packed);
+	assert_int_equal(packed, len);
+	check_range(&range->ref, range->data, len);
+}
+
+/* Capture against itself as it was; returns the packed bytes, *runs the new map's runs. */
+static size_t
+next_range(struct range *range, size_t *runs)
+{
+	struct mb_map_ref ref;
+	size_t packed;
+
+	capture_range(range->data, range->len, &range->ref, &ref, &packed);
+	*runs = check_range(&ref, range->data, range->len);
+	mb_map_ref_release(&range->ref);
+	range->ref = ref;
+	return packed;
+}
+
+static void
+end_range(struct range *range)
+{
+	mb_map_ref_release(&range->ref);
+	free(range->data);
+}
+
+static void
+change_page(struct range *range, size_t page)
+{
+	range->data[page * PAGE + 100] ^= 1;
+}
+
+/* -- tests ------------------------------------------------------------------------------------- */
+
+static void
+test_capture__an_unchanged_range_shares_the_map(void **state)
+{
+	struct range range;
+	struct mb_run before;
+	size_t runs;
+
+	(void) state;
+	first_range(&range, RANGE);
+	before = range.ref.run;
+	assert_int_equal(next_range(&range, &runs), 0);
+	assert_memory_equal(&before, &range.ref.run, sizeof(before));
+	end_range(&range);
+	first_range(&range, 3 * PAGE + 17); /* inline */
+	assert_true(range.ref.is_inline);
+	assert_int_equal(next_range(&range, &runs), 0);
+	end_range(&range);
+}
+
+static void
+test_capture__one_page_costs_one_page(void **state)
+{
+	struct range range;
+	size_t runs, before;
+
+	(void) state;
+	first_range(&range, RANGE);
+	before = check_range(&range.ref, range.data, RANGE);
+	change_page(&range, 0);
+	assert_int_equal(next_range(&range, &runs), PAGE);
+	change_page(&range, RANGE / PAGE - 1);
+	assert_int_equal(next_range(&range, &runs), PAGE);
+	change_page(&range, 1000);
+	assert_int_equal(next_range(&range, &runs), PAGE);
+	assert_true(runs <= before + 4);
+	assert_int_equal(next_range(&range, &runs), 0);
+	end_range(&range);
+}
+
+static void
+test_capture__every_other_page_of_a_small_range(void **state)
+{
+	struct range range;
+	size_t runs, i;
+
+	(void) state;
+	first_range(&range, 200 * PAGE);
+	for (i = 0; i < 200; i += 2)
+		change_page(&range, i);
+	assert_int_equal(next_range(&range, &runs), 100 * PAGE);
+	assert_true(runs >= 200);
+	end_range(&range);
+}
+
+static void
+test_capture__too_many_runs_are_compacted(void **state)
+{
+	struct range range;
+	size_t runs, i, packed;
+
+	(void) state;
+	first_range(&range, RANGE);
+	for (i = 0; i < RANGE / PAGE; i += 2)
+		change_page(&range, i);
+	/* Each of the 2048 stretches is one page long, so all is written again. */
+	assert_int_equal(next_range(&range, &runs), RANGE);
+	assert_true(runs <= MB_MAP_MAX_RUNS / 2);
+	/* Changes here and there for a long time: never a whole range at once. */
+	srand(5);
+	for (i = 0; i < 40; i++)
+	{
+		size_t j;
+
+		for (j = 0; j < 41; j++)
+			change_page(&range, (size_t) rand() % (RANGE / PAGE));
+		packed = next_range(&range, &runs);
+		assert_true(packed <= RANGE / 2);
+	}
+	end_range(&range);
+}
+
+static void
+test_capture__shrunk_and_grown(void **state)
+{
+	struct range range;
+	size_t runs;
+
+	(void) state;
+	first_range(&range, 100 * PAGE + 10);
+	range.len = 50 * PAGE; /* a page boundary: all of it is known */
+	assert_int_equal(next_range(&range, &runs), 0);
+	range.len = 50 * PAGE - 1; /* the last page is short now */
+	assert_int_equal(next_range(&range, &runs), PAGE - 1);
+	range.len = 80 * PAGE;
+	assert_int_equal(next_range(&range, &runs), 31 * PAGE);
+	range.len = PAGE;
+	assert_int_equal(next_range(&range, &runs), 0);
+	end_range(&range);
+}
+
+static void
+test_capture__a_damaged_parent_map_is_done_without(void **state)
+{
+	struct range range;
+	size_t runs;
+
+	(void) state;
+	first_range(&range, 100 * PAGE);
+	assert_false(range.ref.is_inline);
+	range.ref.run.pack.bytes[3] ^= 1;
+	assert_int_equal(next_range(&range, &runs), 100 * PAGE);
+	end_range(&range);
+}
+
+static void
+test_capture__a_file_against_its_parent(void **state)
+{
+	struct range range;
+	struct mb_capture *capture = begin();
+	struct mb_map_ref ref;
+	char *path = mb_path_join(work, "file");
+	struct mb_error err;
+	uint32_t crc;
+	size_t got;
+	FILE *file = fopen(path, "w+");
+
+	(void) state;
+	first_range(&range, 40 * PAGE);
+	change_page(&range, 11);
+	assert_int_equal(fwrite(range.data, 1, 39 * PAGE, file), 39 * PAGE);
+	assert_int_equal(fflush(file), 0);
+	assert_ok(mb_capture_range(capture, 0,
+							   &(struct mb_range_source){.fd = fileno(file),
+														 .path = path,
+														 .len = 40 * PAGE},
+							   &range.ref, &ref, &got, &crc, &err),
+			  err);
+	assert_int_equal(got, 39 * PAGE);
+	assert_int_equal(capture->changed_bytes, PAGE);
+	assert_ok(mb_capture_flush(&session, capture, &err), err);
+	check_range(&ref, range.data, 39 * PAGE);
+	mb_capture_free(capture);
+	mb_map_ref_release(&ref);
+	end_range(&range);
+	fclose(file);
+	free(path);
+}
+
+static void
+test_capture__small_contents_are_shared_by_their_bytes(void **state)
+{
+	struct mb_capture *capture = begin();
+	struct mb_runs first = {0}, second = {0};
+	struct mb_entry parent = {.size = 5, .has_crc32c = true};
+	struct mb_error err;
+	uint32_t crc;
+
+	(void) state;
+	assert_ok(mb_capture_small(capture, 0, "hello", 5, NULL, &first, &parent.crc32c, &err), err);
+	assert_int_equal(capture->changed_bytes, 5);
+	assert_ok(mb_capture_flush(&session, capture, &err), err);
+	parent.runs = first.items;
+	parent.run_count = first.count;
+	assert_ok(mb_capture_small(capture, 0, "hello", 5, &parent, &second, &crc, &err), err);
+	assert_int_equal(capture->changed_bytes, 5);
+	assert_int_equal(second.count, 1);
+	assert_memory_equal(&first.items[0], &second.items[0], sizeof(first.items[0]));
+	/* A checksum that lies is not believed. */
+	parent.crc32c = mb_crc32c(MB_CRC32C_INIT, "other", 5);
+	second.count = 0;
+	assert_ok(mb_capture_small(capture, 0, "other", 5, &parent, &second, &crc, &err), err);
+	assert_int_equal(capture->changed_bytes, 10);
+	assert_ok(mb_capture_flush(&session, capture, &err), err);
+	mb_capture_free(capture);
+	mb_runs_release(&first);
+	mb_runs_release(&second);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_capture__an_unchanged_range_shares_the_map),
+		cmocka_unit_test(test_capture__one_page_costs_one_page),
+		cmocka_unit_test(test_capture__every_other_page_of_a_small_range),
+		cmocka_unit_test(test_capture__too_many_runs_are_compacted),
+		cmocka_unit_test(test_capture__shrunk_and_grown),
+		cmocka_unit_test(test_capture__a_damaged_parent_map_is_done_without),
+		cmocka_unit_test(test_capture__a_file_against_its_parent),
+		cmocka_unit_test(test_capture__small_contents_are_shared_by_their_bytes),
+	};
+
+	cmocka_set_message_output(CM_OUTPUT_TAP);
+	return cmocka_run_group_tests(tests, set_up, tear_down);
+}
