@@ -17,7 +17,7 @@ PREFIX ?= /usr/local
 WARNINGS = -Wall -Wextra -Werror -Wmissing-prototypes -Wstrict-prototypes -Wvla
 CPPFLAGS += -D_GNU_SOURCE -I. -I$(BUILD) -MMD -MP
 ALL_CFLAGS = -std=c11 $(WARNINGS) -fPIC -pthread -fstack-protector-strong $(CFLAGS)
-LDLIBS_CORE = -lzstd -lcrypto -ljansson -lpthread
+LDLIBS_CORE = -lzstd -lcrypto -larchive -ljansson -lpthread
 LDLIBS_MBACKUP = $(LDLIBS_CORE) -lpq -lhiredis -linih
 
 CORE_SRC :=
