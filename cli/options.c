@@ -56,6 +56,8 @@ const struct mb_option mb_options[] = {
 
 	{"conninfo", 0, OPT_TEXT, SCOPE_POSTGRES, 0, "", NULL, "CONNINFO", "how to connect: a direct connection, no pooler"},
 	{"method", 0, OPT_CHOICE, SCOPE_POSTGRES, 0, "auto", "auto|direct|basebackup", "HOW", "read the data directory, or over the wire"},
+	{"standby", 0, OPT_TEXT, SCOPE_POSTGRES, 0, NULL, NULL, "CONNINFO", "read the files from this standby; the cut and the WAL stay with conninfo"},
+	{"wire-compression", 0, OPT_TEXT, SCOPE_POSTGRES, 0, "none", NULL, "HOW", "what the server compresses a base backup with on the wire: none, or zstd, lz4, gzip[:LEVEL]"},
 	{"slot", 0, OPT_TEXT, SCOPE_POSTGRES, 0, "mbackup", NULL, "NAME", "replication slot of the stream"},
 	{"tail-interval", 0, OPT_DURATION, SCOPE_POSTGRES, 0, "1s", NULL, "TIME", "how often the unfinished WAL segment goes to the repository"},
 	{"password", 0, OPT_SECRET, SCOPE_POSTGRES, 0, NULL, NULL, "SECRET", "when ~/.pgpass and peer are no option"},

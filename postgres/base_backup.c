@@ -13,23 +13,15 @@
 #include <unistd.h>
 
 #include "core/base/time.h"
+#include "postgres/backup_label.h"
 #include "postgres/copy_files.h"
+#include "postgres/dialect.h"
+#include "postgres/method.h"
 #include "postgres/page_checksum.h"
 
 #define PING_MS 10000
-
-/* What the backup functions are called, by server version. */
-static const struct
-{
-	int from_version;
-	const char *start;
-	const char *stop;
-} backup_calls[] = {
-	{150000, "SELECT pg_backup_start($1, true) AS lsn",
-	 "SELECT lsn, labelfile, spcmapfile FROM pg_backup_stop(false)"},
-	{0, "SELECT pg_start_backup($1, true, false) AS lsn",
-	 "SELECT lsn, labelfile, spcmapfile FROM pg_stop_backup(false, false)"},
-};
+/* A standby's WAL may be a moment behind in the repository. */
+#define WAL_FROM_WAIT_MS 15000
 
 /* -- the session ---------------------------------------------------------------------------------- */
 
@@ -64,16 +56,6 @@ ping_main(void *arg)
 	return NULL;
 }
 
-static size_t
-calls_for(int version)
-{
-	size_t i = 0;
-
-	while (version < backup_calls[i].from_version)
-		i++;
-	return i;
-}
-
 static int64_t
 server_time_us(PGconn *conn)
 {
@@ -93,6 +75,7 @@ static enum mb_code
 start_backup(struct mb_pg_copy *copy, struct mb_error *err)
 {
 	struct mb_postgres *pg = copy->pg;
+	const struct mb_pg_dialect *dialect = mb_pg_dialect_of(pg->server.version);
 	char *label = mb_asprintf("mbackup %s", copy->capture->id);
 	const char *params[] = {label};
 	PGresult *res;
@@ -100,16 +83,14 @@ start_backup(struct mb_pg_copy *copy, struct mb_error *err)
 
 	mb_progress_phase(copy->capture->progress, "waiting for a checkpoint");
 	mb_json_set_time(copy->capture->meta, "start_time", server_time_us(pg->conn));
-	code = mb_pg_query(pg->conn, &res, backup_calls[calls_for(pg->server.version)].start, 1, params,
-					   err);
+	code = mb_pg_query(pg->conn, &res, dialect->backup_start, 1, params, err);
 	free(label);
 	if (code)
 	{
 		mb_error_context(err, "could not start a base backup");
 		if (code == MB_DENIED)
-			mb_error_hint(err, "Grant EXECUTE on %s and its counterpart to the user.",
-						  pg->server.version >= 150000 ? "function pg_backup_start"
-													   : "function pg_start_backup");
+			mb_error_hint(err, "GRANT EXECUTE ON FUNCTION %s, %s to the user.",
+						  dialect->backup_start_function, dialect->backup_stop_function);
 		return code;
 	}
 	if (!mb_lsn_parse(&pg->start_lsn, mb_pg_field(res, 0, "lsn")))
@@ -118,36 +99,26 @@ start_backup(struct mb_pg_copy *copy, struct mb_error *err)
 	return code;
 }
 
-/* "START TIMELINE: 1" of the label: the truth about where replay begins. */
-static uint32_t
-label_timeline(const char *label)
-{
-	const char *line = strstr(label, "START TIMELINE: ");
-
-	return line ? (uint32_t) strtoul(line + strlen("START TIMELINE: "), NULL, 10) : 0;
-}
-
 static enum mb_code
 stop_backup(struct mb_pg_copy *copy, struct mb_error *err)
 {
 	struct mb_postgres *pg = copy->pg;
+	struct mb_backup_label parsed;
 	const char *label, *map;
 	PGresult *res;
-	uint64_t label_lsn;
-	char lsn_text[32] = "";
-	enum mb_code code;
+	enum mb_code code =
+		mb_pg_query(pg->conn, &res, mb_pg_dialect_of(pg->server.version)->backup_stop, 0, NULL,
+					err);
 
-	code =
-		mb_pg_query(pg->conn, &res, backup_calls[calls_for(pg->server.version)].stop, 0, NULL, err);
 	if (code)
 		return mb_error_context(err, "could not finish the base backup");
 	label = mb_pg_field(res, 0, "labelfile");
 	map = mb_pg_field(res, 0, "spcmapfile");
-	pg->backup_timeline = label_timeline(label);
-	if (!mb_lsn_parse(&pg->stop_lsn, mb_pg_field(res, 0, "lsn")) || pg->backup_timeline == 0 ||
-		sscanf(label, "START WAL LOCATION: %31s", lsn_text) != 1 ||
-		!mb_lsn_parse(&label_lsn, lsn_text) || label_lsn != pg->start_lsn)
+	if (!mb_lsn_parse(&pg->stop_lsn, mb_pg_field(res, 0, "lsn")) ||
+		!mb_backup_label_parse(&parsed, label) || parsed.start_lsn != pg->start_lsn)
 		code = mb_fail(err, MB_IO, "the server's backup label makes no sense");
+	else
+		pg->backup_timeline = parsed.timeline;
 	if (!code)
 		code = mb_capture_data(copy->capture, "backup_label", label, strlen(label), err);
 	if (!code && *map)
@@ -249,41 +220,37 @@ describe_backup(struct mb_pg_copy *copy, struct mb_error *err)
 	return MB_OK;
 }
 
+/* A standby must be one of this very cluster. */
 static enum mb_code
-check_source(struct mb_pg_copy *copy, struct mb_error *err)
+check_standby(const struct mb_postgres *pg, const struct mb_postgres *standby, struct mb_error *err)
 {
-	struct mb_postgres *pg = copy->pg;
-	const char *method = mb_settings_get(pg->base.settings, "method");
-
-	if (method && strcmp(method, "basebackup") == 0)
+	if (strcmp(pg->server.system_id, standby->server.system_id) != 0)
+		return mb_fail(err, MB_CONFIG,
+					   "the standby is of another cluster (system %s instead of %s)",
+					   standby->server.system_id, pg->server.system_id);
+	if (!standby->server.in_recovery)
 	{
-		mb_fail(err, MB_UNSUPPORTED,
-				"backups over the wire (method = basebackup) are not supported yet");
-		return mb_error_hint(err, "Run mbackup on the database host with method = direct.");
-	}
-	if (pg->server.in_recovery)
-	{
-		mb_fail(err, MB_UNSUPPORTED,
-				"the server is a standby: backups of a standby are not supported yet");
-		return mb_error_hint(err, "Point conninfo at the primary.");
-	}
-	if (pg->server.block_size != MB_PG_PAGE_BYTES)
-		return mb_fail(err, MB_UNSUPPORTED, "the server has pages of %u bytes instead of 8192",
-					   pg->server.block_size);
-	if (!pg->server.data_directory || !*pg->server.data_directory)
-	{
-		mb_fail(err, MB_DENIED, "the server does not tell its data directory");
-		return mb_error_hint(err, "Grant pg_read_all_settings to the user.");
-	}
-	copy->root_fd = open(pg->server.data_directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (copy->root_fd < 0)
-	{
-		mb_fail_errno(err, errno, "could not open data directory \"%s\"",
-					  pg->server.data_directory);
-		return mb_error_hint(err, "Run mbackup on the database host as the user that runs "
-								  "PostgreSQL (usually postgres), or as root.");
+		mb_fail(err, MB_CONFLICT, "the server that \"standby\" leads to is not a standby");
+		return mb_error_hint(err, "Was it promoted?  Point conninfo at the primary and standby at "
+								  "a server that follows it.");
 	}
 	return MB_OK;
+}
+
+enum mb_code
+mb_postgres_check_source(const struct mb_postgres *pg, const struct mb_postgres *from,
+						 struct mb_error *err)
+{
+	if (pg->server.in_recovery)
+	{
+		mb_fail(err, MB_UNSUPPORTED, "the server is a standby, where no cut can be made");
+		return mb_error_hint(err, "Point conninfo at the primary, and standby = CONNINFO at the "
+								  "server whose files are to be read.");
+	}
+	if (from->server.block_size != MB_PG_PAGE_BYTES)
+		return mb_fail(err, MB_UNSUPPORTED, "the server has pages of %u bytes instead of 8192",
+					   from->server.block_size);
+	return from == pg ? MB_OK : check_standby(pg, from, err);
 }
 
 /* Before anything is read, somebody must be receiving WAL. */
@@ -304,38 +271,115 @@ ensure_receiver(struct mb_postgres *pg, struct mb_error *err)
 	return mb_postgres_receive(pg, MB_WAL_SLOT_TEMPORARY, err);
 }
 
+/*
+ * A standby's backup begins at its last restartpoint, which may lie far behind: the WAL from there
+ * must be in the repository, or on its way, or the backup could never be restored.
+ */
+static enum mb_code
+ensure_wal_from(struct mb_postgres *pg, const struct mb_postgres *from, struct mb_error *err)
+{
+	struct mb_wal_cursor cursor = {.timeline = from->server.timeline,
+								   .segment_size = from->server.segment_size,
+								   .from_lsn = from->start_lsn};
+	int64_t begun_ms = mb_monotonic_ms();
+	enum mb_code code;
+
+	snprintf(cursor.system_id, sizeof(cursor.system_id), "%s", from->server.system_id);
+	do
+	{
+		code = mb_cancel_check(pg->base.env->cancel, err);
+		if (!code)
+			code = pg->wal->advance(pg->base.env, pg->base.name, &cursor, err);
+		if (code || cursor.lsn > from->start_lsn)
+			return code;
+		mb_sleep_ms(100);
+	} while (mb_monotonic_ms() - begun_ms < WAL_FROM_WAIT_MS);
+	mb_fail(err, MB_CONFLICT,
+			"the standby's backup begins at %X/%X, and the WAL from there is not in the repository",
+			(unsigned) (from->start_lsn >> 32), (unsigned) from->start_lsn);
+	return mb_error_hint(err,
+						 "Keep \"mbackup stream\" running; then CHECKPOINT on the primary, and "
+						 "again once the standby has replayed it.");
+}
+
+static enum mb_code
+copy_directly(struct mb_pg_copy *copy, struct mb_postgres *pg, struct mb_error *err)
+{
+	enum mb_code code;
+
+	name_owner(copy);
+	code = start_backup(copy, err);
+	if (!code && copy->pg != pg)
+		code = ensure_wal_from(pg, copy->pg, err);
+	if (!code)
+		code = copy_under_session(copy, err);
+	return code ? code : stop_backup(copy, err);
+}
+
+static enum mb_code
+copy_over_wire(struct mb_pg_copy *copy, struct mb_postgres *pg, struct mb_error *err)
+{
+	enum mb_code code;
+
+	mb_json_set_time(copy->capture->meta, "start_time", server_time_us(copy->pg->conn));
+	code = mb_postgres_wire_copy(copy->pg, copy->capture, copy->parent, err);
+	if (!code && copy->pg != pg)
+		code = ensure_wal_from(pg, copy->pg, err);
+	return code;
+}
+
+/* Everything under way on a server ends with its session. */
+static void
+abandon(struct mb_postgres *pg)
+{
+	mb_postgres_disconnect(pg);
+	pg->wal->stop(pg->receiver);
+	pg->receiver = NULL;
+}
+
 enum mb_code
 mb_postgres_snapshot(struct mb_component *component, struct mb_capture *capture,
 					 struct mb_error *err)
 {
 	struct mb_postgres *pg = (struct mb_postgres *) component;
-	struct mb_pg_copy copy = {.pg = pg, .capture = capture, .root_fd = -1};
+	struct mb_postgres *from = pg->standby ? pg->standby : pg;
+	struct mb_pg_copy copy = {.pg = from, .capture = capture, .root_fd = -1};
+	enum mb_pg_method method = MB_PG_DIRECT;
 	enum mb_code code;
 
 	code = mb_postgres_connect(pg, err);
+	if (!code && from != pg)
+	{
+		code = mb_postgres_connect(from, err);
+		if (code)
+			mb_error_context(err, "could not connect to the standby");
+	}
 	if (!code)
-		code = check_source(&copy, err);
+		code = mb_postgres_check_source(pg, from, err);
 	if (!code)
-		name_owner(&copy);
+		code = mb_postgres_choose_method(from, &method, &copy.root_fd, err);
 	if (!code)
 		code = mb_pg_parent_open(&copy.parent, capture, err);
 	if (!code)
 		code = ensure_receiver(pg, err);
 	if (!code)
-		code = start_backup(&copy, err);
+		code =
+			method == MB_PG_DIRECT ? copy_directly(&copy, pg, err) : copy_over_wire(&copy, pg, err);
 	if (!code)
-		code = copy_under_session(&copy, err);
-	if (!code)
-		code = stop_backup(&copy, err);
-	if (!code)
-		code = describe_backup(&copy, err);
-	if (code)
 	{
-		/* Ends the backup on the server too. */
-		mb_postgres_disconnect(pg);
-		pg->wal->stop(pg->receiver);
-		pg->receiver = NULL;
+		mb_json_set_str(capture->meta, "method", method == MB_PG_DIRECT ? "direct" : "basebackup");
+		mb_json_set_bool(capture->meta, "from_standby", from != pg);
+		pg->start_lsn = from->start_lsn;
+		pg->stop_lsn = from->stop_lsn;
+		pg->backup_timeline = from->backup_timeline;
+		/* The primary's places: that is where it will be restored to. */
+		copy.pg = pg;
+		code = describe_backup(&copy, err);
 	}
+	if (code)
+		abandon(pg);
+	if (from != pg)
+		mb_postgres_disconnect(from);
 	mb_pg_parent_close(copy.parent);
 	if (copy.root_fd >= 0)
 		close(copy.root_fd);

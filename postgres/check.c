@@ -4,6 +4,8 @@
 #include <unistd.h>
 
 #include "core/base/time.h"
+#include "postgres/dialect.h"
+#include "postgres/method.h"
 #include "postgres/private.h"
 
 /* WAL that a slot holds back above which a warning is due. */
@@ -22,9 +24,7 @@ static const char facts_sql[] =
 	" (SELECT rolreplication OR rolsuper FROM pg_roles WHERE rolname = current_user) AS "
 	"replication,"
 	" has_function_privilege('pg_create_restore_point(text)', 'EXECUTE') AS restore_point,"
-	" has_function_privilege(CASE WHEN current_setting('server_version_num')::int >= 150000"
-	"  THEN 'pg_backup_start(text,boolean)' ELSE 'pg_start_backup(text,boolean,boolean)' END,"
-	"  'EXECUTE') AS backup";
+	" has_function_privilege($1, 'EXECUTE') AS backup";
 
 struct checker
 {
@@ -91,19 +91,22 @@ check_settings(struct checker *checker)
 static void
 check_privileges(struct checker *checker)
 {
+	const struct mb_pg_dialect *dialect = mb_pg_dialect_of(checker->pg->server.version);
+
 	if (fact(checker, "replication")[0] != 't')
 		found(checker, MB_CHECK_FAILED, "privilege-replication", "ALTER ROLE <user> REPLICATION;",
 			  "the user may not replicate: no WAL can be received");
 	else
 		found_ok(checker, "privilege-replication", "the user may replicate");
 	if (fact(checker, "backup")[0] != 't')
-		found(checker, MB_CHECK_FAILED, "privilege-backup",
-			  checker->pg->server.version >= 150000
-				  ? "GRANT EXECUTE ON FUNCTION pg_backup_start(text, boolean), "
-					"pg_backup_stop(boolean) TO <user>;"
-				  : "GRANT EXECUTE ON FUNCTION pg_start_backup(text, boolean, boolean), "
-					"pg_stop_backup(boolean, boolean) TO <user>;",
+	{
+		char *fix = mb_asprintf("GRANT EXECUTE ON FUNCTION %s, %s TO <user>;",
+								dialect->backup_start_function, dialect->backup_stop_function);
+
+		found(checker, MB_CHECK_FAILED, "privilege-backup", fix,
 			  "the user may not start a base backup");
+		free(fix);
+	}
 	else
 		found_ok(checker, "privilege-backup", "the user may start a base backup");
 	if (fact(checker, "restore_point")[0] != 't')
@@ -114,27 +117,44 @@ check_privileges(struct checker *checker)
 		found_ok(checker, "privilege-restore-point", "the user may create restore points");
 }
 
+/* Can the files be read, and how?  Of the standby, when there is one. */
 static void
-check_data_directory(struct checker *checker)
+check_reading(struct checker *checker)
 {
-	const struct mb_pg_server *server = &checker->pg->server;
-	char *control;
+	struct mb_postgres *pg = checker->pg;
+	struct mb_postgres *from = pg->standby ? pg->standby : pg;
+	enum mb_pg_method method;
+	struct mb_error err = {0};
+	int root_fd;
 
-	if (!server->data_directory || !*server->data_directory)
+	if (mb_postgres_connect(from, &err) || mb_postgres_check_source(pg, from, &err))
 	{
-		found(checker, MB_CHECK_FAILED, "data-directory", "GRANT pg_read_all_settings TO <user>;",
-			  "the server does not tell its data directory");
+		found(checker, MB_CHECK_FAILED, "standby", *err.hint ? err.hint : "Look at the key standby",
+			  err.message);
 		return;
 	}
-	control = mb_asprintf("%s/global/pg_control", server->data_directory);
-	if (access(control, R_OK) != 0)
-		found(checker, MB_CHECK_FAILED, "data-directory",
-			  "Run mbackup on the database host as the user that runs PostgreSQL",
-			  "the data directory cannot be read");
-	else
-		mb_check_add(checker->checks, MB_CHECK_OK, checker->pg->base.name, "data-directory", "",
-					 "\"%s\" can be read", server->data_directory);
-	free(control);
+	if (from != pg)
+		found_ok(checker, "standby", "the standby follows this cluster");
+	if (mb_postgres_choose_method(from, &method, &root_fd, &err))
+	{
+		found(checker, MB_CHECK_FAILED, "data-directory", err.hint, err.message);
+		return;
+	}
+	mb_check_add(checker->checks, MB_CHECK_OK, pg->base.name, "data-directory", "",
+				 method == MB_PG_DIRECT ? "\"%s\" is read directly"
+										: "\"%s\" is read over the wire",
+				 from->server.data_directory);
+	if (root_fd >= 0)
+		close(root_fd);
+	if (from != pg)
+		mb_postgres_disconnect(from);
+}
+
+static void
+check_pages(struct checker *checker)
+{
+	const struct mb_pg_server *server = &checker->pg->server;
+
 	if (server->block_size != 8192)
 		found(checker, MB_CHECK_FAILED, "page-size", "Use a server with pages of 8 kB",
 			  "the server was built with another page size");
@@ -242,6 +262,7 @@ mb_postgres_check(struct mb_component *component, struct mb_checks *checks, stru
 	struct checker checker = {pg, checks, NULL};
 	struct mb_error why;
 	PGresult *facts;
+	const char *function;
 	enum mb_code code;
 
 	if (mb_postgres_connect(pg, &why))
@@ -255,17 +276,20 @@ mb_postgres_check(struct mb_component *component, struct mb_checks *checks, stru
 				 pg->server.version_text);
 	if (pg->server.in_recovery)
 	{
-		found(&checker, MB_CHECK_FAILED, "primary", "Point conninfo at the primary",
-			  "the server is a standby: backups of a standby are not supported yet");
+		found(&checker, MB_CHECK_FAILED, "primary",
+			  "Point conninfo at the primary, and the key standby at this server",
+			  "the server is a standby, where no cut can be made");
 		return MB_OK;
 	}
-	code = mb_pg_query(pg->conn, &facts, facts_sql, 0, NULL, err);
+	function = mb_pg_dialect_of(pg->server.version)->backup_start_function;
+	code = mb_pg_query(pg->conn, &facts, facts_sql, 1, &function, err);
 	if (code)
 		return mb_error_context(err, "could not examine the server");
 	checker.facts = facts;
 	check_settings(&checker);
 	check_privileges(&checker);
-	check_data_directory(&checker);
+	check_reading(&checker);
+	check_pages(&checker);
 	check_replication(&checker);
 	code = check_direct(&checker, err);
 	if (!code)

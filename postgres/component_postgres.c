@@ -13,6 +13,51 @@
 /* Given once by mb_postgres_component_ops, before any thread; const from then on. */
 static const struct mb_wal_ops *wal_keeper;
 
+/* The server that files are read from: only its session and its facts are used. */
+static void
+open_standby(struct mb_postgres *pg, const char *conninfo)
+{
+	if (!conninfo || !*conninfo)
+		return;
+	pg->standby = mb_calloc(1, sizeof(*pg->standby));
+	pg->standby->base = pg->base;
+	pg->standby->wal = pg->wal;
+	pg->standby->slot = pg->slot;
+	pg->standby->params.conninfo = conninfo;
+	pg->standby->params.password = pg->params.password;
+	pthread_mutex_init(&pg->standby->lock, NULL);
+}
+
+static void
+close_standby(struct mb_postgres *pg)
+{
+	if (!pg->standby)
+		return;
+	mb_postgres_disconnect(pg->standby);
+	mb_pg_server_release(&pg->standby->server);
+	pthread_mutex_destroy(&pg->standby->lock);
+	free(pg->standby);
+}
+
+/* "none", "lz4", "gzip" or "zstd", perhaps with ":LEVEL". */
+static enum mb_code
+check_compression(const char *how, struct mb_error *err)
+{
+	static const char *const methods[] = {"none", "lz4", "gzip", "zstd"};
+	size_t len = how ? strcspn(how, ":") : 0, i;
+	const char *level = how && how[len] == ':' ? how + len + 1 : "1";
+
+	for (i = 0; how && i < sizeof(methods) / sizeof(*methods); i++)
+		if (strlen(methods[i]) == len && strncmp(how, methods[i], len) == 0 && *level &&
+			strspn(level, "0123456789") == strlen(level) && strlen(level) <= 2)
+			return MB_OK;
+	return how ? mb_fail(err, MB_CONFIG,
+						 "wire-compression \"%s\" is not none, or one of zstd, lz4, gzip with an "
+						 "optional :LEVEL",
+						 how)
+			   : MB_OK;
+}
+
 static enum mb_code
 postgres_open(struct mb_component **component, const struct mb_settings *settings,
 			  const struct mb_env *env, struct mb_error *err)
@@ -37,6 +82,11 @@ postgres_open(struct mb_component **component, const struct mb_settings *setting
 	}
 	if (mb_pg_conninfo_check(mb_settings_get(settings, "conninfo"), err))
 		return err->code;
+	if (mb_settings_get(settings, "standby") &&
+		mb_pg_conninfo_check(mb_settings_get(settings, "standby"), err))
+		return mb_error_context(err, "standby");
+	if (check_compression(mb_settings_get(settings, "wire-compression"), err))
+		return err->code;
 	pg = mb_calloc(1, sizeof(*pg));
 	pg->wal = wal_keeper;
 	pg->base.settings = settings;
@@ -48,6 +98,7 @@ postgres_open(struct mb_component **component, const struct mb_settings *setting
 	pg->params.conninfo = mb_settings_get(settings, "conninfo");
 	pg->params.password = mb_settings_secret(settings, "password");
 	pthread_mutex_init(&pg->lock, NULL);
+	open_standby(pg, mb_settings_get(settings, "standby"));
 	*component = &pg->base;
 	return MB_OK;
 }
@@ -60,6 +111,7 @@ postgres_close(struct mb_component *component)
 	if (!pg)
 		return;
 	pg->wal->stop(pg->receiver);
+	close_standby(pg);
 	mb_postgres_disconnect(pg);
 	mb_pg_server_release(&pg->server);
 	pthread_mutex_destroy(&pg->lock);

@@ -83,7 +83,7 @@ is_torn(struct copy *copy, const unsigned char *page, bool *torn, struct mb_erro
 	*torn = false;
 	if (lsn <= copy->pg->start_lsn)
 		return MB_OK;
-	code = mb_postgres_lsn(copy->pg, &now, "SELECT pg_current_wal_insert_lsn()", err);
+	code = mb_postgres_wal_lsn(copy->pg, &now, err);
 	*torn = !code && lsn <= now;
 	return code;
 }

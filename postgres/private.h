@@ -32,6 +32,8 @@ struct mb_postgres
 	struct mb_component base;
 	const struct mb_wal_ops *wal;
 	struct mb_pg_params params;
+	/* Files are read there, when there is one; its own session, parameters and facts.  Owned. */
+	struct mb_postgres *standby;
 	const char *slot;
 	int64_t tail_ms;
 	PGconn *conn;         /* for questions; made when needed */
@@ -53,6 +55,10 @@ enum mb_code mb_postgres_query(struct mb_postgres *pg, PGresult **res, const cha
 							   const char *const *params, struct mb_error *err) MB_MUST_CHECK;
 enum mb_code mb_postgres_lsn(struct mb_postgres *pg, uint64_t *lsn, const char *sql,
 							 struct mb_error *err) MB_MUST_CHECK;
+
+/* How far the server's WAL goes: inserted, or replayed on a standby. */
+enum mb_code mb_postgres_wal_lsn(struct mb_postgres *pg, uint64_t *lsn,
+								 struct mb_error *err) MB_MUST_CHECK;
 
 struct mb_pg_slot
 {
@@ -79,6 +85,17 @@ enum mb_code mb_postgres_wait_for_wal(struct mb_postgres *pg, struct mb_wal_curs
 /* base_backup.c */
 enum mb_code mb_postgres_snapshot(struct mb_component *component, struct mb_capture *capture,
 								  struct mb_error *err);
+/* Can `from` (pg itself, or its standby; both connected) be backed up? */
+enum mb_code mb_postgres_check_source(const struct mb_postgres *pg, const struct mb_postgres *from,
+									  struct mb_error *err) MB_MUST_CHECK;
+/*
+ * wire_backup.c: the same over the wire.  Fills start_lsn, stop_lsn, backup_timeline and the
+ * owner in the meta.
+ */
+struct mb_pg_parent;
+enum mb_code mb_postgres_wire_copy(struct mb_postgres *pg, struct mb_capture *capture,
+								   const struct mb_pg_parent *parent,
+								   struct mb_error *err) MB_MUST_CHECK;
 /* plan.c */
 enum mb_code mb_postgres_plan(struct mb_component *component, struct mb_restore *restore,
 							  struct mb_error *err);

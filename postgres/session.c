@@ -110,6 +110,15 @@ mb_postgres_lsn(struct mb_postgres *pg, uint64_t *lsn, const char *sql, struct m
 }
 
 enum mb_code
+mb_postgres_wal_lsn(struct mb_postgres *pg, uint64_t *lsn, struct mb_error *err)
+{
+	return mb_postgres_lsn(pg, lsn,
+						   "SELECT CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn()"
+						   " ELSE pg_current_wal_insert_lsn() END",
+						   err);
+}
+
+enum mb_code
 mb_postgres_slot(struct mb_postgres *pg, struct mb_pg_slot *slot, struct mb_error *err)
 {
 	PGresult *res;
