@@ -21,8 +21,7 @@ keep_entry(struct mb_pg_parent *parent, const struct mb_entry *entry)
 
 	/* The same few texts for every file, and nobody asks for them. */
 	without_names.user = without_names.group = NULL;
-	parent->items =
-		mb_grow(parent->items, &parent->cap, parent->count + 1, sizeof(*parent->items));
+	parent->items = mb_grow(parent->items, &parent->cap, parent->count + 1, sizeof(*parent->items));
 	mb_entry_copy(&parent->arena, &without_names, &parent->items[parent->count++]);
 }
 

@@ -170,8 +170,8 @@ count_runs(const struct plan *plan)
 
 			move_to(&cursor, (uint64_t) from * MB_PAGE_BYTES);
 			first = cursor.run;
-			move_to(&cursor, (uint64_t) (to - 1) * MB_PAGE_BYTES +
-								 page_bytes(plan->old->bytes, to - 1) - 1);
+			move_to(&cursor,
+					(uint64_t) (to - 1) * MB_PAGE_BYTES + page_bytes(plan->old->bytes, to - 1) - 1);
 			count += cursor.run - first + 1;
 		}
 		else
@@ -356,8 +356,8 @@ read_against(struct mb_capture *capture, unsigned worker, const struct mb_range_
 	size_t len = 0;
 
 	if (!code)
-		code = mb_pread_full(source->fd, data, source->len, source->offset, &len, source->path,
-							 err);
+		code =
+			mb_pread_full(source->fd, data, source->len, source->offset, &len, source->path, err);
 	if (!code && len > 0 && source->filter)
 		code = source->filter(source->filter_ctx, source->fd, data, len, source->offset, err);
 	if (!code)

@@ -61,6 +61,35 @@ struct mb_block_view
 enum mb_code mb_block_parse(struct mb_block_view *view, const void *data, size_t len,
 							struct mb_error *err) MB_MUST_CHECK;
 
+/* Bytes of an encoded record, its length field included. */
+static inline size_t
+mb_record_bytes(const unsigned char *record)
+{
+	return 4 + (size_t) mb_get_u32(record);
+}
+
+/* Takes records in order and writes blocks. */
+struct mb_block_writer
+{
+	struct mb_packer *packer;
+	struct mb_blocks *blocks;
+	struct mb_pack_refs *refs;      /* of the whole backup */
+	struct mb_pack_refs block_refs; /* of the open block */
+	struct mb_buf records;
+	struct mb_buf frame;
+	uint32_t entries;
+	uint64_t bytes;
+	struct mb_buf first; /* the first record of the block */
+	struct mb_buf last;  /* the last record written, to notice duplicates */
+	struct mb_arena arena;
+};
+
+enum mb_code mb_block_add(struct mb_block_writer *out, const unsigned char *record,
+						  struct mb_error *err) MB_MUST_CHECK;
+/* Write the open block, if any. */
+enum mb_code mb_block_flush(struct mb_block_writer *out, struct mb_error *err) MB_MUST_CHECK;
+void mb_block_writer_release(struct mb_block_writer *out);
+
 /* As mb_manifest_writer_new, but spills above spill_bytes of records. */
 struct mb_manifest_writer *mb_manifest_writer_new_sized(const char *tmp_dir, size_t spill_bytes);
 unsigned mb_manifest_writer_spills(const struct mb_manifest_writer *writer);

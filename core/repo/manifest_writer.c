@@ -91,12 +91,6 @@ sort_records(struct mb_manifest_writer *writer)
 				writer->records.data);
 }
 
-static size_t
-record_bytes(const unsigned char *record)
-{
-	return 4 + (size_t) mb_get_u32(record);
-}
-
 /* A file in tmp_dir that has no name (any more). */
 static enum mb_code
 nameless_file(const char *tmp_dir, int *fd, struct mb_error *err)
@@ -132,7 +126,7 @@ spill(struct mb_manifest_writer *writer, struct mb_error *err)
 	{
 		const unsigned char *record = writer->records.data + writer->offsets[i];
 
-		mb_buf_put(&sorted, record, record_bytes(record));
+		mb_buf_put(&sorted, record, mb_record_bytes(record));
 		if (sorted.len >= MERGE_BUFFER_BYTES || i + 1 == writer->count)
 		{
 			code = mb_write_full(fd, sorted.data, sorted.len, writer->tmp_dir, err);
@@ -214,7 +208,7 @@ source_next(struct source *source, struct mb_error *err)
 	got = fread(head, 1, sizeof(head), source->file);
 	if (got == 0 && feof(source->file))
 		return MB_OK;
-	len = record_bytes(head);
+	len = mb_record_bytes(head);
 	if (got != sizeof(head) || len > MB_RECORD_MAX_BYTES || len < MB_RECORD_FIXED_BYTES)
 		return read_back_failed(source, err);
 	mb_buf_reset(&source->bytes);
@@ -226,118 +220,8 @@ source_next(struct source *source, struct mb_error *err)
 	return MB_OK;
 }
 
-/* -- blocks ---------------------------------------------------------------------------------- */
-
-struct block_writer
-{
-	struct mb_packer *packer;
-	struct mb_blocks *blocks;
-	struct mb_pack_refs *refs;      /* of the whole backup */
-	struct mb_pack_refs block_refs; /* of the open block */
-	struct mb_buf records;
-	struct mb_buf frame;
-	uint32_t entries;
-	uint64_t bytes;
-	struct mb_buf first; /* the first record of the block */
-	struct mb_buf last;  /* the last record written, to notice duplicates */
-	struct mb_arena arena;
-};
-
 static enum mb_code
-write_block(struct block_writer *out, struct mb_error *err)
-{
-	struct mb_block block = {.entries = out->entries, .bytes = out->bytes};
-	struct mb_arena arena = {0};
-	struct mb_entry first;
-	enum mb_code code;
-	size_t used, i;
-
-	if (out->entries == 0)
-		return MB_OK;
-	mb_pack_refs_settle(&out->block_refs);
-	mb_buf_reset(&out->frame);
-	mb_buf_put(&out->frame, MB_BLOCK_MAGIC, 4);
-	mb_buf_put_u32(&out->frame, out->entries);
-	mb_buf_put_u32(&out->frame, (uint32_t) out->block_refs.count);
-	for (i = 0; i < out->block_refs.count; i++)
-		mb_put_ref(&out->frame, &out->block_refs.items[i]);
-	mb_buf_put(&out->frame, out->records.data, out->records.len);
-	MB_ASSERT(out->frame.len <= MB_FRAME_MAX_PLAIN);
-	code = mb_packer_append_frame(out->packer, out->frame.data, out->frame.len, &block.run, err);
-	if (!code)
-		code = mb_record_decode(&arena, &first, out->first.data, out->first.len, &used, err);
-	if (!code)
-	{
-		block.first_path = mb_strndup(first.path, first.path_len);
-		block.first_path_len = first.path_len;
-		block.first_version = first.version;
-		out->blocks->items = mb_grow(out->blocks->items, &out->blocks->cap, out->blocks->count + 1,
-									 sizeof(out->blocks->items[0]));
-		out->blocks->items[out->blocks->count++] = block;
-		for (i = 0; i < out->block_refs.count; i++)
-			mb_pack_refs_add(out->refs, &out->block_refs.items[i].pack,
-							 out->block_refs.items[i].live_bytes);
-		mb_pack_refs_add(out->refs, &block.run.pack, block.run.length);
-	}
-	mb_arena_release(&arena);
-	out->entries = 0;
-	out->bytes = 0;
-	mb_buf_reset(&out->records);
-	out->block_refs.count = out->block_refs.sorted = 0;
-	return code;
-}
-
-static enum mb_code
-write_record(struct block_writer *out, const unsigned char *record, struct mb_error *err)
-{
-	size_t len = record_bytes(record), used = 0, new_refs, i;
-	struct mb_pack_refs refs = {0};
-	enum mb_code code = MB_OK;
-	struct mb_entry entry;
-
-	if (out->last.len > 0 && mb_record_order(out->last.data, record) == 0)
-	{
-		uint16_t path_len = mb_get_u16(record + MB_RECORD_FIXED_BYTES - 2);
-
-		return mb_fail(err, MB_CORRUPT, "\"%.*s\" was found twice by one backup",
-					   path_len < 512 ? path_len : 512,
-					   (const char *) record + MB_RECORD_FIXED_BYTES);
-	}
-	code = mb_record_decode(&out->arena, &entry, record, len, &used, err);
-	if (code)
-		return code;
-	mb_entry_add_refs(&entry, &refs);
-	mb_pack_refs_settle(&refs);
-	new_refs = refs.count;
-	/* Close the block when it is large enough, or when the frame might become too large. */
-	if (out->entries > 0 && (out->records.len + len > MB_BLOCK_TARGET_BYTES ||
-							 MB_BLOCK_HEADER_BYTES + out->records.len + len +
-									 (out->block_refs.count + new_refs) * MB_REF_BYTES >
-								 MB_FRAME_MAX_PLAIN))
-		code = write_block(out, err);
-	if (!code)
-	{
-		if (out->entries == 0)
-		{
-			mb_buf_reset(&out->first);
-			mb_buf_put(&out->first, record, len);
-		}
-		for (i = 0; i < refs.count; i++)
-			mb_pack_refs_add(&out->block_refs, &refs.items[i].pack, refs.items[i].live_bytes);
-		mb_buf_put(&out->records, record, len);
-		mb_buf_reset(&out->last);
-		mb_buf_put(&out->last, record, len);
-		out->entries++;
-		out->bytes += entry.size;
-	}
-	mb_pack_refs_release(&refs);
-	if (out->arena.total_bytes > (1u << 20))
-		mb_arena_release(&out->arena);
-	return code;
-}
-
-static enum mb_code
-merge(struct source *sources, size_t count, struct block_writer *out, struct mb_error *err)
+merge(struct source *sources, size_t count, struct mb_block_writer *out, struct mb_error *err)
 {
 	enum mb_code code = MB_OK;
 	size_t i;
@@ -354,11 +238,11 @@ merge(struct source *sources, size_t count, struct block_writer *out, struct mb_
 				least = &sources[i];
 		if (!least)
 			break;
-		code = write_record(out, least->record, err);
+		code = mb_block_add(out, least->record, err);
 		if (!code)
 			code = source_next(least, err);
 	}
-	return code ? code : write_block(out, err);
+	return code ? code : mb_block_flush(out, err);
 }
 
 static enum mb_code
@@ -389,7 +273,7 @@ enum mb_code
 mb_manifest_finish(struct mb_manifest_writer *writer, struct mb_packer *packer,
 				   struct mb_blocks *blocks, struct mb_pack_refs *refs, struct mb_error *err)
 {
-	struct block_writer out = {.packer = packer, .blocks = blocks, .refs = refs};
+	struct mb_block_writer out = {.packer = packer, .blocks = blocks, .refs = refs};
 	size_t count = writer->file_count + 1, i;
 	struct source *sources = mb_calloc(count, sizeof(*sources));
 	enum mb_code code;
@@ -409,12 +293,7 @@ mb_manifest_finish(struct mb_manifest_writer *writer, struct mb_packer *packer,
 		mb_buf_release(&sources[i].bytes);
 	}
 	free(sources);
-	mb_pack_refs_release(&out.block_refs);
-	mb_buf_release(&out.records);
-	mb_buf_release(&out.frame);
-	mb_buf_release(&out.first);
-	mb_buf_release(&out.last);
-	mb_arena_release(&out.arena);
+	mb_block_writer_release(&out);
 	if (code)
 	{
 		mb_blocks_release(blocks);

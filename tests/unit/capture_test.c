@@ -93,9 +93,9 @@ check_range(const struct mb_map_ref *ref, const unsigned char *data, size_t len)
 	assert_int_equal(got.len, len);
 	assert_memory_equal(got.data, data, len);
 	for (i = 0; i < map.pages; i++)
-		assert_true(map.hashes[i] ==
-					mb_xxh64_seed(data + i * PAGE, len - i * PAGE < PAGE ? len - i * PAGE : PAGE,
-								  env.repo->page_seed));
+		assert_true(map.hashes[i] == mb_xxh64_seed(data + i * PAGE,
+												   len - i * PAGE < PAGE ? len - i * PAGE : PAGE,
+												   env.repo->page_seed));
 	mb_pack_refs_settle(&refs);
 	assert_int_equal(refs.count, ref->ref_count);
 	for (i = 0; i < refs.count; i++)
