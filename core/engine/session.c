@@ -204,6 +204,8 @@ mb_capture_commit(struct mb_session *session, struct mb_capture *capture, const 
 		return keep_parent(own, summary);
 	mb_progress_phase(capture->progress, "finishing");
 	describe_commit(own, cut, type, &commit);
+	if (capture->parent)
+		mb_manifest_share(capture->manifest, capture->repo, &capture->parent->blocks, NULL);
 	code = mb_manifest_finish(capture->manifest, session->packers[0], &commit.blocks, &commit.refs,
 							  err);
 	if (!code)

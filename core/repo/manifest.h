@@ -2,8 +2,8 @@
  * manifest.h - the sorted entries of one backup, in blocks, and page maps.
  *
  * Entries are sorted by path bytes (memcmp, shorter first), then by version
- * descending (newest first).  They are written in blocks of about 256 KiB of
- * records; each block is a frame of its own in a pack and starts with the table of
+ * descending (newest first).  They are written in blocks of 16 to 256 KiB of
+ * records, cut at names, so that what did not change makes the same block; each is a frame of its own in a pack and starts with the table of
  * the packs that its records refer to (page maps included), so that expire adds up
  * tables and never reads records.
  *
@@ -121,6 +121,12 @@ struct mb_manifest_writer *mb_manifest_writer_new(const char *tmp_dir);
 /* Copies the entry.  MB_CONFIG for a path over MB_PATH_MAX or an entry over 512 KiB. */
 enum mb_code mb_manifest_add(struct mb_manifest_writer *writer, const struct mb_entry *entry,
 							 struct mb_error *err) MB_MUST_CHECK;
+/*
+ * Refer to those blocks of a parent that come out with the same bytes, but to none in the
+ * packs of `avoid` (settled; may be NULL).  All is borrowed until finish.
+ */
+void mb_manifest_share(struct mb_manifest_writer *writer, const struct mb_repo *repo,
+					   const struct mb_blocks *blocks, const struct mb_pack_refs *avoid);
 /*
  * Sort and write all blocks through the packer; then *blocks and *refs (settled,
  * with the blocks' own packs included) are owned by the caller.  Two entries with

@@ -11,6 +11,9 @@
 #define MB_RECORD_FIXED_BYTES 70
 #define MB_ENTRY_MAX_RUNS (1u << 20)
 #define MB_SPILL_BYTES (64u << 20)
+/* A block ends behind the first, more easily behind the second (manifest_blocks.c). */
+#define MB_BLOCK_MIN_BYTES (16u << 10)
+#define MB_BLOCK_EASY_BYTES (64u << 10)
 #define MB_BLOCK_MAGIC "MBLK"
 #define MB_BLOCK_HEADER_BYTES 12
 #define MB_MAP_MAGIC "MMAP"
@@ -77,11 +80,15 @@ struct mb_block_writer
 	struct mb_pack_refs block_refs; /* of the open block */
 	struct mb_buf records;
 	struct mb_buf frame;
-	uint32_t entries;
-	uint64_t bytes;
-	struct mb_buf first; /* the first record of the block */
-	struct mb_buf last;  /* the last record written, to notice duplicates */
+	struct mb_block open; /* without entries: none; run is not known yet */
+	struct mb_buf last;   /* the last record written, to notice duplicates */
 	struct mb_arena arena;
+	/* the parent's blocks, which may be shared */
+	const struct mb_blocks *parent;
+	size_t parent_next;
+	struct mb_pack_reader *reader;
+	const struct mb_pack_refs *avoid;
+	struct mb_buf old;
 };
 
 enum mb_code mb_block_add(struct mb_block_writer *out, const unsigned char *record,

@@ -29,6 +29,10 @@ struct mb_manifest_writer
 	int *files; /* sorted, one file each */
 	size_t file_count;
 	size_t file_cap;
+	/* of the parent, for blocks that come out the same */
+	const struct mb_repo *parent_repo;
+	const struct mb_blocks *parent_blocks;
+	const struct mb_pack_refs *parent_avoid;
 };
 
 struct mb_manifest_writer *
@@ -52,6 +56,15 @@ unsigned
 mb_manifest_writer_spills(const struct mb_manifest_writer *writer)
 {
 	return (unsigned) writer->file_count;
+}
+
+void
+mb_manifest_share(struct mb_manifest_writer *writer, const struct mb_repo *repo,
+				  const struct mb_blocks *blocks, const struct mb_pack_refs *avoid)
+{
+	writer->parent_repo = repo;
+	writer->parent_blocks = blocks;
+	writer->parent_avoid = avoid;
 }
 
 static void
@@ -280,6 +293,12 @@ mb_manifest_finish(struct mb_manifest_writer *writer, struct mb_packer *packer,
 
 	memset(blocks, 0, sizeof(*blocks));
 	memset(refs, 0, sizeof(*refs));
+	if (writer->parent_blocks)
+	{
+		out.parent = writer->parent_blocks;
+		out.avoid = writer->parent_avoid;
+		out.reader = mb_pack_reader_new(writer->parent_repo);
+	}
 	sort_records(writer);
 	for (i = 0; i < count; i++)
 		sources[i].writer = writer;

@@ -121,6 +121,16 @@ mb_pack_refs_settle(struct mb_pack_refs *refs)
 	refs->count = refs->sorted = kept + 1;
 }
 
+bool
+mb_pack_refs_has(const struct mb_pack_refs *refs, const struct mb_pack_id *pack)
+{
+	struct mb_pack_ref wanted = {.pack = *pack};
+
+	MB_ASSERT(refs->sorted == refs->count);
+	return refs->count > 0 &&
+		   bsearch(&wanted, refs->items, refs->count, sizeof(refs->items[0]), compare_refs) != NULL;
+}
+
 void
 mb_pack_refs_release(struct mb_pack_refs *refs)
 {

@@ -68,6 +68,7 @@ struct mb_pack_refs
 
 void mb_pack_refs_add(struct mb_pack_refs *refs, const struct mb_pack_id *pack, uint64_t bytes);
 void mb_pack_refs_settle(struct mb_pack_refs *refs); /* sort and merge; before reading items */
+bool mb_pack_refs_has(const struct mb_pack_refs *refs, const struct mb_pack_id *pack); /* settled */
 void mb_pack_refs_release(struct mb_pack_refs *refs);
 
 /* -- the uploader: threads that put finished packs, with a bounded queue -------------------- */

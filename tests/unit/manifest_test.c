@@ -717,6 +717,148 @@ runs_of_an_entry(void **state)
 	fixture_end(&f);
 }
 
+/* -- blocks shared with a parent --------------------------------------------------------------- */
+
+struct change
+{
+	int changed; /* the entry that is another one, or -1 */
+	int left_out;
+	bool one_more;
+};
+
+/* A manifest of 20,000 files with a change, against parent when there is one. */
+static void
+write_changed(struct fixture *f, const struct change *change, const struct mb_blocks *parent,
+			  const struct mb_pack_refs *avoid, struct mb_blocks *blocks, struct mb_pack_refs *refs)
+{
+	struct mb_manifest_writer *writer = mb_manifest_writer_new("/tmp");
+	struct mb_error err;
+	int i;
+
+	for (i = 0; i < 20000; i++)
+	{
+		char path[64];
+		struct mb_run run = {.frame = (uint32_t) i % 50, .length = 100};
+		struct mb_entry entry;
+
+		snprintf(path, sizeof(path), "some/path/%02d/to-a-file-%d", i % 100, i);
+		entry = named(path, 0);
+		memset(run.pack.bytes, i % 7 + 1, sizeof(run.pack.bytes));
+		entry.size = 100;
+		entry.mtime_ns = i == change->changed ? 77 : 1000 + i;
+		entry.runs = &run;
+		entry.run_count = 1;
+		if (i != change->left_out)
+			assert_ok(mb_manifest_add(writer, &entry, &err), err);
+	}
+	if (change->one_more)
+	{
+		struct mb_entry entry = named("some/path/50/a-new-one", 0);
+
+		assert_ok(mb_manifest_add(writer, &entry, &err), err);
+	}
+	if (parent)
+		mb_manifest_share(writer, f->repo, parent, avoid);
+	assert_ok(mb_manifest_finish(writer, f->packer, blocks, refs, &err), err);
+	assert_ok(mb_packer_finish(f->packer, &err), err);
+	assert_ok(mb_uploader_drain(f->uploader, &err), err);
+	mb_manifest_writer_free(writer);
+}
+
+/* Read everything: the reader checks order, counts and sums; the references must hold the blocks. */
+static size_t
+count_entries(struct fixture *f, const struct mb_blocks *blocks, const struct mb_pack_refs *refs)
+{
+	struct mb_manifest_reader *reader = mb_manifest_reader_new(f->repo, blocks);
+	const struct mb_entry *entry;
+	struct mb_error err;
+	uint64_t live = 0;
+	size_t count = 0, i;
+
+	for (;;)
+	{
+		assert_ok(mb_manifest_next(reader, &entry, &err), err);
+		if (!entry)
+			break;
+		count++;
+		live += entry->size;
+	}
+	mb_manifest_reader_free(reader);
+	for (i = 0; i < blocks->count; i++)
+	{
+		assert_true(mb_pack_refs_has(refs, &blocks->items[i].run.pack));
+		live += blocks->items[i].run.length;
+	}
+	for (i = 0; i < refs->count; i++)
+		live -= refs->items[i].live_bytes;
+	assert_int_equal(live, 0);
+	return count;
+}
+
+static size_t
+count_new_blocks(const struct mb_blocks *old, const struct mb_blocks *blocks)
+{
+	size_t i, j, count = 0;
+
+	for (i = 0; i < blocks->count; i++)
+	{
+		for (j = 0; j < old->count; j++)
+			if (memcmp(&old->items[j].run, &blocks->items[i].run, sizeof(struct mb_run)) == 0)
+				break;
+		count += j == old->count;
+	}
+	return count;
+}
+
+static void
+unchanged_blocks_are_shared(void **state)
+{
+	static const struct
+	{
+		struct change change;
+		size_t entries;
+		size_t at_most; /* blocks that are written */
+	} cases[] = {
+		{{-1, -1, false}, 20000, 0},   {{0, -1, false}, 20000, 1}, {{9999, -1, false}, 20000, 1},
+		{{-1, 5000, false}, 19999, 3}, {{-1, -1, true}, 20001, 3}, {{-1, 0, true}, 20000, 4},
+	};
+	struct fixture f;
+	struct mb_blocks blocks;
+	struct mb_pack_refs refs;
+	size_t i, biggest = 0;
+
+	(void) state;
+	fixture_start(&f);
+	write_changed(&f, &(struct change){-1, -1, false}, NULL, NULL, &f.blocks, &f.refs);
+	assert_int_equal(count_entries(&f, &f.blocks, &f.refs), 20000);
+	assert_true(f.blocks.count > 20);
+	for (i = 0; i < f.blocks.count; i++)
+		if (f.blocks.items[i].run.length > biggest)
+			biggest = f.blocks.items[i].run.length;
+	assert_true(biggest <= MB_BLOCK_TARGET_BYTES + 1000);
+	for (i = 0; i < sizeof(cases) / sizeof(*cases); i++)
+	{
+		size_t made;
+
+		write_changed(&f, &cases[i].change, &f.blocks, NULL, &blocks, &refs);
+		assert_int_equal(count_entries(&f, &blocks, &refs), cases[i].entries);
+		made = count_new_blocks(&f.blocks, &blocks);
+		if (made > cases[i].at_most)
+			fail_msg("case %zu: %zu of %zu blocks are new", i, made, blocks.count);
+		if (i > 0)
+			assert_true(made > 0);
+		mb_blocks_release(&blocks);
+		mb_pack_refs_release(&refs);
+	}
+	/* Nothing is shared from packs that are to be avoided. */
+	write_changed(&f, &(struct change){-1, -1, false}, &f.blocks, &f.refs, &blocks, &refs);
+	assert_int_equal(count_new_blocks(&f.blocks, &blocks), blocks.count);
+	assert_int_equal(count_entries(&f, &blocks, &refs), 20000);
+	mb_blocks_release(&blocks);
+	mb_pack_refs_release(&refs);
+	fixture_end(&f);
+}
+
 int
 main(void)
 {
@@ -732,6 +874,7 @@ main(void)
 		cmocka_unit_test(page_maps_come_back),
 		cmocka_unit_test(page_maps_that_do_not_add_up),
 		cmocka_unit_test(runs_of_an_entry),
+		cmocka_unit_test(unchanged_blocks_are_shared),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
