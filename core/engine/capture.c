@@ -23,24 +23,43 @@ mb_capture_add(struct mb_capture *capture, const struct mb_entry *entry, struct 
 	return MB_OK;
 }
 
+static void
+append_text(struct mb_capture *capture, json_t *array, const char *text)
+{
+	/* Through an object, because only mb_json_set_str copes with names that are not UTF-8. */
+	json_t *holder = json_object();
+
+	mb_json_set_str(holder, "text", text);
+	pthread_mutex_lock(capture->lock);
+	json_array_append(array, json_object_get(holder, "text"));
+	pthread_mutex_unlock(capture->lock);
+	json_decref(holder);
+}
+
 void
 mb_capture_warn(struct mb_capture *capture, const char *fmt, ...)
 {
 	char text[1024];
 	va_list ap;
-	json_t *holder;
 
 	va_start(ap, fmt);
 	vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
 	mb_log_warning(capture->env->log, "%s: %s", capture->component, text);
-	/* Through an object, because only mb_json_set_str copes with names that are not UTF-8. */
-	holder = json_object();
-	mb_json_set_str(holder, "text", text);
-	pthread_mutex_lock(capture->lock);
-	json_array_append(capture->warnings, json_object_get(holder, "text"));
-	pthread_mutex_unlock(capture->lock);
-	json_decref(holder);
+	append_text(capture, capture->warnings, text);
+}
+
+void
+mb_capture_note(struct mb_capture *capture, const char *fmt, ...)
+{
+	char text[1024];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	mb_log_info(capture->env->log, "%s: %s", capture->component, text);
+	append_text(capture, capture->notes, text);
 }
 
 enum mb_code

@@ -13,7 +13,7 @@
 #define MB_ENGINE_CAPTURE_H
 
 #include "core/engine/env.h"
-#include "core/repo/commit.h"
+#include "core/engine/rehome.h"
 
 struct mb_capture
 {
@@ -21,15 +21,18 @@ struct mb_capture
 	const struct mb_repo *repo;
 	char id[MB_ID_TEXT]; /* of the component backup */
 	const char *component;
-	const struct mb_commit *parent; /* NULL: full; else complete, with blocks */
+	const struct mb_commit *parent; /* NULL: full; else complete, with blocks; a driver that
+									   cannot build on it sets it to NULL, and says so */
 	unsigned workers;
 	struct mb_packer **packers;      /* one for each worker */
 	struct mb_pack_reader **readers; /* of the parent's packs, one for each worker that needs it */
+	struct mb_rehome rehome;         /* what of the parent is not referred to; see mb_rehome_plan */
 	struct mb_uploader *uploader;
 	struct mb_manifest_writer *manifest;
 	struct mb_progress *progress;
 	json_t *meta;     /* the driver's object in the commit */
 	json_t *warnings; /* array of strings; guarded by lock */
+	json_t *notes;    /* likewise */
 	pthread_mutex_t *lock;
 	atomic_uint_fast64_t entries;
 	atomic_uint_fast64_t bytes;
@@ -43,6 +46,9 @@ enum mb_code mb_capture_add(struct mb_capture *capture, const struct mb_entry *e
 
 /* Something the user should know about this backup; also makes it visible in `info`. */
 void mb_capture_warn(struct mb_capture *capture, const char *fmt, ...) MB_PRINTF(2, 3);
+
+/* Something worth knowing that is nothing to worry about: in the log, and `notes` of the meta. */
+void mb_capture_note(struct mb_capture *capture, const char *fmt, ...) MB_PRINTF(2, 3);
 
 /* Pack bytes from memory; counts changed_bytes. */
 enum mb_code mb_capture_bytes(struct mb_capture *capture, unsigned worker, const void *data,

@@ -123,9 +123,24 @@ struct plan
 	size_t kept;
 };
 
-static void
-keep_equal_pages(struct plan *plan, const struct mb_page_map *map)
+/* A page may begin in one run and end in the next. */
+static bool
+is_rehomed(struct mb_rehome *rehome, struct cursor *cursor, size_t page, size_t bytes)
 {
+	const struct mb_run *first, *last;
+
+	move_to(cursor, (uint64_t) page * MB_PAGE_BYTES);
+	first = &cursor->runs->items[cursor->run];
+	move_to(cursor, (uint64_t) page * MB_PAGE_BYTES + bytes - 1);
+	last = &cursor->runs->items[cursor->run];
+	return mb_rehome_takes(rehome, &first->pack, bytes) ||
+		   (last != first && mb_rehome_takes(rehome, &last->pack, bytes));
+}
+
+static void
+keep_equal_pages(struct plan *plan, const struct mb_page_map *map, struct mb_rehome *rehome)
+{
+	struct cursor cursor = {&plan->old->runs, 0, 0};
 	const struct mb_page_map *old = plan->old;
 	size_t i;
 
@@ -135,6 +150,8 @@ keep_equal_pages(struct plan *plan, const struct mb_page_map *map)
 	{
 		plan->keep[i] = map->hashes[i] == old->hashes[i] &&
 						page_bytes(map->bytes, i) == page_bytes(old->bytes, i);
+		if (plan->keep[i] && rehome->avoid.count > 0)
+			plan->keep[i] = !is_rehomed(rehome, &cursor, i, page_bytes(map->bytes, i));
 		plan->kept += plan->keep[i];
 	}
 }
@@ -322,8 +339,9 @@ mb_capture_pages(struct mb_capture *capture, unsigned worker, const void *data, 
 		return code;
 	map.hashes = mb_calloc(pages_of(len), sizeof(*map.hashes));
 	hash_pages(capture, &map, data, len);
-	keep_equal_pages(&plan, &map);
-	if (len > 0 && plan.kept == map.pages && map.bytes == old.bytes)
+	keep_equal_pages(&plan, &map, &capture->rehome);
+	if (len > 0 && plan.kept == map.pages && map.bytes == old.bytes &&
+		(parent->is_inline || !mb_pack_refs_has(&capture->rehome.avoid, &parent->run.pack)))
 	{
 		atomic_fetch_add(&capture->progress->done_bytes, len);
 		share_map(parent, ref);
@@ -466,6 +484,8 @@ mb_capture_small(struct mb_capture *capture, unsigned worker, const void *data, 
 		code = is_same(capture, worker, parent, data, len, &same, err);
 	if (code)
 		return code;
+	for (i = 0; same && i < parent->run_count; i++)
+		same = !mb_rehome_takes(&capture->rehome, &parent->runs[i].pack, parent->runs[i].length);
 	if (same)
 	{
 		for (i = 0; i < parent->run_count; i++)

@@ -100,6 +100,7 @@ mb_capture_begin(struct mb_session *session, struct mb_component *component,
 	made->progress = mb_env_progress(session->env, component->name);
 	made->meta = json_object();
 	made->warnings = json_array();
+	made->notes = json_array();
 	made->lock = &own->lock;
 	code = mb_store_clock(made->repo->store, &own->started_us, err);
 	if (!code)
@@ -178,6 +179,8 @@ describe_commit(struct capture_private *own, const struct mb_cut *cut, const cha
 	mb_json_set_str(capture->meta, "cut", cut->id);
 	if (json_array_size(capture->warnings) > 0)
 		json_object_set(capture->meta, "warnings", capture->warnings);
+	if (json_array_size(capture->notes) > 0)
+		json_object_set(capture->meta, "notes", capture->notes);
 	commit->meta = json_incref(capture->meta);
 }
 
@@ -205,7 +208,8 @@ mb_capture_commit(struct mb_session *session, struct mb_capture *capture, const 
 	mb_progress_phase(capture->progress, "finishing");
 	describe_commit(own, cut, type, &commit);
 	if (capture->parent)
-		mb_manifest_share(capture->manifest, capture->repo, &capture->parent->blocks, NULL);
+		mb_manifest_share(capture->manifest, capture->repo, &capture->parent->blocks,
+						  &capture->rehome.avoid);
 	code = mb_manifest_finish(capture->manifest, session->packers[0], &commit.blocks, &commit.refs,
 							  err);
 	if (!code)
@@ -246,6 +250,8 @@ mb_capture_free(struct mb_capture *capture)
 	mb_commit_release(&own->parent);
 	json_decref(capture->meta);
 	json_decref(capture->warnings);
+	json_decref(capture->notes);
+	mb_rehome_release(&capture->rehome);
 	pthread_mutex_destroy(&own->lock);
 	free(own);
 }

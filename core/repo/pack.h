@@ -122,6 +122,10 @@ enum mb_code mb_pack_reader_load(struct mb_pack_reader *reader, const struct mb_
 /* Append the bytes of a run to out. */
 enum mb_code mb_pack_reader_run(struct mb_pack_reader *reader, const struct mb_run *run,
 								struct mb_buf *out, struct mb_error *err) MB_MUST_CHECK;
+/* The sum of a pack's data frames, from its index. */
+enum mb_code mb_pack_reader_plain_bytes(struct mb_pack_reader *reader,
+										const struct mb_pack_id *pack, uint64_t *plain_bytes,
+										struct mb_error *err) MB_MUST_CHECK;
 void mb_pack_reader_free(struct mb_pack_reader *reader);
 
 /*

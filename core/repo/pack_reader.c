@@ -423,6 +423,22 @@ mb_pack_reader_run(struct mb_pack_reader *reader, const struct mb_run *run, stru
 	return MB_OK;
 }
 
+enum mb_code
+mb_pack_reader_plain_bytes(struct mb_pack_reader *reader, const struct mb_pack_id *pack,
+						   uint64_t *plain_bytes, struct mb_error *err)
+{
+	struct pack_index *index;
+	enum mb_code code = find_index(reader, pack, &index, err);
+	uint32_t i;
+
+	if (code)
+		return code;
+	*plain_bytes = 0;
+	for (i = 0; i < index->count; i++)
+		*plain_bytes += index->entries[i].plain_len;
+	return MB_OK;
+}
+
 /* Walk the frames of the whole pack in `bytes`; the index is checked against them. */
 static enum mb_code
 verify_frames(struct mb_pack_reader *reader, struct pack_index *index, const struct mb_buf *bytes,

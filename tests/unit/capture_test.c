@@ -339,6 +339,109 @@ test_capture__small_contents_are_shared_by_their_bytes(void **state)
 	mb_runs_release(&second);
 }
 
+/* -- re-homing ---------------------------------------------------------------------------------- */
+
+/* 200 pages of which 150 changed since: 50 live in a pack with 200. */
+static void
+sparse_range(struct range *range)
+{
+	size_t runs, i;
+
+	first_range(range, 200 * PAGE);
+	for (i = 0; i < 150; i++)
+		change_page(range, i);
+	assert_int_equal(next_range(range, &runs), 150 * PAGE);
+	assert_int_equal(range->ref.ref_count, 2);
+}
+
+/* Capture the unchanged range with a plan for a parent of so many bytes; returns what was packed. */
+static size_t
+rehome_range(struct range *range, uint64_t parent_bytes, size_t avoided)
+{
+	struct mb_commit parent = {.bytes = parent_bytes};
+	struct mb_capture *capture = begin();
+	struct mb_map_ref ref;
+	struct mb_error err;
+	uint32_t crc;
+	size_t packed;
+
+	parent.refs.items = range->ref.refs;
+	parent.refs.count = parent.refs.sorted = range->ref.ref_count;
+	assert_ok(mb_rehome_plan(&capture->rehome, env.repo, &parent, &err), err);
+	assert_int_equal(capture->rehome.avoid.count, avoided);
+	assert_ok(mb_capture_pages(capture, 0, range->data, range->len, &range->ref, &ref, &crc, &err),
+			  err);
+	assert_ok(mb_capture_flush(&session, capture, &err), err);
+	packed = (size_t) capture->changed_bytes;
+	mb_capture_free(capture);
+	mb_map_ref_release(&range->ref);
+	range->ref = ref;
+	check_range(&range->ref, range->data, range->len);
+	return packed;
+}
+
+static void
+test_rehome__a_sparse_pack_is_left(void **state)
+{
+	struct range range;
+	struct mb_pack_id old;
+	size_t i;
+
+	(void) state;
+	sparse_range(&range);
+	old = range.ref.refs[range.ref.refs[0].live_bytes == 50 * PAGE ? 0 : 1].pack;
+	assert_int_equal(rehome_range(&range, 200 * PAGE * 8, 1), 50 * PAGE);
+	for (i = 0; i < range.ref.ref_count; i++)
+		assert_memory_not_equal(&range.ref.refs[i].pack, &old, sizeof(old));
+	/* Now nothing is sparse. */
+	assert_int_equal(rehome_range(&range, 200 * PAGE * 8, 0), 0);
+	end_range(&range);
+}
+
+static void
+test_rehome__no_more_than_the_budget(void **state)
+{
+	struct range range;
+
+	(void) state;
+	sparse_range(&range);
+	assert_int_equal(rehome_range(&range, 10 * PAGE * 8, 1), 10 * PAGE);
+	assert_int_equal(rehome_range(&range, 10 * PAGE * 8, 1), 10 * PAGE);
+	assert_int_equal(rehome_range(&range, 0, 1), 0);
+	end_range(&range);
+}
+
+static void
+test_rehome__half_a_pack_is_not_sparse(void **state)
+{
+	struct range range;
+	size_t runs, i;
+
+	(void) state;
+	first_range(&range, 200 * PAGE);
+	for (i = 0; i < 99; i++)
+		change_page(&range, i);
+	assert_int_equal(next_range(&range, &runs), 99 * PAGE);
+	assert_int_equal(rehome_range(&range, 200 * PAGE * 8, 0), 0);
+	end_range(&range);
+}
+
+static void
+test_rehome__a_missing_pack_is_made_good(void **state)
+{
+	struct range range;
+	struct mb_error err;
+	char name[MB_PACK_NAME_TEXT];
+	const char *names[] = {name};
+
+	(void) state;
+	sparse_range(&range);
+	mb_pack_name(name, &range.ref.refs[range.ref.refs[0].live_bytes == 50 * PAGE ? 0 : 1].pack);
+	assert_ok(mb_store_remove(env.repo->store, names, 1, &err), err);
+	assert_int_equal(rehome_range(&range, 0, 1), 50 * PAGE);
+	end_range(&range);
+}
+
 int
 main(void)
 {
@@ -351,6 +454,10 @@ main(void)
 		cmocka_unit_test(test_capture__a_damaged_parent_map_is_done_without),
 		cmocka_unit_test(test_capture__a_file_against_its_parent),
 		cmocka_unit_test(test_capture__small_contents_are_shared_by_their_bytes),
+		cmocka_unit_test(test_rehome__a_sparse_pack_is_left),
+		cmocka_unit_test(test_rehome__no_more_than_the_budget),
+		cmocka_unit_test(test_rehome__half_a_pack_is_not_sparse),
+		cmocka_unit_test(test_rehome__a_missing_pack_is_made_good),
 	};
 
 	cmocka_set_message_output(CM_OUTPUT_TAP);
