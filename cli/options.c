@@ -60,6 +60,7 @@ const struct mb_option mb_options[] = {
 	{"wire-compression", 0, OPT_TEXT, SCOPE_POSTGRES, 0, "none", NULL, "HOW", "what the server compresses a base backup with on the wire: none, or zstd, lz4, gzip[:LEVEL]"},
 	{"slot", 0, OPT_TEXT, SCOPE_POSTGRES, 0, "mbackup", NULL, "NAME", "replication slot of the stream"},
 	{"tail-interval", 0, OPT_DURATION, SCOPE_POSTGRES, 0, "1s", NULL, "TIME", "how often the unfinished WAL segment goes to the repository"},
+	{"verify-unchanged", 0, OPT_DURATION, SCOPE_POSTGRES, 0, "7d", NULL, "TIME", "how often incremental backups read even files that did not change; 0: always"},
 	{"password", 0, OPT_SECRET, SCOPE_POSTGRES, 0, NULL, NULL, "SECRET", "when ~/.pgpass and peer are no option"},
 
 	{"url", 0, OPT_TEXT, SCOPE_OBJECTS, 0, NULL, NULL, "URL", "file:///DIR: a directory stands for a bucket"},

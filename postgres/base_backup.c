@@ -337,6 +337,33 @@ abandon(struct mb_postgres *pg)
 	pg->receiver = NULL;
 }
 
+/* Whether the parent can be built on is seen on the primary, wherever the files are read. */
+static enum mb_code
+choose_parent(struct mb_pg_copy *copy, struct mb_postgres *pg, struct mb_error *err)
+{
+	static const char sql[] = "SELECT pg_current_wal_insert_lsn()::text AS lsn,"
+							  " ('x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, "
+							  "8))::bit(32)::bigint AS timeline";
+	uint32_t timeline = 0;
+	uint64_t lsn = 0;
+	enum mb_code code = MB_OK;
+	PGresult *res;
+
+	if (copy->capture->parent)
+	{
+		code = mb_pg_query(pg->conn, &res, sql, 0, NULL, err);
+		if (code)
+			return code;
+		timeline = (uint32_t) strtoul(mb_pg_field(res, 0, "timeline"), NULL, 10);
+		if (!mb_lsn_parse(&lsn, mb_pg_field(res, 0, "lsn")))
+			code = mb_fail(err, MB_IO, "the server does not say where its WAL is");
+		PQclear(res);
+	}
+	if (!code)
+		code = mb_pg_parent_choose(&copy->parent, pg, copy->capture, timeline, lsn, err);
+	return code;
+}
+
 enum mb_code
 mb_postgres_snapshot(struct mb_component *component, struct mb_capture *capture,
 					 struct mb_error *err)
@@ -359,7 +386,7 @@ mb_postgres_snapshot(struct mb_component *component, struct mb_capture *capture,
 	if (!code)
 		code = mb_postgres_choose_method(from, &method, &copy.root_fd, err);
 	if (!code)
-		code = mb_pg_parent_open(&copy.parent, capture, err);
+		code = choose_parent(&copy, pg, err);
 	if (!code)
 		code = ensure_receiver(pg, err);
 	if (!code)
@@ -381,6 +408,7 @@ mb_postgres_snapshot(struct mb_component *component, struct mb_capture *capture,
 	if (from != pg)
 		mb_postgres_disconnect(from);
 	mb_pg_parent_close(copy.parent);
+	mb_pg_unchanged_release(&copy.unchanged);
 	if (copy.root_fd >= 0)
 		close(copy.root_fd);
 	return code;

@@ -384,7 +384,7 @@ mb_postgres_component_ops(const struct mb_wal_ops *wal)
 {
 	static const struct mb_component_ops ops = {
 		.kind = "postgres",
-		.capabilities = MB_CAP_CLOCK | MB_CAP_STREAM,
+		.capabilities = MB_CAP_CLOCK | MB_CAP_STREAM | MB_CAP_INCREMENTAL,
 		.open = postgres_open,
 		.close = postgres_close,
 		.check = mb_postgres_check,

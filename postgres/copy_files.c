@@ -30,6 +30,7 @@ struct reading
 {
 	const struct mb_pg_file *file;
 	const struct mb_entry *parent; /* of the parent backup, or NULL */
+	bool is_unchanged;             /* so the rule says; read to see whether it is right */
 	size_t ranges;
 	struct mb_map_ref *maps;
 	size_t *got;
@@ -63,6 +64,8 @@ struct copy
 	struct item *items;
 	size_t item_count;
 	size_t item_cap;
+	uint64_t skipped_files; /* by the skip rule */
+	uint64_t skipped_bytes;
 	pthread_mutex_t lock;
 };
 
@@ -171,6 +174,28 @@ mb_pg_copy_fill_entry(const struct mb_pg_copy *copy, const struct mb_pg_file *fi
 	entry->fsid = file->st.st_dev;
 }
 
+/*
+ * The skip rule would not have read this file.  Was it right?  A file that is being written
+ * now has other times now: only those that still look untouched count.
+ */
+static void
+check_unchanged(struct copy *copy, const struct mb_pg_file *file, const struct mb_entry *parent,
+				const struct mb_entry *entry)
+{
+	struct stat st;
+
+	if (entry->size == parent->size && entry->crc32c == parent->crc32c)
+		return;
+	if (fstatat(copy->base->root_fd, file->path, &st, 0) != 0 ||
+		!mb_pg_unchanged_file(&copy->base->unchanged, &st, parent))
+		return;
+	mb_capture_warn(copy->capture,
+					"\"%s\" is not what backup %s read, although its size, times and inode are the "
+					"same: it is stored as it is now; set verify-unchanged = 0 and look for what "
+					"changes files behind their times",
+					file->path, copy->capture->parent->id);
+}
+
 /* All ranges are read: put them together.  Behind a short range nothing counts. */
 static enum mb_code
 finish_reading(struct copy *copy, struct reading *reading, struct mb_error *err)
@@ -199,6 +224,8 @@ finish_reading(struct copy *copy, struct reading *reading, struct mb_error *err)
 		reading->damaged_count--;
 	entry.damaged_pages = reading->damaged;
 	entry.damaged_count = reading->damaged_count;
+	if (!reading->vanished && reading->is_unchanged)
+		check_unchanged(copy, reading->file, reading->parent, &entry);
 	if (!reading->vanished)
 		code = mb_capture_add(copy->capture, &entry, err);
 	if (!reading->vanished && reading->damaged_count > 0)
@@ -272,9 +299,9 @@ read_range(struct copy *copy, unsigned worker, struct reading *reading, size_t r
 /* Small ones are compared with the parent's as a whole. */
 static enum mb_code
 read_contents(struct copy *copy, unsigned worker, int fd, const struct mb_pg_file *file,
-			  struct mb_runs *runs, struct mb_entry *entry, struct mb_error *err)
+			  const struct mb_entry *parent, struct mb_runs *runs, struct mb_entry *entry,
+			  struct mb_error *err)
 {
-	const struct mb_entry *parent = mb_pg_parent_find(copy->base->parent, file->path);
 	unsigned char *data;
 	enum mb_code code;
 	size_t got;
@@ -301,6 +328,7 @@ read_contents(struct copy *copy, unsigned worker, int fd, const struct mb_pg_fil
 static enum mb_code
 read_plain(struct copy *copy, unsigned worker, const struct mb_pg_file *file, struct mb_error *err)
 {
+	const struct mb_entry *parent = mb_pg_parent_find(copy->base->parent, file->path);
 	struct mb_runs runs = {0};
 	struct mb_entry entry;
 	enum mb_code code;
@@ -310,11 +338,13 @@ read_plain(struct copy *copy, unsigned worker, const struct mb_pg_file *file, st
 	if (code || fd < 0)
 		return code;
 	mb_pg_copy_fill_entry(copy->base, file, &entry);
-	code = read_contents(copy, worker, fd, file, &runs, &entry, err);
+	code = read_contents(copy, worker, fd, file, parent, &runs, &entry, err);
 	close(fd);
 	entry.has_crc32c = true;
 	entry.runs = runs.items;
 	entry.run_count = runs.count;
+	if (!code && mb_pg_unchanged_file(&copy->base->unchanged, &file->st, parent))
+		check_unchanged(copy, file, parent, &entry);
 	if (!code)
 		code = mb_capture_add(copy->capture, &entry, err);
 	mb_runs_release(&runs);
@@ -358,6 +388,8 @@ begin_reading(struct copy *copy, struct reading *reading, const struct mb_pg_fil
 {
 	reading->file = file;
 	reading->parent = mb_pg_parent_find(copy->base->parent, file->path);
+	reading->is_unchanged =
+		mb_pg_unchanged_file(&copy->base->unchanged, &file->st, reading->parent);
 	reading->ranges = ((size_t) file->st.st_size + MB_RANGE_BYTES - 1) / MB_RANGE_BYTES;
 	reading->left = reading->ranges;
 	reading->maps = mb_calloc(reading->ranges, sizeof(*reading->maps));
@@ -402,6 +434,45 @@ compare_items(const void *a, const void *b)
 	return (x->range > y->range) - (x->range < y->range);
 }
 
+/* A file that need not be read: its entry is the parent's. */
+static enum mb_code
+skip_unchanged(struct copy *copy, const struct mb_pg_file *file, bool *skipped,
+			   struct mb_error *err)
+{
+	const struct mb_pg_unchanged *unchanged = &copy->base->unchanged;
+	const struct mb_entry *parent;
+	struct mb_entry entry;
+
+	*skipped = false;
+	if (!unchanged->holds || unchanged->verify || file->st.st_size == 0)
+		return MB_OK;
+	parent = mb_pg_parent_find(copy->base->parent, file->path);
+	if (!mb_pg_unchanged_file(unchanged, &file->st, parent) ||
+		mb_rehome_wants(&copy->capture->rehome, parent))
+		return MB_OK;
+	*skipped = true;
+	copy->skipped_files++;
+	copy->skipped_bytes += parent->size;
+	entry = *parent;
+	entry.user = copy->base->user;
+	entry.group = copy->base->group;
+	return mb_capture_add(copy->capture, &entry, err);
+}
+
+static void
+say_skipped(const struct copy *copy)
+{
+	const struct mb_capture *capture = copy->capture;
+
+	if (!copy->base->unchanged.holds)
+		return;
+	mb_json_set_int(capture->meta, "skipped_files", (int64_t) copy->skipped_files);
+	mb_json_set_int(capture->meta, "skipped_bytes", (int64_t) copy->skipped_bytes);
+	mb_log_info(capture->env->log, "%s: %llu of %zu files are as backup %s read them",
+				capture->component, (unsigned long long) copy->skipped_files, copy->files.count,
+				capture->parent->id);
+}
+
 static enum mb_code
 make_items(struct copy *copy, struct mb_error *err)
 {
@@ -415,6 +486,7 @@ make_items(struct copy *copy, struct mb_error *err)
 	{
 		const struct mb_pg_file *file = &copy->files.items[i];
 		struct reading *reading;
+		bool skipped;
 
 		if (file->kind == MB_PG_CONTROL)
 			continue;
@@ -423,6 +495,9 @@ make_items(struct copy *copy, struct mb_error *err)
 			code = add_empty(copy, file, err);
 			continue;
 		}
+		code = skip_unchanged(copy, file, &skipped, err);
+		if (code || skipped)
+			continue;
 		total += (uint64_t) file->st.st_size;
 		if (is_small(file) || !is_ranged(file))
 		{
@@ -523,7 +598,12 @@ mb_pg_copy_files(struct mb_pg_copy *base, struct mb_error *err)
 		mb_capture_warn(copy->capture, "\"%s\" is not a file or directory and was left out",
 						copy->files.skipped[i]);
 	if (!code)
+		code = mb_pg_unchanged_begin(&base->unchanged, pg, base->capture, base->root_fd,
+									 &copy->files, err);
+	if (!code)
 		code = make_items(copy, err);
+	if (!code)
+		say_skipped(copy);
 	if (!code && copy->item_count > 0)
 		code = mb_pool_run(copy->capture->workers, copy->item_count, run_item, copy,
 						   pg->base.env->cancel, err);

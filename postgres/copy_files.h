@@ -8,12 +8,14 @@
 #include "postgres/data_directory.h"
 #include "postgres/parent.h"
 #include "postgres/private.h"
+#include "postgres/unchanged.h"
 
 struct mb_pg_copy
 {
 	struct mb_postgres *pg;
 	struct mb_capture *capture;
 	struct mb_pg_parent *parent;
+	struct mb_pg_unchanged unchanged;
 	int root_fd; /* the data directory */
 	const char *user;
 	const char *group; /* its owner's names, NULL when unknown */

@@ -12,6 +12,20 @@
 #include "core/engine/capture.h"
 
 struct mb_pg_parent;
+struct mb_postgres;
+
+/*
+ * Look whether capture->parent can be built on by a backup that starts at start_lsn on
+ * `timeline`, and load its entries; also plans which of its packs are left (mb_rehome_plan).
+ * It cannot when it is of another cluster, version or page size, when data checksums were
+ * switched since, when its end is not in the server's history, or when its manifest is
+ * damaged: then capture->parent becomes NULL, the reason a note, and *parent is empty.
+ */
+enum mb_code mb_pg_parent_choose(struct mb_pg_parent **parent, struct mb_postgres *pg,
+								 struct mb_capture *capture, uint32_t timeline, uint64_t start_lsn,
+								 struct mb_error *err) MB_MUST_CHECK;
+/* Does a timeline history file say that lsn of `timeline` is in the past of its own one? */
+bool mb_pg_history_holds(const char *history, uint32_t timeline, uint64_t lsn);
 
 /*
  * Load the entries of capture->parent.  With no parent (a full backup) it is empty and

@@ -86,6 +86,7 @@ static void
 share_map(const struct mb_map_ref *parent, struct mb_map_ref *ref)
 {
 	*ref = *parent;
+	ref->data = NULL;
 	if (parent->is_inline)
 	{
 		unsigned char *data = mb_malloc(parent->data_len);

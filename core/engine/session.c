@@ -107,6 +107,13 @@ mb_capture_begin(struct mb_session *session, struct mb_component *component,
 		mb_id_new(made->id, own->started_us);
 	if (!code && parent == MB_PARENT_NEWEST && (component->ops->capabilities & MB_CAP_INCREMENTAL))
 		code = load_parent(own, err);
+	/* A scan needs its parent, which has the history; for others a full backup is as good. */
+	if (code == MB_CORRUPT && !(component->ops->capabilities & MB_CAP_SCAN))
+	{
+		mb_capture_warn(made, "the newest backup cannot be built on, so this one is full: %s",
+						err->message);
+		code = MB_OK;
+	}
 	if (code)
 	{
 		mb_capture_free(made);

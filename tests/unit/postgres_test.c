@@ -9,6 +9,8 @@
 #include "postgres/backup_manifest.h"
 #include "postgres/component_postgres.h"
 #include "postgres/data_directory.h"
+#include "postgres/parent.h"
+#include "postgres/unchanged.h"
 #include "walstreamer/source.h"
 
 static void
@@ -163,14 +165,83 @@ settings(void **state)
 	assert_code(MB_CONFIG, open_with("method", "magic", &err), err);
 }
 
+/* -- incremental ---------------------------------------------------------------------------------- */
+
+static void
+histories(void **state)
+{
+	const char *text = "1\t0/5000000\tno recovery target specified\n\n"
+					   "3\tA/1000\tbefore 2000-01-01 00:00:00+00\n";
+
+	(void) state;
+	assert_true(mb_pg_history_holds(text, 1, 0x5000000));
+	assert_true(mb_pg_history_holds(text, 1, 0x4FFFFFF));
+	assert_false(mb_pg_history_holds(text, 1, 0x5000001));
+	assert_true(mb_pg_history_holds(text, 3, 0xA00001000));
+	assert_false(mb_pg_history_holds(text, 2, 0x1000)); /* another branch of 1 */
+	assert_false(mb_pg_history_holds(text, 4, 0x1000)); /* the timeline itself */
+	assert_false(mb_pg_history_holds("", 1, 1));
+	assert_false(mb_pg_history_holds("rubbish\n5\n", 5, 1));
+}
+
+/* What must differ for a file to be read. */
+static void
+skip_rule(void **state)
+{
+	const int64_t minute = 60LL * 1000000000, old = 1000 * minute;
+	struct mb_pg_probe probe = {.fsid = 5, .settled_ns = old};
+	struct mb_pg_unchanged unchanged = {.holds = true, .probes = &probe, .probe_count = 1};
+	const struct mb_entry good = {.type = MB_ENTRY_FILE,
+								  .size = 8192,
+								  .mtime_ns = old,
+								  .ctime_ns = old,
+								  .inode = 9,
+								  .fsid = 5,
+								  .mode = 0600,
+								  .uid = 1,
+								  .gid = 2,
+								  .has_crc32c = true};
+	const struct stat same = {.st_size = 8192,
+							  .st_mtim = {old / 1000000000, old % 1000000000},
+							  .st_ctim = {old / 1000000000, old % 1000000000},
+							  .st_ino = 9,
+							  .st_dev = 5,
+							  .st_mode = S_IFREG | 0600,
+							  .st_uid = 1,
+							  .st_gid = 2};
+	struct mb_entry entry;
+	struct stat st;
+
+	(void) state;
+#define READS(change) \
+	(entry = good, st = same, (void) (change), !mb_pg_unchanged_file(&unchanged, &st, &entry))
+	assert_false(READS(0));
+	assert_true(READS(st.st_size++));
+	assert_true(READS(st.st_mtim.tv_nsec++));
+	assert_true(READS(st.st_ctim.tv_nsec++));
+	assert_true(READS(st.st_ino++));
+	assert_true(READS(st.st_dev++));
+	assert_true(READS(st.st_mode ^= 1));
+	assert_true(READS(st.st_uid++));
+	assert_true(READS(entry.flags = MB_ENTRY_CHANGING));
+	assert_true(READS(entry.damaged_count = 1));
+	assert_true(READS(entry.has_crc32c = false));
+	assert_true(READS(entry.type = MB_ENTRY_DATA));
+	/* Not old enough, or on a filesystem whose time is not known. */
+	assert_true(READS((entry.mtime_ns++, st.st_mtim.tv_nsec++)));
+	assert_true(READS((entry.ctime_ns++, st.st_ctim.tv_nsec++)));
+	assert_true(READS((entry.fsid++, st.st_dev++)));
+	assert_false(mb_pg_unchanged_file(&unchanged, &same, NULL));
+	unchanged.holds = false;
+	assert_true(READS(0));
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(relation_names),
-		cmocka_unit_test(exclusions),
-		cmocka_unit_test(manifest),
-		cmocka_unit_test(settings),
+		cmocka_unit_test(relation_names), cmocka_unit_test(exclusions), cmocka_unit_test(manifest),
+		cmocka_unit_test(settings),       cmocka_unit_test(histories),  cmocka_unit_test(skip_rule),
 	};
 
 	cmocka_set_message_output(CM_OUTPUT_TAP);
