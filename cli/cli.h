@@ -87,6 +87,7 @@ enum mb_code cmd_list(struct mb_cli *cli, struct mb_error *err);
 enum mb_code cmd_info(struct mb_cli *cli, struct mb_error *err);
 enum mb_code cmd_restore(struct mb_cli *cli, struct mb_error *err);
 enum mb_code cmd_verify(struct mb_cli *cli, struct mb_error *err);
+enum mb_code cmd_wal_push(struct mb_cli *cli, struct mb_error *err);
 enum mb_code cmd_wal_get(struct mb_cli *cli, struct mb_error *err);
 enum mb_code cmd_version(struct mb_cli *cli, struct mb_error *err);
 enum mb_code cmd_help(struct mb_cli *cli, struct mb_error *err);

@@ -1,4 +1,4 @@
-/* cmd_restore.c - restore and wal-get. */
+/* cmd_restore.c - restore. */
 #include <ctype.h>
 #include <limits.h>
 #include <stdlib.h>
@@ -8,7 +8,6 @@
 #include "cli/cli.h"
 #include "core/base/fs.h"
 #include "core/base/time.h"
-#include "walstreamer/wal_get.h"
 
 #define MAX_LIST 256
 
@@ -191,23 +190,5 @@ cmd_restore(struct mb_cli *cli, struct mb_error *err)
 	free(options.tablespaces);
 	free(options.only);
 	free_destinations(destinations, options.destination_count);
-	return code;
-}
-
-enum mb_code
-cmd_wal_get(struct mb_cli *cli, struct mb_error *err)
-{
-	const char *restore_id = option(cli, "restore");
-	const char *file_name = cli->words.items[0];
-	const char *target_path = cli->words.items[1];
-	enum mb_code code = MB_NOT_FOUND;
-
-	if (restore_id)
-		code = mb_wal_get_prefetched(restore_id, file_name, target_path, err);
-	if (code != MB_NOT_FOUND)
-		return code;
-	code = cli_open_repository(cli, err);
-	if (!code)
-		code = mb_wal_get(&cli->env, NULL, restore_id, file_name, target_path, err);
 	return code;
 }

@@ -26,6 +26,7 @@ const struct mb_command mb_commands[] = {
 	{"restore", CMD_RESTORE, cmd_restore, NEEDS_CONFIG | NEEDS_REPOSITORY | NEEDS_STACK | NEEDS_SPOOL | SHOWS_PROGRESS, 0, 1, "[BACKUP]", "bring the stack back to a backup, a mark or a moment", render_restore},
 	{"verify", CMD_VERIFY, cmd_verify, NEEDS_CONFIG | NEEDS_REPOSITORY | NEEDS_STACK | SHOWS_PROGRESS, 0, 1000, "[BACKUP]...", "prove that backups are whole and undamaged", render_verify},
 	{"wal-get", CMD_WAL_GET, cmd_wal_get, NEEDS_CONFIG | RAW_STATUS, 2, 2, "%f %p", "restore_command: one WAL file for a recovering server", NULL},
+	{"wal-push", CMD_WAL_PUSH, cmd_wal_push, NEEDS_CONFIG | NEEDS_SPOOL, 1, 1, "%p", "archive_command: a finished WAL file into the repository", NULL},
 	{"version", CMD_VERSION, cmd_version, 0, 0, 0, "", "the version of mbackup and of its repository format", render_version},
 	{"help", CMD_HELP, cmd_help, 0, 0, 1, "[COMMAND]", "this overview, or one command", NULL},
 };

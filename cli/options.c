@@ -8,7 +8,7 @@
 #include "core/base/json.h"
 #include "core/base/time.h"
 
-#define SELECTS (CMD_CHECK | CMD_BACKUP | CMD_STREAM | CMD_RESTORE)
+#define SELECTS (CMD_CHECK | CMD_BACKUP | CMD_STREAM | CMD_RESTORE | CMD_WAL_GET | CMD_WAL_PUSH)
 
 /* clang-format off */
 const struct mb_option mb_options[] = {

@@ -200,6 +200,17 @@ mb_wal_inventory_load(struct mb_wal_inventory **inventory, const struct mb_repo 
 	return load(inventory, repo, component, system_id, NULL, 0, err);
 }
 
+enum mb_code
+mb_wal_inventory_segment(struct mb_wal_inventory **inventory, const struct mb_repo *repo,
+						 const struct mb_wal_where *where, uint64_t lsn, struct mb_error *err)
+{
+	char prefix[MB_NAME_MAX];
+
+	mb_wal_segment_prefix(prefix, where, lsn);
+	return load(inventory, repo, where->component, where->system_id, prefix, where->segment_size,
+				err);
+}
+
 void
 mb_wal_inventory_free(struct mb_wal_inventory *inventory)
 {

@@ -57,6 +57,10 @@ struct mb_wal_inventory
 enum mb_code mb_wal_inventory_load(struct mb_wal_inventory **inventory, const struct mb_repo *repo,
 								   const char *component, const char *system_id,
 								   struct mb_error *err) MB_MUST_CHECK;
+/* One segment of one branch: at most one branch in it. */
+enum mb_code mb_wal_inventory_segment(struct mb_wal_inventory **inventory,
+									  const struct mb_repo *repo, const struct mb_wal_where *where,
+									  uint64_t lsn, struct mb_error *err) MB_MUST_CHECK;
 void mb_wal_inventory_free(struct mb_wal_inventory *inventory); /* NULL does nothing */
 
 /* The span that holds lsn (or ends there, when nothing follows), or NULL. */

@@ -5,6 +5,17 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/base/hash.h"
+
+void
+mb_wal_hash(char out[MB_WAL_HASH_TEXT], const void *data, size_t len)
+{
+	unsigned char hash[MB_XXH128_BYTES];
+
+	mb_xxh128(hash, data, len);
+	mb_hex(out, hash, sizeof(hash));
+}
+
 static json_t *
 points_json(const struct mb_wal_facts *facts)
 {
@@ -29,9 +40,10 @@ header_json(const struct mb_wal_piece *piece)
 	uint64_t segment = piece->from_lsn - piece->from_lsn % piece->where.segment_size;
 	const struct mb_wal_facts *facts = piece->facts;
 	json_t *json = json_object();
-	char file[MB_WAL_FILE_TEXT];
+	char file[MB_WAL_FILE_TEXT], hex[MB_WAL_HASH_TEXT];
 
 	mb_wal_file_name(file, piece->where.timeline, piece->from_lsn, piece->where.segment_size);
+	mb_wal_hash(hex, piece->data, (size_t) (piece->to_lsn - piece->from_lsn));
 	mb_json_set_int(json, "version", 1);
 	mb_json_set_str(json, "system_id", piece->where.system_id);
 	mb_json_set_int(json, "timeline", piece->where.timeline);
@@ -40,6 +52,7 @@ header_json(const struct mb_wal_piece *piece)
 	mb_json_set_int(json, "segment_size", piece->where.segment_size);
 	mb_json_set_int(json, "start", (int64_t) (piece->from_lsn - segment));
 	mb_json_set_int(json, "end", (int64_t) (piece->to_lsn - segment));
+	mb_json_set_str(json, "hash", hex);
 	mb_json_set_time(json, "received", piece->received_us);
 	mb_json_set_time(json, "server_time", piece->server_time_us);
 	if (piece->history && *piece->history)
@@ -244,4 +257,58 @@ mb_wal_history_put(struct mb_blob_writer *writer, const struct mb_repo *repo, co
 	mb_blob_frames_last(writer, content, len);
 	code = mb_blob_put(writer, err);
 	return code == MB_EXISTS ? MB_OK : code;
+}
+
+/* -- tail pieces ----------------------------------------------------------------------------- */
+
+struct removal
+{
+	struct mb_buf names; /* NUL-terminated, one behind the other */
+	const char *keep;
+	size_t prefix_len;
+	uint32_t start;
+	uint32_t end;
+};
+
+static enum mb_code
+collect_tail(void *ctx, const struct mb_blob_info *info, struct mb_error *err)
+{
+	struct removal *removal = ctx;
+	unsigned start, end;
+
+	(void) err;
+	if (strcmp(info->name, removal->keep) != 0 &&
+		sscanf(info->name + removal->prefix_len, "%08X-%08X", &start, &end) == 2 &&
+		start >= removal->start && end <= removal->end)
+		mb_buf_put(&removal->names, info->name, strlen(info->name) + 1);
+	return MB_OK;
+}
+
+void
+mb_wal_tails_remove(const struct mb_repo *repo, const struct mb_wal_where *where, uint64_t from_lsn,
+					uint64_t to_lsn)
+{
+	uint64_t segment = from_lsn - from_lsn % where->segment_size;
+	struct removal removal = {0};
+	char prefix[MB_NAME_MAX], keep[MB_NAME_MAX];
+	struct mb_error ignored;
+	size_t at = 0;
+
+	mb_wal_segment_prefix(prefix, where, from_lsn);
+	mb_wal_piece_name(keep, where, from_lsn, to_lsn);
+	removal.keep = keep;
+	removal.prefix_len = strlen(prefix);
+	removal.start = (uint32_t) (from_lsn - segment);
+	removal.end = (uint32_t) (to_lsn - segment);
+	if (mb_store_list(repo->store, prefix, collect_tail, &removal, &ignored))
+		removal.names.len = 0;
+	while (at < removal.names.len)
+	{
+		const char *name = (const char *) removal.names.data + at;
+
+		if (mb_store_remove(repo->store, &name, 1, &ignored))
+			break;
+		at += strlen(name) + 1;
+	}
+	mb_buf_release(&removal.names);
 }

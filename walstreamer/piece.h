@@ -1,8 +1,8 @@
 /*
  * piece.h - one stretch of WAL as a blob: frame 0 is a JSON header, the rest the bytes.
  *
- * Header: {"system_id", "timeline", "branch", "segment", "start", "end", "segment_size", "received",
- * "server_time", "first_commit_time", "last_commit_time", "last_record_lsn",
+ * Header: {"system_id", "timeline", "branch", "segment", "start", "end", "segment_size", "hash",
+ * "received", "server_time", "first_commit_time", "last_commit_time", "last_record_lsn",
  * "restore_points": [{"name", "lsn", "time"}], "history", "parent_branch", "version"}.  Absent
  * members are not known.
  */
@@ -17,6 +17,10 @@
 /* Frame 0 is never larger; a header alone is read by one get of this size. */
 #define MB_WAL_HEADER_MAX (512u << 10)
 #define MB_WAL_HEADER_GET (16u << 10)
+
+/* What a header says about the bytes: XXH3-128 in hex. */
+#define MB_WAL_HASH_TEXT 33
+void mb_wal_hash(char out[MB_WAL_HASH_TEXT], const void *data, size_t len);
 
 struct mb_wal_piece
 {
@@ -47,6 +51,13 @@ enum mb_code mb_wal_piece_header(const struct mb_repo *repo, const char *name, j
  */
 enum mb_code mb_wal_piece_get(const struct mb_repo *repo, const char *name, json_t **header,
 							  struct mb_buf *out, struct mb_error *err) MB_MUST_CHECK;
+
+/*
+ * The unit [from_lsn, to_lsn) is there whole: remove its tail pieces, which say nothing new.
+ * It does not matter if some stay.
+ */
+void mb_wal_tails_remove(const struct mb_repo *repo, const struct mb_wal_where *where,
+						 uint64_t from_lsn, uint64_t to_lsn);
 
 /* A history file; equal content has the same name, so MB_EXISTS is MB_OK.  name gets it. */
 enum mb_code mb_wal_history_put(struct mb_blob_writer *writer, const struct mb_repo *repo,

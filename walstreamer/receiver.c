@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "core/base/time.h"
+#include "walstreamer/gap.h"
 
 #define PG_EPOCH_US 946684800000000LL
 #define BACKOFF_MIN_MS 100
@@ -598,7 +599,13 @@ stream_from(struct mb_wal_receiver *receiver, const char *slot, struct beginning
 		else if (!code)
 		{
 			if (!beginning->branch[0])
-				mb_walrecv_record_gap(receiver, beginning->from_lsn);
+			{
+				struct mb_wal_where where = {receiver->options.component, receiver->system_id,
+											 receiver->timeline, receiver->branch,
+											 receiver->segment_size};
+
+				mb_wal_gap_note(receiver->options.env, &where, beginning->from_lsn);
+			}
 			mb_log_info(mb_walrecv_log(receiver),
 						"%s: receiving WAL from " LSN_FMT " on timeline %u, %s branch %s",
 						receiver->options.component, LSN_ARGS(beginning->from_lsn),

@@ -113,7 +113,5 @@ enum mb_code mb_walrecv_choose(struct mb_wal_receiver *receiver, struct beginnin
 bool mb_walrecv_find_branch(const struct mb_wal_receiver *receiver,
 							const struct mb_wal_inventory *inventory, uint32_t timeline,
 							uint64_t limit, const char *own, struct beginning *beginning);
-/* A new branch begins at from_lsn: if WAL of this timeline ends before it, say and note so. */
-void mb_walrecv_record_gap(struct mb_wal_receiver *receiver, uint64_t from_lsn);
 
 #endif

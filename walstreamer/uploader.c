@@ -37,59 +37,6 @@ struct mb_wal_uploader
 	struct mb_blob_writer writer;
 };
 
-struct removal
-{
-	struct mb_buf names; /* NUL-terminated, one behind the other */
-	const char *keep;
-	size_t prefix_len;
-	uint32_t start;
-	uint32_t end;
-};
-
-static enum mb_code
-collect_tail(void *ctx, const struct mb_blob_info *info, struct mb_error *err)
-{
-	struct removal *removal = ctx;
-	unsigned start, end;
-
-	(void) err;
-	if (strcmp(info->name, removal->keep) != 0 &&
-		sscanf(info->name + removal->prefix_len, "%08X-%08X", &start, &end) == 2 &&
-		start >= removal->start && end <= removal->end)
-		mb_buf_put(&removal->names, info->name, strlen(info->name) + 1);
-	return MB_OK;
-}
-
-/* Tail pieces of a unit that is there whole are redundant; it does not matter if they stay. */
-static void
-remove_tails(struct mb_wal_uploader *uploader)
-{
-	const struct mb_wal_piece *piece = &uploader->job.piece;
-	uint64_t segment = piece->from_lsn - piece->from_lsn % piece->where.segment_size;
-	struct removal removal = {0};
-	char prefix[MB_NAME_MAX], keep[MB_NAME_MAX];
-	struct mb_error ignored;
-	size_t at = 0;
-
-	mb_wal_segment_prefix(prefix, &piece->where, piece->from_lsn);
-	mb_wal_piece_name(keep, &piece->where, piece->from_lsn, piece->to_lsn);
-	removal.keep = keep;
-	removal.prefix_len = strlen(prefix);
-	removal.start = (uint32_t) (piece->from_lsn - segment);
-	removal.end = (uint32_t) (piece->to_lsn - segment);
-	if (mb_store_list(uploader->env->repo->store, prefix, collect_tail, &removal, &ignored))
-		removal.names.len = 0;
-	while (at < removal.names.len)
-	{
-		const char *name = (const char *) removal.names.data + at;
-
-		if (mb_store_remove(uploader->env->repo->store, &name, 1, &ignored))
-			break;
-		at += strlen(name) + 1;
-	}
-	mb_buf_release(&removal.names);
-}
-
 static bool
 is_passing(enum mb_code code)
 {
@@ -116,7 +63,7 @@ do_job(struct mb_wal_uploader *uploader)
 		wait = wait * 2 < RETRY_MAX_MS ? wait * 2 : RETRY_MAX_MS;
 	}
 	if (uploader->code == MB_OK && uploader->job.whole_unit)
-		remove_tails(uploader);
+		mb_wal_tails_remove(uploader->env->repo, &piece->where, piece->from_lsn, piece->to_lsn);
 }
 
 static void *

@@ -14,7 +14,7 @@ is "$status" 2 "no command: exit 2"
 like "$err" "Commands:" "no command: the overview"
 run "$MBACKUP" help
 is "$status" 0 "help: exit 0"
-for command in init check backup stream mark list info restore verify wal-get version
+for command in init check backup stream mark list info restore verify wal-get wal-push version
 do
 	run "$MBACKUP" "$command" --help
 	[ "$status" = 0 ] && grep -q "Usage: mbackup $command" <<<"$out"

@@ -58,6 +58,7 @@ def read_wal(name, parts, frames, stretches):
     need(HISTORY.fullmatch(header["history"]) if "history" in header else named["timeline"] == 1, f"{name}: history")
     need(re.fullmatch("[0-9a-f]{16}", header.get("parent_branch", "0" * 16)), f"{name}: parent_branch")
     data = b"".join(frames[1:])
+    need(re.fullmatch("[0-9a-f]{32}", header.get("hash", "0" * 32)), f"{name}: hash")
     need(len(data) == end - start, f"{name}: another number of bytes than its name says")
     stretches.add(name.rsplit("/", 1)[0], start, data, name)
     return header
