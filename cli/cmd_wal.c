@@ -6,6 +6,7 @@
 
 #include "cli/cli.h"
 #include "walstreamer/wal_get.h"
+#include "walstreamer/wal_helper.h"
 #include "walstreamer/wal_push.h"
 
 #define HEADER_NAME "mbackup.json"
@@ -95,17 +96,23 @@ cmd_wal_push(struct mb_cli *cli, struct mb_error *err)
 enum mb_code
 cmd_wal_get(struct mb_cli *cli, struct mb_error *err)
 {
-	const char *restore_id = option(cli, "restore");
-	const char *file_name = cli->words.items[0];
-	const char *target_path = cli->words.items[1];
-	enum mb_code code = MB_NOT_FOUND;
+	struct mb_wal_request request = {.restore_id = option(cli, "restore"),
+									 .file_name = cli->words.items[0],
+									 .target_path = cli->words.items[1]};
+	enum mb_code code = MB_OK;
 
-	if (restore_id)
-		code = mb_wal_get_prefetched(restore_id, file_name, target_path, err);
+	/* A helper outlives us: it must hold nothing that the server has left open. */
+	close_range(STDERR_FILENO + 1, ~0U, 0);
+	if (!request.restore_id)
+		code = find_component(cli, &request.component, err);
+	if (!code)
+		code = mb_wal_get_quickly(&request, err);
 	if (code != MB_NOT_FOUND)
 		return code;
 	code = cli_open_repository(cli, err);
 	if (!code)
-		code = mb_wal_get(&cli->env, NULL, restore_id, file_name, target_path, err);
+		code = mb_wal_get(&cli->env, &request, err);
+	if (!code)
+		mb_wal_helper_start(&cli->env, &request);
 	return code;
 }

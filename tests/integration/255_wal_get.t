@@ -1,0 +1,148 @@
+#!/bin/bash
+# restore_command fetches ahead in a helper: one for a recovery, without a key derivation for each file;
+# killed with -9 it is replaced, and it ends with its server or its directory. Without --restore a standby is
+# served from the archive alone, over a promotion, and another cluster's directory is refused.
+. "$(dirname "$0")/../lib/stack.sh"
+stack_begin
+stack_postgres --wal-segsize=1
+# A passphrase: opening the repository costs a second of scrypt, so it shows who opens it.
+stack_config none
+sed -i '/^\[objects/,$d; /^encryption/d' "$CONF"
+printf 'passphrase-file = %s/pass\n' "$T" >"$T/line"; sed -i "/^url = /r $T/line" "$CONF"
+printf 'a long passphrase for a test\n' >"$T/pass"; chmod 600 "$T/pass"
+mb init >/dev/null 2>&1 || { diag "init failed"; exit 1; }
+printf "archive_mode = on\narchive_command = '%s --config %s wal-push %%p'\n" "$MBACKUP" "$CONF" >>"$PGDATA/postgresql.conf"
+stop_cluster "$PGDATA"; start_cluster "$PGDATA"
+state() { psql -X -q -A -t "$@" -c "SELECT count(*), coalesce(sum(id), 0), md5(coalesce(string_agg(id || note, ',' ORDER BY id), '')) FROM event"; }
+add() { sql "INSERT INTO event (note) SELECT repeat(md5(g::text), 20) FROM generate_series(1, $1) g"; }
+closed() { sql "SELECT pg_walfile_name(pg_current_wal_insert_lsn())"; sql "SELECT pg_switch_wal()" >/dev/null; }
+archived() { [ -e "$PGDATA/pg_wal/archive_status/$1.done" ]; }
+# Helpers by what they were called with; they are nobody's children. (Their /proc is closed to others.)
+helpers() # restore id, or wal-get
+{
+	local p
+	for p in /proc/[0-9]*
+	do
+		{ tr '\0' ' ' <"$p/cmdline"; } 2>/dev/null | grep -q -- "--config $CONF wal-get.*$1\|--config $CONF .*$1 %" &&
+			grep -q '^PPid:[[:space:]]*1$' "$p/status" 2>/dev/null && echo "${p#/proc/}"
+	done
+}
+no_helper() { [ -z "$(helpers "$1")" ]; }
+one_helper() { [ "$(helpers "$1" | wc -l)" = 1 ]; }
+
+sql "CREATE TABLE event (id bigserial PRIMARY KEY, note text)"
+add 100
+run mb backup
+is "$status" 0 "a backup"
+for _ in $(seq 30); do add 1200; done
+at_end=$(state); last=$(closed)
+ok "WAL is archived" wait_for 60 archived "$last"
+
+# -- by hand --------------------------------------------------------------------------------------------
+run mb restore --component "postgres=$T/r1" --yes --to-latest
+is "$status" 0 "restore"
+id=$(json restore <"$T/r1/mbackup_restore.json")
+segment() { python3 -c '
+import json, sys
+plan = json.load(open(sys.argv[1])); link = plan["links"][-1]
+hi, lo = (int(x, 16) for x in link["from"].split("/"))
+n = (hi << 32 | lo) // plan["segment_size"] + int(sys.argv[2])
+print("%08X%08X%08X" % (link["timeline"], n // 4096, n % 4096))' "$T/r1/mbackup_restore.json" "$1"; }
+get() { run mb wal-get --restore="$id" "$1" pg_wal/RECOVERYXLOG; }
+cd "$T/r1" || exit 1
+get "$(segment 0)"
+is "$status" 0 "the first segment"
+ok "there is one helper" wait_for 10 one_helper "$id"
+helper=$(helpers "$id")
+ahead() { [ "$(find pg_wal/mbackup-prefetch -name '0*' ! -name '*tmp*' | wc -l)" -ge "$1" ]; }
+ok "it fetches ahead" wait_for 20 ahead 10
+begin=$(date +%s%N)
+for i in 1 2 3 4 5 6 7 8; do get "$(segment $i)"; [ "$status" = 0 ] || break; done
+took=$((($(date +%s%N) - begin) / 1000000))
+is "$status" 0 "eight more"
+diag "eight prefetched segments: $took ms"
+is "$((took < 1600))" 1 "... without opening the repository for each"
+is "$(helpers "$id")" "$helper" "... by the same helper"
+kill -KILL "$helper"
+wait_for 5 no_helper "$id"
+rm -rf pg_wal/mbackup-prefetch
+get "$(segment 9)"
+is "$status" 0 "after kill -9 of the helper the next one is delivered"
+ok "... and there is another helper" wait_for 10 one_helper "$id"
+wait_for 20 ahead 5
+helper=$(helpers "$id"); kill -KILL "$helper"
+# What it left is good; what somebody else left is not.
+next=$(segment 10); file=$(find pg_wal/mbackup-prefetch -name "$next.*")
+ok "it left files" test -n "$file"
+head -c 1048576 /dev/urandom >"pg_wal/mbackup-prefetch/$(segment 11).0123456789abcdef"
+rm -f pg_wal/mbackup-prefetch/"$(segment 11)".[!0]*
+get "$next"
+is "$status" 0 "a left file is served"
+get "$(segment 11)"
+is "$status" 0 "a foreign one is not"
+ok "... but the true one" bash -c "pg_waldump -n 1 pg_wal/RECOVERYXLOG 2>/dev/null || cp pg_wal/RECOVERYXLOG '$T/$(segment 11)' && pg_waldump -n 1 '$T/$(segment 11)' >/dev/null"
+# the same restore, another plan: nothing past the new end
+python3 - mbackup_restore.json "$(segment 11)" <<'PY'
+import json, sys
+plan = json.load(open(sys.argv[1]))
+n = int(sys.argv[2][8:16], 16) * 4096 + int(sys.argv[2][16:], 16)
+plan["links"][-1]["to"] = "%X/%X" % ((n + 1) * plan["segment_size"] >> 32, (n + 1) * plan["segment_size"] & 0xFFFFFFFF)
+json.dump(plan, open(sys.argv[1], "w"))
+PY
+get "$(segment 12)"
+is "$status" 1 "a helper of another plan is not asked"
+get "$(segment 11)"
+is "$status" 0 "the planned end is delivered"
+get 00000002.history
+is "$status" 1 "recovery is over"
+ok "... and its helper ends" wait_for 10 one_helper "$id"
+cd "$T" || exit 1
+mv "$T/r1" "$T/moved"
+ok "a helper ends when its directory is gone" wait_for 10 no_helper "$id"
+
+# -- a recovery, and its end ------------------------------------------------------------------------------
+run mb restore --component "postgres=$T/r2" --yes --to-latest --target-action pause
+printf 'port = %s\nfsync = off\narchive_mode = off\n' "$(free_port)" >>"$T/r2/postgresql.conf"
+ok "a recovery with the helper" start_cluster "$T/r2"
+port=$(sed -n 4p "$T/r2/postmaster.pid")
+wait_for 30 eval "[ \"\$(state -p $port)\" = '$at_end' ]"
+is "$(state -p "$port")" "$at_end" "... recovers all rows"
+stop_cluster "$T/r2" immediate
+ok "the helper ends with the postmaster" wait_for 10 no_helper "$(json restore <"$T/r2/mbackup_restore.json")"
+
+# -- a standby from the archive alone ---------------------------------------------------------------------
+pg_basebackup -D "$T/standby" -X none -c fast >/dev/null 2>&1
+port=$(free_port)
+printf "port = %s\narchive_mode = off\nfsync = off\nwal_retrieve_retry_interval = '200ms'\nrestore_command = '%s --config %s wal-get %%f %%p'\n" "$port" "$MBACKUP" "$CONF" >>"$T/standby/postgresql.conf"
+touch "$T/standby/standby.signal"
+last=$(closed); wait_for 30 archived "$last"
+ok "a standby without a connection" start_cluster "$T/standby"
+add 77; at_now=$(state); last=$(closed)
+follows() { [ "$(state -p "$port" 2>/dev/null)" = "$at_now" ]; }
+ok "... follows the archive" wait_for 40 follows
+stop_cluster "$PGDATA" fast
+mkdir "$T/empty"
+(cd "$T/empty" && mb wal-get 000000010000000000000001 x) 2>/dev/null
+is "$?" 202 "outside of a data directory: 200 + CONFIG"
+initdb -D "$T/other" -A trust -N >/dev/null 2>&1
+(cd "$T/other" && mb wal-get 000000010000000000000001 pg_wal/x) 2>/dev/null
+is "$?" 202 "another cluster's data directory: 200 + CONFIG"
+cd "$T/standby" || exit 1
+run mb wal-get 00000009.history pg_wal/RECOVERYHISTORY
+is "$status" 1 "a history file that does not exist: 1"
+run mb wal-get 0000000100000FFF00000000 pg_wal/RECOVERYXLOG
+is "$status" 1 "a segment that does not exist: 1"
+cd "$T" || exit 1
+# The primary is replaced by a restore of it, which goes on as timeline 2; the standby goes with it.
+run mb restore --component "postgres=$T/next" --yes --to-latest
+printf 'port = %s\nfsync = off\n' "$PGPORT" >>"$T/next/postgresql.conf"
+ok "a restored primary" start_cluster "$T/next"
+PGDATA=$T/next
+ok "... on a new timeline" wait_for 30 sql 'CREATE TEMP TABLE t ()'
+add 5; at_now=$(state); last=$(closed)
+like "$last" "^00000002" "... 2"
+ok "... archives" wait_for 30 archived "$last"
+ok "the standby follows the new timeline" wait_for 40 follows
+stop_cluster "$T/standby"
+ok "pg_checksums" pg_checksums --check -D "$T/standby"
+done_testing
