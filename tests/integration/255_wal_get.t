@@ -95,7 +95,10 @@ get "$(segment 11)"
 is "$status" 0 "the planned end is delivered"
 get 00000002.history
 is "$status" 1 "recovery is over"
-ok "... and its helper ends" wait_for 10 one_helper "$id"
+ok "... and the helpers end" wait_for 10 no_helper "$id"
+ok "... with what they fetched" test ! -e pg_wal/mbackup-prefetch
+get "$(segment 9)"
+ok "another one" wait_for 10 one_helper "$id"
 cd "$T" || exit 1
 mv "$T/r1" "$T/moved"
 ok "a helper ends when its directory is gone" wait_for 10 no_helper "$id"
