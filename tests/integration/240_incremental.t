@@ -140,7 +140,7 @@ do
 	if [ $((round % SWITCH)) = 0 ]
 	then
 		stop_cluster "$PGDATA"
-		pg_checksums "$([ "$(pg_controldata "$PGDATA" | sed -n 's/^Data page checksum version: *//p')" = 0 ] && echo -e || echo -d)" -D "$PGDATA" >/dev/null || diag "pg_checksums failed"
+		pg_checksums "$([ "$(pg_controldata "$PGDATA" | sed -n 's/^Data page checksum version: *//p')" = 0 ] && printf %s -e || printf %s -d)" -D "$PGDATA" >/dev/null || diag "pg_checksums failed"
 		switches=$((switches + 1))
 		start_cluster "$PGDATA"
 	elif [ $((RANDOM % 10)) = 0 ]
