@@ -64,6 +64,7 @@ struct copy
 	struct item *items;
 	size_t item_count;
 	size_t item_cap;
+	atomic_size_t next_item;
 	uint64_t skipped_files; /* by the skip rule */
 	uint64_t skipped_bytes;
 	pthread_mutex_t lock;
@@ -565,6 +566,44 @@ run_item(void *ctx, unsigned worker, size_t index, struct mb_error *err)
 
 /* -- all of it ---------------------------------------------------------------------------------------------- */
 
+/* Workers take items until all are taken, or until it is time to save what is finished. */
+static enum mb_code
+run_slice(void *ctx, unsigned worker, size_t slice, struct mb_error *err)
+{
+	struct copy *copy = ctx;
+	enum mb_code code = MB_OK;
+
+	(void) slice;
+	while (!code && !mb_capture_save_due(copy->capture))
+	{
+		size_t next = atomic_fetch_add(&copy->next_item, 1);
+
+		if (next >= copy->item_count)
+			break;
+		code = mb_cancel_check(copy->capture->env->cancel, err);
+		if (!code)
+			code = run_item(copy, worker, next, err);
+	}
+	return code;
+}
+
+static enum mb_code
+run_items(struct copy *copy, struct mb_error *err)
+{
+	struct mb_capture *capture = copy->capture;
+	enum mb_code code = MB_OK;
+
+	mb_capture_save_begin(capture);
+	while (!code && atomic_load(&copy->next_item) < copy->item_count)
+	{
+		code = mb_pool_run(capture->workers, capture->workers, run_slice, copy,
+						   capture->env->cancel, err);
+		if (!code && mb_capture_save_due(capture))
+			code = mb_capture_save(capture, err);
+	}
+	return code;
+}
+
 static void
 release_copy(struct copy *copy)
 {
@@ -604,9 +643,8 @@ mb_pg_copy_files(struct mb_pg_copy *base, struct mb_error *err)
 		code = make_items(copy, err);
 	if (!code)
 		say_skipped(copy);
-	if (!code && copy->item_count > 0)
-		code = mb_pool_run(copy->capture->workers, copy->item_count, run_item, copy,
-						   pg->base.env->cancel, err);
+	if (!code)
+		code = run_items(copy, err);
 	release_copy(copy);
 	return code;
 }

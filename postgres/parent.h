@@ -28,8 +28,8 @@ enum mb_code mb_pg_parent_choose(struct mb_pg_parent **parent, struct mb_postgre
 bool mb_pg_history_holds(const char *history, uint32_t timeline, uint64_t lsn);
 
 /*
- * Load the entries of capture->parent.  With no parent (a full backup) it is empty and
- * finds nothing.  Memory: some 300 bytes, the path, and the references to maps of each file.
+ * Load the entries of capture->parent, and over them those that a killed attempt of this
+ * component has finished (core/repo/provisional.h).  With neither it is empty and finds nothing.  Memory: some 300 bytes, the path, and the references to maps of each file.
  * MB_CORRUPT when the parent's manifest is damaged.
  */
 enum mb_code mb_pg_parent_open(struct mb_pg_parent **parent, const struct mb_capture *capture,

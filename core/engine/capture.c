@@ -7,14 +7,19 @@
 
 #include "core/base/fs.h"
 #include "core/base/hash.h"
+#include "core/base/time.h"
+#include "core/repo/provisional.h"
 
 #define READ_BYTES (1u << 20)
+#define SAVE_INTERVAL_MS (10 * 60 * 1000)
 
 enum mb_code
 mb_capture_add(struct mb_capture *capture, const struct mb_entry *entry, struct mb_error *err)
 {
 	enum mb_code code = mb_manifest_add(capture->manifest, entry, err);
 
+	if (!code && capture->unsaved && entry->type == MB_ENTRY_FILE)
+		code = mb_manifest_add(capture->unsaved, entry, err);
 	if (code)
 		return code;
 	atomic_fetch_add(&capture->entries, 1);
@@ -121,5 +126,61 @@ mb_capture_data(struct mb_capture *capture, const char *name, const void *data, 
 	if (!code)
 		code = mb_capture_add(capture, &entry, err);
 	mb_runs_release(&runs);
+	return code;
+}
+
+/* -- what the next attempt may use ---------------------------------------------------------- */
+
+/* Tests cannot wait 10 minutes. */
+static int64_t
+save_interval_ms(void)
+{
+	const char *text = getenv("MBACKUP_TEST_SAVE_MS");
+
+	return text ? strtoll(text, NULL, 10) : SAVE_INTERVAL_MS;
+}
+
+void
+mb_capture_save_begin(struct mb_capture *capture)
+{
+	mb_manifest_writer_free(capture->unsaved);
+	capture->unsaved = mb_manifest_writer_new(capture->env->spool);
+	capture->saved_ms = mb_monotonic_ms();
+}
+
+bool
+mb_capture_save_due(const struct mb_capture *capture)
+{
+	return capture->unsaved && mb_monotonic_ms() - capture->saved_ms >= save_interval_ms();
+}
+
+/* Finish all packs and wait for them. */
+static enum mb_code
+make_durable(struct mb_capture *capture, struct mb_error *err)
+{
+	enum mb_code code = MB_OK;
+	unsigned i;
+
+	for (i = 0; !code && i < capture->workers; i++)
+		code = mb_packer_finish(capture->packers[i], err);
+	return code ? code : mb_uploader_drain(capture->uploader, err);
+}
+
+enum mb_code
+mb_capture_save(struct mb_capture *capture, struct mb_error *err)
+{
+	struct mb_blocks blocks = {0};
+	struct mb_pack_refs refs = {0};
+	enum mb_code code =
+		mb_manifest_finish(capture->unsaved, capture->packers[0], &blocks, &refs, err);
+
+	if (!code)
+		code = make_durable(capture, err);
+	if (!code && blocks.count > 0)
+		code = mb_provisional_put(capture->repo, capture->component, capture->id, ++capture->saves,
+								  &blocks, &refs, err);
+	mb_blocks_release(&blocks);
+	mb_pack_refs_release(&refs);
+	mb_capture_save_begin(capture);
 	return code;
 }

@@ -30,6 +30,9 @@ struct mb_capture
 	struct mb_uploader *uploader;
 	struct mb_manifest_writer *manifest;
 	struct mb_progress *progress;
+	struct mb_manifest_writer *unsaved; /* files finished since the last mb_capture_save, or NULL */
+	unsigned saves;
+	int64_t saved_ms;
 	json_t *meta;     /* the driver's object in the commit */
 	json_t *warnings; /* array of strings; guarded by lock */
 	json_t *notes;    /* likewise */
@@ -110,6 +113,16 @@ enum mb_code mb_capture_small(struct mb_capture *capture, unsigned worker, const
 							  size_t len, const struct mb_entry *parent, struct mb_runs *runs,
 							  uint32_t *crc32c, struct mb_error *err) MB_MUST_CHECK;
 void mb_map_ref_release(struct mb_map_ref *ref);
+
+/*
+ * For long backups: note now and then what is finished, for the next attempt should this one
+ * be killed (core/repo/provisional.h).  _begin before the first file is packed; _due tells any
+ * thread whether 10 minutes have passed since; mb_capture_save makes all that was packed
+ * durable and notes the files that were added, while no worker packs.
+ */
+void mb_capture_save_begin(struct mb_capture *capture);
+bool mb_capture_save_due(const struct mb_capture *capture);
+enum mb_code mb_capture_save(struct mb_capture *capture, struct mb_error *err) MB_MUST_CHECK;
 
 /* A small named byte string as an entry of type MB_ENTRY_DATA (backup_label). */
 enum mb_code mb_capture_data(struct mb_capture *capture, const char *name, const void *data,

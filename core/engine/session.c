@@ -8,6 +8,7 @@
 
 #include "core/base/fs.h"
 #include "core/base/time.h"
+#include "core/repo/provisional.h"
 
 #define UPLOAD_THREADS 2
 #define COMMIT_LOCK_WAIT_MS 60000
@@ -191,6 +192,17 @@ describe_commit(struct capture_private *own, const struct mb_cut *cut, const cha
 	commit->meta = json_incref(capture->meta);
 }
 
+/* What earlier attempts left is of no use any more.  That it stays does no harm but cost space. */
+static void
+forget_attempts(const struct mb_capture *capture)
+{
+	struct mb_error err;
+
+	if (mb_provisionals_remove(capture->repo, capture->component, &err))
+		mb_log_warning(capture->env->log, "%s: could not remove what killed backups left: %s",
+					   capture->component, err.message);
+}
+
 /* The commit as its parent: what an unchanged scan answers. */
 static enum mb_code
 keep_parent(struct capture_private *own, json_t **summary)
@@ -235,6 +247,8 @@ mb_capture_commit(struct mb_session *session, struct mb_capture *capture, const 
 		code = mb_commit_put(capture->repo, &commit, err);
 	if (lock_fd >= 0)
 		close(lock_fd);
+	if (!code && strcmp(type, "scan") != 0)
+		forget_attempts(capture);
 	if (!code)
 		*summary = summary_of(own, &commit);
 	mb_commit_release(&commit);
@@ -254,6 +268,7 @@ mb_capture_free(struct mb_capture *capture)
 		mb_pack_reader_free(capture->readers[i]);
 	free(capture->readers);
 	mb_manifest_writer_free(capture->manifest);
+	mb_manifest_writer_free(capture->unsaved);
 	mb_commit_release(&own->parent);
 	json_decref(capture->meta);
 	json_decref(capture->warnings);
