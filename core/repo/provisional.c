@@ -158,8 +158,7 @@ mb_provisionals_get(const struct mb_repo *repo, const char *component,
 		}
 		if (code)
 			break;
-		found->parts =
-			mb_grow(found->parts, &found->cap, found->count + 1, sizeof(*found->parts));
+		found->parts = mb_grow(found->parts, &found->cap, found->count + 1, sizeof(*found->parts));
 		found->parts[found->count++] = blocks;
 	}
 	release_names(&names);

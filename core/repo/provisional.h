@@ -14,7 +14,8 @@
 /* seq counts from 1.  Everything that blocks and refs (settled) name must be durable. */
 enum mb_code mb_provisional_put(const struct mb_repo *repo, const char *component, const char *id,
 								unsigned seq, const struct mb_blocks *blocks,
-								const struct mb_pack_refs *refs, struct mb_error *err) MB_MUST_CHECK;
+								const struct mb_pack_refs *refs,
+								struct mb_error *err) MB_MUST_CHECK;
 
 struct mb_provisionals
 {

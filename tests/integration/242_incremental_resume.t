@@ -22,7 +22,7 @@ backup() # [option...]
 	changed=$(json backup.components.0.changed_bytes <<<"$out" 2>/dev/null)
 	bytes=$(json backup.components.0.bytes <<<"$out" 2>/dev/null)
 }
-saved() { find "$REPO/provisional" -type f 2>/dev/null | wc -l; }
+saved() { find "$REPO/provisional" -type f ! -name '.tmp-*' 2>/dev/null | wc -l; }
 killed() # [option...]: kill -9 when something was saved; 0 when it was not done before
 {
 	local before
@@ -64,7 +64,7 @@ sql "CHECKPOINT"
 ok "an incremental is killed" killed
 ok "and another one" killed
 # What was saved may be damaged: a help and no promise.
-file=$(find "$REPO/provisional" -type f | sort | head -1)
+file=$(find "$REPO/provisional" -type f ! -name '.tmp-*' | sort | head -1)
 chmod u+w "$file"; printf XXXX | dd of="$file" bs=1 seek=60 conv=notrunc 2>/dev/null
 backup
 is "$status $type" "0 incremental" "the next is an incremental, whatever was saved"

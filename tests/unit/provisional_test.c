@@ -9,7 +9,8 @@
 
 /* A pack, and a block list and table of references that name it. */
 static void
-make_pack(struct mb_repo *repo, struct mb_blocks *blocks, struct mb_pack_refs *refs, const char *path)
+make_pack(struct mb_repo *repo, struct mb_blocks *blocks, struct mb_pack_refs *refs,
+		  const char *path)
 {
 	struct mb_uploader *uploader = mb_uploader_new(repo->store, 1);
 	struct mb_packer *packer = mb_packer_new(repo, uploader);
