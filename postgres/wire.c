@@ -198,15 +198,18 @@ mb_wire_open(struct mb_wire *wire, const struct mb_wire_options *options, struct
 
 /* -- parts ---------------------------------------------------------------------------------------------- */
 
-/* "16385.tar", perhaps ".tar.zst", is of tablespace 16385; anything else is the data directory. */
+/*
+ * "16385.tar", perhaps ".tar.zst", is of tablespace 16385; anything else is the data directory.
+ * Whoever takes the archive apart reads ahead, so the current part keeps its name until next.
+ */
 static void
-name_archive(struct mb_wire *wire, const char *name)
+name_waiting(struct mb_wire *wire, const char *name)
 {
 	size_t digits = strspn(name, "0123456789");
 
-	wire->oid[0] = '\0';
-	if (digits > 0 && digits < sizeof(wire->oid) && name[digits] == '.')
-		snprintf(wire->oid, sizeof(wire->oid), "%.*s", (int) digits, name);
+	wire->waiting_oid[0] = '\0';
+	if (digits > 0 && digits < sizeof(wire->waiting_oid) && name[digits] == '.')
+		snprintf(wire->waiting_oid, sizeof(wire->waiting_oid), "%.*s", (int) digits, name);
 }
 
 /* The command's last rows: where the backup ends. */
@@ -298,7 +301,7 @@ take_typed(struct mb_wire *wire, int message_len, const void **data, size_t *len
 		case 'n':
 			if (!memchr(wire->message + 1, '\0', (size_t) message_len - 1))
 				return unexpected(wire, "an archive without a name", err);
-			name_archive(wire, wire->message + 1);
+			name_waiting(wire, wire->message + 1);
 			wire->part_waits = true;
 			wire->waiting_part = MB_WIRE_ARCHIVE;
 			return MB_OK;
@@ -353,6 +356,7 @@ mb_wire_next(struct mb_wire *wire, enum mb_wire_part *part, struct mb_error *err
 	if (!wire->in_copy)
 		return next_copy(wire, part, err);
 	wire->part_waits = false;
+	memcpy(wire->oid, wire->waiting_oid, sizeof(wire->oid));
 	*part = wire->waiting_part;
 	return MB_OK;
 }

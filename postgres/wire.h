@@ -58,9 +58,9 @@ struct mb_wire
 	/* private */
 	size_t archives_seen;
 	bool in_copy;
-	bool manifest_seen;
 	bool part_waits; /* a message that begins the next part was read */
 	enum mb_wire_part waiting_part;
+	char waiting_oid[16];
 	char *message; /* from libpq */
 };
 

@@ -171,12 +171,8 @@ stack_drop_root()
 	exit "$code"
 }
 
-stack_begin()
+stack_begin() # [argument of the test...]
 {
-	case $0 in
-		/*) ;;
-		*) set -- "$@" ;;
-	esac
 	stack_drop_root "$@"
 	T=$(mktemp -d "${TMPDIR:-/tmp}/mb.XXXXXX")
 	trap stack_end EXIT
@@ -187,7 +183,7 @@ stack_begin()
 	MBACKUP=$BUILD/mbackup
 	PG_BIN=${PG_BIN:-$(ls -d /usr/lib/postgresql/*/bin 2>/dev/null | sort -V | tail -n 1)}
 	[ -n "$PG_BIN" ] || PG_BIN=$(dirname "$(command -v postgres)")
-	export PATH=$PG_BIN:$PATH
+	export PATH=$PG_BIN:$PATH:$(ls -d /usr/lib/postgresql/*/bin 2>/dev/null | sort -V | tail -n 1)
 	CONF=$T/mbackup.conf
 	REPO=$T/repo
 }
