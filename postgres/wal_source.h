@@ -127,6 +127,14 @@ struct mb_wal_chain
 	struct mb_wal_point point;      /* ... here */
 	struct mb_wal_point nearest[4]; /* else some that exist, newest first */
 	size_t nearest_count;
+	/*
+	 * A younger timeline leaves this chain at broken_lsn, but the segment of that place is
+	 * not there, so the chain could not follow it.  0: none.
+	 */
+	uint32_t broken_timeline;
+	uint32_t broken_parent;
+	uint64_t broken_lsn;
+	char broken_file[32];
 };
 
 struct mb_wal_inventory;

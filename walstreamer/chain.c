@@ -45,6 +45,9 @@ struct search
 	uint32_t furthest_timeline;
 	bool reached_timeline;
 	bool point_missing;
+	uint32_t broken_timeline; /* the youngest that could not be followed for want of its WAL */
+	uint32_t broken_parent;
+	uint64_t broken_lsn;
 };
 
 static struct mb_wal_where
@@ -196,11 +199,41 @@ left_here(const struct mb_wal_inventory *inventory, const struct node *node,
 					  node->from_lsn > segment ? node->from_lsn : segment, at, yes, err);
 }
 
+/*
+ * A younger timeline left this stretch, as far as one can tell without its first bytes: it names
+ * this branch, or no branch, or one that held the same.
+ */
+static enum mb_code
+note_broken(struct search *search, const struct node *node, const struct mb_wal_branch *branch,
+			uint64_t at, struct mb_error *err)
+{
+	bool ours =
+		!branch->parent_branch[0] || strcmp(branch->parent_branch, node->branch->branch) == 0;
+	enum mb_code code = MB_OK;
+	size_t i;
+
+	for (i = 0; !code && !ours && i < search->inventory->branch_count; i++)
+	{
+		const struct mb_wal_branch *named = &search->inventory->branches[i];
+
+		if (named->timeline == branch->parent && strcmp(named->branch, branch->parent_branch) == 0)
+			code = agree_before(search->inventory, node, named, at, &ours, err);
+	}
+	if (!code && ours && branch->timeline > search->broken_timeline)
+	{
+		search->broken_timeline = branch->timeline;
+		search->broken_parent = node->branch->timeline;
+		search->broken_lsn = at;
+	}
+	return code;
+}
+
 /* Can one go on from node to branch, and from where? */
 static enum mb_code
-continues(struct mb_wal_inventory *inventory, const struct node *node, struct mb_wal_branch *branch,
+continues(struct search *search, const struct node *node, struct mb_wal_branch *branch,
 		  uint64_t *from_lsn, uint64_t *to_lsn, bool *yes, struct mb_error *err)
 {
+	struct mb_wal_inventory *inventory = search->inventory;
 	bool same_timeline = branch->timeline == node->branch->timeline;
 	const struct mb_wal_span *span;
 	uint64_t at, inside;
@@ -225,6 +258,8 @@ continues(struct mb_wal_inventory *inventory, const struct node *node, struct mb
 	}
 	*from_lsn = inside - inside % inventory->segment_size;
 	span = mb_wal_branch_span(branch, *from_lsn);
+	if (!same_timeline && (!span || span->to_lsn <= *from_lsn || span->to_lsn < at))
+		return note_broken(search, node, branch, at, err);
 	if (!span || span->to_lsn <= *from_lsn || span->to_lsn < at ||
 		(same_timeline && span->to_lsn <= at))
 		return MB_OK;
@@ -390,7 +425,7 @@ walk_ways(struct search *search, struct mb_error *err)
 			break;
 		if (search->query->target_timeline && branch->timeline > search->query->target_timeline)
 			continue;
-		code = continues(search->inventory, node, branch, &from_lsn, &to_lsn, &yes, err);
+		code = continues(search, node, branch, &from_lsn, &to_lsn, &yes, err);
 		if (code || !yes)
 			continue;
 		/* The segment of the switch comes from the younger one. */
@@ -403,6 +438,23 @@ walk_ways(struct search *search, struct mb_error *err)
 	return code;
 }
 
+/* A hole is also told by the names of its segments. */
+static enum mb_code
+fail_hole(const struct search *search, uint64_t from_lsn, uint64_t to_lsn, uint32_t timeline,
+		  struct mb_error *err)
+{
+	uint32_t size = search->inventory->segment_size;
+	char first[MB_WAL_FILE_TEXT], last[MB_WAL_FILE_TEXT];
+
+	mb_wal_file_name(first, timeline, from_lsn, size);
+	mb_wal_file_name(last, timeline, to_lsn > from_lsn ? to_lsn - 1 : to_lsn, size);
+	mb_fail(err, MB_CORRUPT, "WAL is missing from " LSN_FMT " to " LSN_FMT " on timeline %u",
+			LSN_ARGS(from_lsn), LSN_ARGS(to_lsn), timeline);
+	if (strcmp(first, last) == 0)
+		return mb_error_detail(err, "That is in segment %s.", first);
+	return mb_error_detail(err, "That is in segments %s to %s.", first, last);
+}
+
 /* Why nothing was found. */
 static enum mb_code
 explain(const struct search *search, bool started, uint64_t hole_lsn, struct mb_error *err)
@@ -410,13 +462,23 @@ explain(const struct search *search, bool started, uint64_t hole_lsn, struct mb_
 	const struct mb_wal_query *query = search->query;
 
 	if (!started && hole_lsn)
-		return mb_fail(err, MB_CORRUPT,
-					   "WAL is missing from " LSN_FMT " to " LSN_FMT " on timeline %u",
-					   LSN_ARGS(query->start_lsn), LSN_ARGS(hole_lsn), query->timeline);
+		return fail_hole(search, query->start_lsn, hole_lsn, query->timeline, err);
 	if (!started)
 		return mb_fail(err, MB_NOT_FOUND,
 					   "there is no WAL from " LSN_FMT " on timeline %u on in the repository",
 					   LSN_ARGS(query->start_lsn), query->timeline);
+	if (!search->reached_timeline && search->broken_timeline)
+	{
+		char file[MB_WAL_FILE_TEXT];
+
+		mb_wal_file_name(file, search->broken_timeline, search->broken_lsn,
+						 search->inventory->segment_size);
+		mb_fail(err, MB_CORRUPT,
+				"timeline %u left timeline %u at " LSN_FMT ", but its WAL there is missing: "
+				"segment %s",
+				search->broken_timeline, search->broken_parent, LSN_ARGS(search->broken_lsn), file);
+		return mb_error_hint(err, "Choose a backup that is younger than that.");
+	}
 	if (!search->reached_timeline)
 		return mb_fail(err, MB_NOT_FOUND,
 					   "timeline %u cannot be reached from " LSN_FMT " on timeline %u with the WAL "
@@ -428,10 +490,7 @@ explain(const struct search *search, bool started, uint64_t hole_lsn, struct mb_
 					   query->point, LSN_ARGS(query->start_lsn), LSN_ARGS(search->furthest_lsn));
 	/* Is there more behind a hole? */
 	if (hole_lsn)
-		return mb_fail(err, MB_CORRUPT,
-					   "WAL is missing from " LSN_FMT " to " LSN_FMT " on timeline %u",
-					   LSN_ARGS(search->furthest_lsn), LSN_ARGS(hole_lsn),
-					   search->furthest_timeline);
+		return fail_hole(search, search->furthest_lsn, hole_lsn, search->furthest_timeline, err);
 	return mb_fail(err, MB_NOT_FOUND,
 				   LSN_FMT " is after the end of the WAL in the repository, " LSN_FMT
 						   " on timeline %u",
@@ -539,6 +598,14 @@ finish_chain(struct search *search, struct mb_wal_chain *chain, struct mb_error 
 		code = look_at_branch(search->inventory, search->best[i].branch, err);
 	for (i = 0; !code && i < search->best_depth; i++)
 		add_link(&made, &search->best[i]);
+	if (search->broken_timeline > search->best[search->best_depth - 1].branch->timeline)
+	{
+		made.broken_timeline = search->broken_timeline;
+		made.broken_parent = search->broken_parent;
+		made.broken_lsn = search->broken_lsn;
+		mb_wal_file_name(made.broken_file, made.broken_timeline, made.broken_lsn,
+						 made.segment_size);
+	}
 	made.end_lsn = search->best[search->best_depth - 1].to_lsn;
 	made.has_point = search->best_has_point;
 	made.point = search->best_point;
