@@ -86,6 +86,7 @@ enum mb_code cmd_mark(struct mb_cli *cli, struct mb_error *err);
 enum mb_code cmd_list(struct mb_cli *cli, struct mb_error *err);
 enum mb_code cmd_info(struct mb_cli *cli, struct mb_error *err);
 enum mb_code cmd_restore(struct mb_cli *cli, struct mb_error *err);
+enum mb_code cmd_adopt(struct mb_cli *cli, struct mb_error *err);
 enum mb_code cmd_verify(struct mb_cli *cli, struct mb_error *err);
 enum mb_code cmd_wal_push(struct mb_cli *cli, struct mb_error *err);
 enum mb_code cmd_wal_get(struct mb_cli *cli, struct mb_error *err);
@@ -102,6 +103,7 @@ void render_backup(const json_t *answer, FILE *out);
 void render_mark(const json_t *answer, FILE *out);
 void render_list(const json_t *answer, FILE *out);
 void render_restore(const json_t *answer, FILE *out);
+void render_adopt(const json_t *answer, FILE *out);
 void render_verify(const json_t *answer, FILE *out);
 void render_version(const json_t *answer, FILE *out);
 

@@ -1,13 +1,16 @@
 /* cmd_restore.c - restore. */
 #include <ctype.h>
+#include <errno.h>
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "cli/cli.h"
 #include "core/base/fs.h"
 #include "core/base/time.h"
+#include "postgres/component_postgres.h"
 
 #define MAX_LIST 256
 
@@ -40,6 +43,29 @@ parse_xid(const char *text, uint64_t *xid, struct mb_error *err)
 	*xid = isdigit((unsigned char) text[0]) ? strtoull(text, &end, 10) : 0;
 	if (*xid == 0 || *end != '\0')
 		return mb_fail(err, MB_CONFIG, "\"%s\" is not a transaction id", text);
+	return MB_OK;
+}
+
+static enum mb_code
+parse_timeline(const char *text, struct mb_target *target, struct mb_error *err)
+{
+	char *end;
+	unsigned long number;
+
+	if (strcmp(text, "latest") == 0)
+		return MB_OK;
+	if (strcmp(text, "current") == 0)
+	{
+		target->timeline = MB_TIMELINE_CURRENT;
+		return MB_OK;
+	}
+	number = isdigit((unsigned char) text[0]) ? strtoul(text, &end, 10) : 0;
+	if (number == 0 || number >= MB_TIMELINE_CURRENT || *end != '\0')
+	{
+		mb_fail(err, MB_CONFIG, "\"%s\" is not a timeline", text);
+		return mb_error_hint(err, "Write current, latest or a number from 1 on.");
+	}
+	target->timeline = (uint32_t) number;
 	return MB_OK;
 }
 
@@ -92,7 +118,8 @@ read_target(const struct mb_cli *cli, struct mb_target *target, struct mb_error 
 		mb_fail(err, MB_CONFIG, "--exclusive has no meaning for this target");
 		return mb_error_hint(err, "It goes with --to-time, --to-lsn and --to-xid.");
 	}
-	target->timeline = timeline ? (uint32_t) strtoul(timeline, NULL, 10) : 0;
+	if (!code && timeline)
+		code = parse_timeline(timeline, target, err);
 	if (action && strcmp(action, "pause") == 0)
 		target->action = MB_ACTION_PAUSE;
 	else if (action && strcmp(action, "shutdown") == 0)
@@ -148,25 +175,177 @@ free_destinations(struct mb_restore_destination *list, size_t count)
 static enum mb_code
 confirm(const struct mb_cli *cli, const struct mb_restore_options *options, struct mb_error *err)
 {
+	bool delta = options->wishes.flags & MB_RESTORE_DELTA;
 	bool own_place = options->destination_count == 0;
 	char answer[16];
 	size_t i;
 
 	for (i = 0; i < options->destination_count; i++)
 		own_place = own_place || !options->destinations[i].destination;
-	if (!own_place || mb_config_flag(&cli->config, "yes") || (options->flags & MB_RESTORE_DRY_RUN))
+	if ((!own_place && !delta) || mb_config_flag(&cli->config, "yes") ||
+		(options->wishes.flags & MB_RESTORE_DRY_RUN))
 		return MB_OK;
 	if (!isatty(STDIN_FILENO))
 	{
-		mb_fail(err, MB_CONFIG, "a restore into the components' own places must be confirmed");
+		mb_fail(err, MB_CONFIG, "a restore %s must be confirmed",
+				delta ? "over existing data" : "into the components' own places");
+		if (delta)
+			return mb_error_hint(err, "Look at it with --dry-run, then add --yes.");
 		return mb_error_hint(err, "Add --yes, or give destinations with --component "
 								  "NAME=DIRECTORY.");
 	}
-	fprintf(stderr, "This restores into the components' own places (they must be empty). Go on? "
-					"[y/N] ");
+	fprintf(stderr, "%s Go on? [y/N] ",
+			delta ? "This replaces what is in the data directory; it is lost."
+				  : "This restores into the components' own places (they must be empty).");
 	if (!fgets(answer, sizeof(answer), stdin) || (answer[0] != 'y' && answer[0] != 'Y'))
 		return mb_fail(err, MB_CONFIG, "not confirmed: nothing was done");
 	return MB_OK;
+}
+
+/* -- tables: a restore into a scratch directory ------------------------------------------------ */
+
+struct scratch
+{
+	char *root; /* NULL: none */
+	char *tablespaces;
+	char *database;
+	struct mb_restore_destination destination;
+};
+
+/* All tables of one run stand in one database. */
+static enum mb_code
+one_database(const struct mb_restore_options *options, char **database, struct mb_error *err)
+{
+	size_t i;
+
+	*database = NULL;
+	for (i = 0; i < options->wishes.table_count; i++)
+	{
+		char *name;
+		enum mb_code code = mb_postgres_table_database(options->wishes.tables[i], &name, err);
+		bool other = !code && *database && strcmp(*database, name) != 0;
+
+		if (other)
+			code = mb_fail(err, MB_CONFIG, "\"%s\" and \"%s\" are two databases", *database, name);
+		if (other)
+			mb_error_hint(err, "Restore the tables of one database at a time.");
+		if (!code && !*database)
+			*database = name;
+		else if (!code || other)
+			free(name);
+		if (code)
+			return code;
+	}
+	return MB_OK;
+}
+
+static enum mb_code
+check_table_options(const struct mb_restore_options *options, struct mb_error *err)
+{
+	const struct mb_restore_wishes *wishes = &options->wishes;
+
+	if (wishes->table_count == 0)
+	{
+		if (!wishes->output && !wishes->into)
+			return MB_OK;
+		return mb_fail(err, MB_CONFIG, "--output and --into go together with --table");
+	}
+	if (!wishes->output == !wishes->into)
+		return mb_fail(err, MB_CONFIG, "give --output FILE or --into CONNINFO for the tables");
+	if (options->destination_count > 0 || (wishes->flags & (MB_RESTORE_DELTA | MB_RESTORE_START)) ||
+		wishes->database_count > 0 || wishes->wal_dir || wishes->port)
+		return mb_fail(err, MB_CONFIG,
+					   "--table restores into a scratch directory: --component, "
+					   "--database, --delta, --start, --wal-dir and --port do not "
+					   "go together with it");
+	if (options->target.action != MB_ACTION_PROMOTE)
+		return mb_fail(err, MB_CONFIG, "--target-action does not go together with --table");
+	if (wishes->output && access(wishes->output, F_OK) == 0)
+		return mb_fail(err, MB_EXISTS, "\"%s\" exists", wishes->output);
+	return MB_OK;
+}
+
+/* Below $TMPDIR, or /var/tmp: it may be large, and the server's user must get there. */
+static enum mb_code
+make_scratch(struct mb_cli *cli, struct scratch *scratch, struct mb_restore_options *options,
+			 struct mb_error *err)
+{
+	const struct mb_component *clock = mb_stack_clock(&cli->stack);
+	const char *tmp = getenv("TMPDIR");
+	enum mb_code code = check_table_options(options, err);
+
+	if (code || options->wishes.table_count == 0)
+		return code;
+	if (!clock)
+		return mb_fail(err, MB_CONFIG, "the configuration names no Postgres");
+	code = one_database(options, &scratch->database, err);
+	if (code)
+		return code;
+	scratch->root = mb_asprintf("%s/mbackup-tables-XXXXXX", tmp && *tmp == '/' ? tmp : "/var/tmp");
+	if (!mkdtemp(scratch->root) || chmod(scratch->root, 0711) != 0)
+	{
+		code = mb_fail_errno(err, errno, "could not create \"%s\"", scratch->root);
+		free(scratch->root);
+		scratch->root = NULL;
+		return code;
+	}
+	scratch->tablespaces = mb_path_join(scratch->root, "tablespaces");
+	scratch->destination.component = mb_strdup(clock->name);
+	scratch->destination.destination = mb_path_join(scratch->root, "data");
+	if (mkdir(scratch->tablespaces, 0711) != 0 || chmod(scratch->tablespaces, 0711) != 0)
+		return mb_fail_errno(err, errno, "could not create \"%s\"", scratch->tablespaces);
+	options->destinations = &scratch->destination;
+	options->destination_count = 1;
+	options->wishes.tablespace_all = scratch->tablespaces;
+	options->wishes.databases = &scratch->database;
+	options->wishes.database_count = 1;
+	return MB_OK;
+}
+
+static void
+remove_scratch(struct mb_cli *cli, struct scratch *scratch)
+{
+	struct mb_error err;
+
+	if (scratch->root && mb_rmtree(scratch->root, &err))
+		mb_log_warning(&cli->log, "could not remove \"%s\": %s", scratch->root, err.message);
+	free(scratch->root);
+	free(scratch->tablespaces);
+	free(scratch->database);
+	free(scratch->destination.component);
+	free(scratch->destination.destination);
+}
+
+static enum mb_code
+read_wishes(const struct mb_cli *cli, struct mb_restore_wishes *wishes, struct mb_error *err)
+{
+	static const struct
+	{
+		const char *name;
+		unsigned flag;
+	} flags[] = {{"dry-run", MB_RESTORE_DRY_RUN},
+				 {"delta", MB_RESTORE_DELTA},
+				 {"force", MB_RESTORE_FORCE},
+				 {"start", MB_RESTORE_START}};
+	const char *timeout = option(cli, "start-timeout"), *port = option(cli, "port");
+	size_t i;
+
+	for (i = 0; i < sizeof(flags) / sizeof(flags[0]); i++)
+		if (mb_config_flag(&cli->config, flags[i].name))
+			wishes->flags |= flags[i].flag;
+	wishes->tablespaces = all_values(cli, "tablespace", &wishes->tablespace_count);
+	wishes->databases = all_values(cli, "database", &wishes->database_count);
+	wishes->tables = all_values(cli, "table", &wishes->table_count);
+	wishes->tablespace_all = option(cli, "tablespace-all");
+	wishes->wal_dir = option(cli, "wal-dir");
+	wishes->output = option(cli, "output");
+	wishes->into = option(cli, "into");
+	wishes->port = port ? (unsigned) strtoul(port, NULL, 10) : 0;
+	if (wishes->port > 65535)
+		return mb_fail(err, MB_CONFIG, "\"%s\" is not a port", port);
+	if ((wishes->flags & MB_RESTORE_FORCE) && !(wishes->flags & MB_RESTORE_DELTA))
+		return mb_fail(err, MB_CONFIG, "--force goes together with --delta");
+	return timeout ? mb_duration_parse(&wishes->start_timeout_ms, timeout, err) : MB_OK;
 }
 
 enum mb_code
@@ -174,21 +353,31 @@ cmd_restore(struct mb_cli *cli, struct mb_error *err)
 {
 	struct mb_restore_options options = {0};
 	struct mb_restore_destination *destinations;
+	struct scratch scratch = {0};
+	char **databases;
+	size_t count;
 	enum mb_code code;
 
 	options.backup = cli->words.count ? cli->words.items[0] : NULL;
-	destinations = read_destinations(cli, &options.destination_count);
+	destinations = read_destinations(cli, &count);
 	options.destinations = destinations;
-	options.tablespaces = all_values(cli, "tablespace", &options.tablespace_count);
+	options.destination_count = count;
 	options.only = all_values(cli, "only", &options.only_count);
-	options.flags = mb_config_flag(&cli->config, "dry-run") ? MB_RESTORE_DRY_RUN : 0;
-	code = read_target(cli, &options.target, err);
+	code = read_wishes(cli, &options.wishes, err);
+	databases = options.wishes.databases;
+	if (!code)
+		code = read_target(cli, &options.target, err);
+	if (!code)
+		code = make_scratch(cli, &scratch, &options, err);
 	if (!code)
 		code = confirm(cli, &options, err);
 	if (!code)
 		code = mb_restore_run(&cli->stack, &options, &cli->answer, err);
-	free(options.tablespaces);
+	remove_scratch(cli, &scratch);
+	free(options.wishes.tablespaces);
+	free(options.wishes.tables);
+	free(databases);
 	free(options.only);
-	free_destinations(destinations, options.destination_count);
+	free_destinations(destinations, count);
 	return code;
 }

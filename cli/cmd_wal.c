@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "cli/cli.h"
+#include "postgres/component_postgres.h"
 #include "walstreamer/wal_get.h"
 #include "walstreamer/wal_helper.h"
 #include "walstreamer/wal_push.h"
@@ -67,6 +68,22 @@ peek_repository_id(struct mb_cli *cli, char id[64], struct mb_error *err)
 	return code;
 }
 
+/* A restored copy keeps the archive_command of its original; its WAL must not go there. */
+static enum mb_code
+refuse_copy(const char *path, struct mb_error *err)
+{
+	const char *wal = strstr(path, "/pg_wal/");
+	enum mb_code code;
+	char *directory;
+
+	if (!wal && !mb_starts_with(path, "pg_wal/"))
+		return MB_OK; /* not the server's call */
+	directory = wal ? mb_strndup(path, (size_t) (wal - path)) : mb_strdup(".");
+	code = mb_pg_directory_is_adopted(directory, err);
+	free(directory);
+	return code;
+}
+
 enum mb_code
 cmd_wal_push(struct mb_cli *cli, struct mb_error *err)
 {
@@ -77,7 +94,9 @@ cmd_wal_push(struct mb_cli *cli, struct mb_error *err)
 
 	if (mb_wal_push_is_nothing(path))
 		return MB_OK;
-	code = find_component(cli, &component, err);
+	code = refuse_copy(path, err);
+	if (!code)
+		code = find_component(cli, &component, err);
 	if (!code && !component)
 	{
 		code = mb_fail(err, MB_CONFIG, "there is no PostgreSQL component in the configuration");

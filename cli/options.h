@@ -30,7 +30,8 @@ enum mb_command_id
 	CMD_WAL_GET = 1 << 9,
 	CMD_VERSION = 1 << 10,
 	CMD_HELP = 1 << 11,
-	CMD_WAL_PUSH = 1 << 12
+	CMD_WAL_PUSH = 1 << 12,
+	CMD_ADOPT = 1 << 13
 };
 #define CMD_ANY 0xFFFFu
 

@@ -171,6 +171,32 @@ copy_under_session(struct mb_pg_copy *copy, struct mb_error *err)
 	return code;
 }
 
+/* For a restore of some of them: names become oids. */
+static enum mb_code
+list_databases(struct mb_pg_copy *copy, struct mb_error *err)
+{
+	json_t *databases = json_array();
+	PGresult *res;
+	enum mb_code code;
+	int i;
+
+	json_object_set_new(copy->capture->meta, "databases", databases);
+	code = mb_pg_query(copy->pg->conn, &res,
+					   "SELECT oid::text, datname FROM pg_database ORDER BY 2", 0, NULL, err);
+	if (code)
+		return code;
+	for (i = 0; i < PQntuples(res); i++)
+	{
+		json_t *one = json_object();
+
+		mb_json_set_int(one, "oid", strtoll(mb_pg_field(res, i, "oid"), NULL, 10));
+		mb_json_set_str(one, "name", mb_pg_field(res, i, "datname"));
+		json_array_append_new(databases, one);
+	}
+	PQclear(res);
+	return MB_OK;
+}
+
 static enum mb_code
 describe_backup(struct mb_pg_copy *copy, struct mb_error *err)
 {
@@ -217,7 +243,7 @@ describe_backup(struct mb_pg_copy *copy, struct mb_error *err)
 		return code;
 	mb_json_set_int(meta, "next_xid", strtoll(text, NULL, 10));
 	free(text);
-	return MB_OK;
+	return list_databases(copy, err);
 }
 
 /* A standby must be one of this very cluster. */

@@ -118,6 +118,20 @@ postgres_close(struct mb_component *component)
 	free(pg);
 }
 
+/* A copy that nobody adopted must not write into its original's history. */
+static enum mb_code
+postgres_snapshot(struct mb_component *component, struct mb_capture *capture, struct mb_error *err)
+{
+	struct mb_postgres *pg = (struct mb_postgres *) component;
+	enum mb_code code = mb_postgres_connect(pg, err);
+
+	if (!code)
+		code = mb_pg_check_adopted(pg->conn, err);
+	if (!code)
+		code = mb_postgres_snapshot(component, capture, err);
+	return code;
+}
+
 /* -- the cut ---------------------------------------------------------------------------------------- */
 
 static const char point_sql[] =
@@ -200,6 +214,9 @@ postgres_position(struct mb_component *component, struct mb_cut *cut, enum mb_mo
 	if (pg->server.in_recovery)
 		return mb_fail(err, MB_UNSUPPORTED,
 					   "the server is a standby: a restore point can only be made on the primary");
+	code = mb_pg_check_adopted(pg->conn, err);
+	if (code)
+		return code;
 	position = json_object();
 	code = take_position(pg, cut, position, err);
 	if (!code)
@@ -341,7 +358,16 @@ postgres_stream(struct mb_component *component, struct mb_error *err)
 {
 	struct mb_postgres *pg = (struct mb_postgres *) component;
 	struct mb_wal_receive options;
+	struct mb_error why;
 
+	/* The receiver asks again whenever it connects; a server that is not up yet is its business. */
+	if (mb_postgres_connect(pg, &why) == MB_OK &&
+		mb_pg_check_adopted(pg->conn, &why) == MB_CONFLICT)
+	{
+		*err = why;
+		return err->code;
+	}
+	mb_postgres_disconnect(pg);
 	mb_postgres_receive_options(pg, MB_WAL_SLOT_PERMANENT, &options);
 	options.give_up_ms = 0;
 	options.progress = mb_env_progress(pg->base.env, pg->base.name);
@@ -388,7 +414,7 @@ mb_postgres_component_ops(const struct mb_wal_ops *wal)
 		.open = postgres_open,
 		.close = postgres_close,
 		.check = mb_postgres_check,
-		.snapshot = mb_postgres_snapshot,
+		.snapshot = postgres_snapshot,
 		.hold = mb_no_hold,
 		.release = mb_no_release,
 		.position = postgres_position,

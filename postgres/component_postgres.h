@@ -23,4 +23,18 @@
  */
 const struct mb_component_ops *mb_postgres_component_ops(const struct mb_wal_ops *wal);
 
+/*
+ * Let a restored cluster continue as the original: backups and streams of it are accepted
+ * from now on; the next one begins a branch of its own.  directory NULL: where the server
+ * says that its data is.  One that needs no adopting is MB_OK with "changed": false.
+ */
+enum mb_code mb_postgres_adopt(struct mb_component *component, const char *directory,
+							   json_t **answer, struct mb_error *err) MB_MUST_CHECK;
+/* Without a server, of a data directory: MB_CONFLICT when it was restored and not adopted. */
+enum mb_code mb_pg_directory_is_adopted(const char *directory, struct mb_error *err) MB_MUST_CHECK;
+
+/* The database of "DB.SCHEMA.TABLE"; free() it.  MB_CONFIG for anything else. */
+enum mb_code mb_postgres_table_database(const char *text, char **database,
+										struct mb_error *err) MB_MUST_CHECK;
+
 #endif

@@ -131,7 +131,7 @@ mb_pg_connect(PGconn **conn, const struct mb_pg_params *params, enum mb_pg_mode 
 			  struct mb_error *err)
 {
 	/* A later keyword wins over an earlier one; conninfo is expanded where dbname stands. */
-	const char *keys[16], *values[16];
+	const char *keys[24], *values[24];
 	size_t n = 0;
 	PGconn *made;
 	enum mb_code code = MB_OK;
@@ -146,6 +146,12 @@ mb_pg_connect(PGconn **conn, const struct mb_pg_params *params, enum mb_pg_mode 
 	ADD("dbname", params->conninfo && *params->conninfo ? params->conninfo : "postgres");
 	if (params->password && params->password->len > 0)
 		ADD("password", (const char *) params->password->data);
+	if (params->host)
+		ADD("host", params->host);
+	if (params->port)
+		ADD("port", params->port);
+	if (params->dbname)
+		ADD("dbname", params->dbname);
 	ADD("application_name", "mbackup");
 	ADD("client_encoding", "UTF8");
 	if (mode == MB_PG_REPLICATION)
@@ -227,6 +233,29 @@ mb_pg_value(PGconn *conn, char **value, const char *sql, int param_count, const 
 	else
 		*value = mb_strdup(PQgetvalue(res, 0, 0));
 	PQclear(res);
+	return code;
+}
+
+enum mb_code
+mb_pg_check_adopted(PGconn *conn, struct mb_error *err)
+{
+	char *id;
+	enum mb_code code =
+		mb_pg_value(conn, &id, "SELECT current_setting('" MB_PG_RESTORED_SETTING "', true)", 0,
+					NULL, err);
+
+	if (code)
+		return code;
+	if (*id)
+	{
+		code = mb_fail(err, MB_CONFLICT,
+					   "this cluster was restored by mbackup (restore %s) beside its original and "
+					   "has not been adopted: it must not write into the original's history",
+					   id);
+		mb_error_hint(err, "If it takes the original's place from now on, run \"mbackup adopt\"; a "
+						   "copy gets a configuration and a repository of its own.");
+	}
+	free(id);
 	return code;
 }
 

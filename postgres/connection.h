@@ -24,6 +24,10 @@ struct mb_pg_params
 {
 	const char *conninfo;             /* libpq connection string or URI; may be "" */
 	const struct mb_secret *password; /* NULL or empty: what conninfo and libpq find */
+	/* Instead of what conninfo says; NULL: as it says. */
+	const char *host;
+	const char *port;
+	const char *dbname;
 };
 
 enum mb_pg_mode
@@ -56,6 +60,14 @@ enum mb_code mb_pg_exec(PGconn *conn, const char *sql, struct mb_error *err) MB_
 /* The single value of a one-row query, "" for NULL; free() it.  MB_NOT_FOUND without a row. */
 enum mb_code mb_pg_value(PGconn *conn, char **value, const char *sql, int param_count,
 						 const char *const *params, struct mb_error *err) MB_MUST_CHECK;
+
+/*
+ * A cluster that mbackup has restored beside its original says so in this setting until it is
+ * adopted; everybody may read it.
+ */
+#define MB_PG_RESTORED_SETTING "mbackup.restored"
+/* MB_CONFLICT for a cluster that was restored and not adopted; asks an SQL session. */
+enum mb_code mb_pg_check_adopted(PGconn *conn, struct mb_error *err) MB_MUST_CHECK;
 
 /*
  * Raise what the server or libpq said.  res may be NULL.  By SQLSTATE: class 28, 42501

@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "core/base/time.h"
-#include "postgres/private.h"
+#include "postgres/restore_private.h"
 
 /* What a commit says about itself. */
 struct base
@@ -107,7 +107,8 @@ make_query(const struct planner *planner, struct mb_wal_query *query, struct mb_
 	query->start_lsn = planner->base.start_lsn;
 	query->timeline = planner->base.timeline;
 	query->branch = planner->base.branch;
-	query->target_timeline = target->timeline;
+	query->target_timeline =
+		target->timeline == MB_TIMELINE_CURRENT ? planner->base.timeline : target->timeline;
 	query->need_lsn = planner->base.stop_lsn;
 	if (target->kind == MB_TARGET_LSN)
 		query->need_lsn = target->lsn;
@@ -380,6 +381,29 @@ write_plan(struct planner *planner)
 		mb_json_set_time(restore->plan, "time", restore->stack_time_us);
 }
 
+/*
+ * A younger timeline left this way, but its first WAL is missing: without it recovery would
+ * open on the old line as if nothing had happened since.
+ */
+static enum mb_code
+refuse_broken_fork(const struct planner *planner, struct mb_error *err)
+{
+	const struct mb_wal_chain *chain = &planner->chain;
+	enum mb_target_kind kind = planner->restore->target.kind;
+
+	if (!chain->broken_timeline || planner->restore->target.timeline || kind == MB_TARGET_BACKUP ||
+		kind == MB_TARGET_MARK)
+		return MB_OK;
+	mb_fail(err, MB_CORRUPT,
+			"timeline %u left timeline %u at " LSN_FMT ", but its WAL there is missing: segment %s",
+			chain->broken_timeline, chain->broken_parent, LSN_ARGS(chain->broken_lsn),
+			chain->broken_file);
+	return mb_error_hint(err,
+						 "Choose a backup that is younger than that; or go along the old line on "
+						 "purpose, with --timeline %u.",
+						 chain->broken_parent);
+}
+
 enum mb_code
 mb_postgres_plan(struct mb_component *component, struct mb_restore *restore, struct mb_error *err)
 {
@@ -388,14 +412,21 @@ mb_postgres_plan(struct mb_component *component, struct mb_restore *restore, str
 
 	if (restore->only_count > 0)
 	{
-		mb_fail(err, MB_UNSUPPORTED, "a PostgreSQL cluster cannot be restored in part");
-		return mb_error_hint(err, "Use --only together with --component for files and objects.");
+		mb_fail(err, MB_UNSUPPORTED, "--only does not choose in a PostgreSQL cluster");
+		return mb_error_hint(err,
+							 "Use --database or --table; --only goes together with --component "
+							 "for files and objects.");
 	}
 	code = choose_base(&planner, err);
 	if (code == MB_NOT_FOUND && restore->target.kind == MB_TARGET_NAME)
 		name_nearest(&planner, err);
 	if (!code)
+		code = refuse_broken_fork(&planner, err);
+	if (!code)
+	{
 		write_plan(&planner);
+		code = mb_pg_preflight(planner.pg, restore, err);
+	}
 	planner.pg->wal->chain_release(&planner.chain);
 	planner.pg->wal->inventory_free(planner.inventory);
 	return code;

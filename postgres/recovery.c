@@ -1,15 +1,13 @@
 /*
  * recovery.c - put a base backup into a directory and tell Postgres how to recover it.
  *
- * Order: files, links, backup_label and tablespace_map, settings and signal, the
- * manifest; pg_control at the very end, so that a directory that was not finished does not
+ * Order: the mark of an unfinished restore; in a delta pg_control is removed; files, links,
+ * backup_label and tablespace_map, settings and signal, the manifest; the mark goes, and
+ * pg_control comes at the very end, so that a directory that was not finished does not
  * start.
  */
-#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <grp.h>
-#include <pwd.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -19,176 +17,20 @@
 #include "core/base/hash.h"
 #include "core/base/time.h"
 #include "postgres/backup_manifest.h"
-#include "postgres/private.h"
+#include "postgres/restore_private.h"
 
 #define LABEL_MAX_BYTES (1u << 20)
-#define CONF_MAX_BYTES (16u << 20)
-#define MAX_TABLESPACES 60
-
-/* Settings of the source that would lead a restored server astray. */
-static const char *const stale_settings[] = {"restore_command",         "recovery_end_command",
-											 "archive_cleanup_command", "primary_conninfo",
-											 "primary_slot_name",       "promote_trigger_file"};
-
-struct tablespace
-{
-	char oid[16];
-	char *old_path;
-	char *new_path;
-	int fd;
-};
 
 struct writer
 {
 	struct mb_restore *restore;
-	char *directory;
-	int root_fd;
-	bool change_owner;
-	uid_t uid;
-	gid_t gid;
-	mode_t mode;
-	struct tablespace tablespaces[MAX_TABLESPACES];
-	size_t tablespace_count;
+	struct mb_pg_place place;
+	struct mb_pg_databases databases;
 	struct mb_pg_manifest manifest;
 	uint64_t start_lsn;
 	uint64_t stop_lsn;
-	size_t damaged_files;
+	uint64_t hollow_files;
 };
-
-/* -- where to ------------------------------------------------------------------------------------------- */
-
-static void
-find_owner(struct writer *writer)
-{
-	const json_t *meta = writer->restore->commit.meta;
-	const char *user = mb_json_str(meta, "user", NULL), *group = mb_json_str(meta, "group", NULL);
-	char buf[4096];
-	struct passwd pw, *pw_found = NULL;
-	struct group gr, *gr_found = NULL;
-
-	writer->change_owner = geteuid() == 0;
-	writer->mode = (mode_t) mb_json_int(meta, "mode", 0700) & 0750;
-	if (user)
-		getpwnam_r(user, &pw, buf, sizeof(buf), &pw_found);
-	writer->uid = pw_found ? pw_found->pw_uid : (uid_t) mb_json_int(meta, "uid", 0);
-	if (group)
-		getgrnam_r(group, &gr, buf, sizeof(buf), &gr_found);
-	writer->gid = gr_found ? gr_found->gr_gid : (gid_t) mb_json_int(meta, "gid", 0);
-}
-
-/* "--tablespace OLD=NEW" for one path; the path itself when there is none. */
-static char *
-remapped(const struct mb_restore *restore, const char *path)
-{
-	size_t len = strlen(path), i;
-
-	for (i = 0; i < restore->tablespace_count; i++)
-		if (strncmp(restore->tablespaces[i], path, len) == 0 && restore->tablespaces[i][len] == '=')
-			return mb_strdup(restore->tablespaces[i] + len + 1);
-	return mb_strdup(path);
-}
-
-static enum mb_code
-read_tablespaces(struct writer *writer, struct mb_error *err)
-{
-	const json_t *list = json_object_get(writer->restore->commit.meta, "tablespaces");
-	size_t i, t;
-
-	for (i = 0; i < json_array_size(list); i++)
-	{
-		const char *path = mb_json_str(json_array_get(list, i), "path", "");
-		struct tablespace *tablespace;
-
-		if (*path != '/')
-			continue; /* in place, below the data directory */
-		if (writer->tablespace_count == MAX_TABLESPACES)
-			return mb_fail(err, MB_UNSUPPORTED, "more than %d tablespaces", MAX_TABLESPACES);
-		tablespace = &writer->tablespaces[writer->tablespace_count++];
-		tablespace->fd = -1;
-		snprintf(tablespace->oid, sizeof(tablespace->oid), "%s",
-				 mb_json_str(json_array_get(list, i), "oid", ""));
-		tablespace->old_path = mb_strdup(path);
-		tablespace->new_path = remapped(writer->restore, path);
-		if (*tablespace->new_path != '/')
-			return mb_fail(err, MB_CONFIG,
-						   "the new place of tablespace \"%s\" must be an absolute path", path);
-	}
-	for (i = 0; i < writer->restore->tablespace_count; i++)
-	{
-		bool used = false;
-
-		for (t = 0; t < writer->tablespace_count; t++)
-			used |=
-				mb_starts_with(writer->restore->tablespaces[i], writer->tablespaces[t].old_path) &&
-				writer->restore->tablespaces[i][strlen(writer->tablespaces[t].old_path)] == '=';
-		if (!used)
-			return mb_fail(err, MB_CONFIG, "--tablespace \"%s\" names no tablespace of this backup",
-						   writer->restore->tablespaces[i]);
-	}
-	return MB_OK;
-}
-
-static enum mb_code
-own(const struct writer *writer, int fd, const char *path, struct mb_error *err)
-{
-	if (writer->change_owner && fchown(fd, writer->uid, writer->gid) != 0)
-		return mb_fail_errno(err, errno, "could not set the owner of \"%s\"", path);
-	return MB_OK;
-}
-
-static enum mb_code
-make_root(struct writer *writer, const char *path, int *fd, struct mb_error *err)
-{
-	enum mb_code code = mb_restore_directory(path, MB_DIRECTORY_CREATE, writer->mode, err);
-
-	if (code)
-		return code;
-	mb_restore_made(writer->restore, path);
-	*fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (*fd < 0)
-		return mb_fail_errno(err, errno, "could not open directory \"%s\"", path);
-	return own(writer, *fd, path, err);
-}
-
-/* Everything is looked at before anything is made. */
-static enum mb_code
-prepare(struct writer *writer, struct mb_error *err)
-{
-	const char *own_place = mb_json_str(writer->restore->commit.meta, "data_directory", NULL);
-	const char *place = writer->restore->destination ? writer->restore->destination : own_place;
-	enum mb_code code;
-	size_t i;
-
-	if (!place || !*place)
-		return mb_fail(err, MB_CONFIG, "the backup does not say where its data directory was");
-	if (*place == '/')
-		writer->directory = mb_strdup(place);
-	else
-	{
-		char cwd[4096];
-
-		if (!getcwd(cwd, sizeof(cwd)))
-			return mb_fail_errno(err, errno, "could not get the current directory");
-		writer->directory = mb_path_join(cwd, place);
-	}
-	find_owner(writer);
-	code = read_tablespaces(writer, err);
-	if (!code)
-		code = mb_restore_directory(writer->directory, MB_DIRECTORY_CHECK, writer->mode, err);
-	for (i = 0; !code && i < writer->tablespace_count; i++)
-	{
-		code = mb_restore_directory(writer->tablespaces[i].new_path, MB_DIRECTORY_CHECK,
-									writer->mode, err);
-		if (code == MB_CONFLICT)
-			mb_error_hint(err, "Give the tablespace another place: --tablespace %s=DIRECTORY.",
-						  writer->tablespaces[i].old_path);
-	}
-	if (!code)
-		code = make_root(writer, writer->directory, &writer->root_fd, err);
-	for (i = 0; !code && i < writer->tablespace_count; i++)
-		code = make_root(writer, writer->tablespaces[i].new_path, &writer->tablespaces[i].fd, err);
-	return code;
-}
 
 /* -- files --------------------------------------------------------------------------------------------------- */
 
@@ -198,42 +40,39 @@ path_is(const struct mb_entry *entry, const char *path)
 	return entry->path_len == strlen(path) && memcmp(entry->path, path, entry->path_len) == 0;
 }
 
-/* "pg_tblspc/<oid>/rest" goes to its tablespace's own directory. */
 static bool
 select_entry(void *ctx, const struct mb_entry *entry, struct mb_buf *name, int *dir_fd)
 {
-	static const char links[] = "pg_tblspc/";
 	struct writer *writer = ctx;
-	size_t i;
+	size_t root;
 
 	if (entry->type == MB_ENTRY_DATA || path_is(entry, "global/pg_control"))
 		return false;
-	writer->damaged_files += entry->damaged_count > 0;
-	if (entry->path_len <= strlen(links) || memcmp(entry->path, links, strlen(links)) != 0)
-		return true;
-	for (i = 0; i < writer->tablespace_count; i++)
+	switch (mb_pg_place_of(&writer->place, entry->path, entry->path_len, name, &root))
 	{
-		const char *oid = writer->tablespaces[i].oid;
-		size_t prefix = strlen(links) + strlen(oid);
-
-		if (entry->path_len < prefix || memcmp(entry->path + strlen(links), oid, strlen(oid)) != 0)
-			continue;
-		if (entry->path_len == prefix)
-			return false; /* the link: made from the map */
-		if (entry->path[prefix] != '/')
-			continue;
-		mb_buf_reset(name);
-		mb_buf_put(name, entry->path + prefix + 1, entry->path_len - prefix - 1);
-		*dir_fd = writer->tablespaces[i].fd;
-		return true;
+		case MB_PG_ELSEWHERE:
+			*dir_fd = mb_pg_place_root_fd(&writer->place, root);
+			return true;
+		case MB_PG_LINKED:
+			return false;
+		case MB_PG_HERE:
+			break;
 	}
-	return entry->type != MB_ENTRY_SYMLINK;
+	/* Links of the source lead nowhere here: the ones that are needed are made below. */
+	return entry->type != MB_ENTRY_SYMLINK || !mb_starts_with(mb_buf_cstr(name), "pg_tblspc/");
+}
+
+static bool
+is_hollow(void *ctx, const struct mb_entry *entry)
+{
+	return mb_pg_is_hollow(&((struct writer *) ctx)->databases, entry);
 }
 
 static enum mb_code
 file_done(void *ctx, const struct mb_entry *entry, const char *name, struct mb_error *err)
 {
 	struct writer *writer = ctx;
+	uint32_t crc = entry->crc32c;
 	char *path;
 
 	(void) name;
@@ -241,10 +80,23 @@ file_done(void *ctx, const struct mb_entry *entry, const char *name, struct mb_e
 	/* Rewritten below; pg_verifybackup does not expect it either. */
 	if (path_is(entry, "postgresql.auto.conf"))
 		return MB_OK;
+	/* The manifest speaks about this directory: of a hollow file it says so many zeros. */
+	if (is_hollow(writer, entry))
+	{
+		crc = mb_pg_zero_crc(entry->size);
+		writer->hollow_files++;
+	}
 	path = mb_strndup(entry->path, entry->path_len);
-	mb_pg_manifest_add(&writer->manifest, path, entry->size, entry->mtime_ns / 1000000000,
-					   entry->crc32c);
+	mb_pg_manifest_add(&writer->manifest, path, entry->size, entry->mtime_ns / 1000000000, crc);
 	free(path);
+	return MB_OK;
+}
+
+static enum mb_code
+own(const struct writer *writer, int fd, const char *path, struct mb_error *err)
+{
+	if (writer->place.change_owner && fchown(fd, writer->place.uid, writer->place.gid) != 0)
+		return mb_fail_errno(err, errno, "could not set the owner of \"%s\"", path);
 	return MB_OK;
 }
 
@@ -256,8 +108,11 @@ write_file(struct writer *writer, const char *name, const void *data, size_t len
 	enum mb_code code = MB_OK;
 	int fd;
 
-	unlinkat(writer->root_fd, name, 0);
-	fd = openat(writer->root_fd, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+	/* A delta may find anything under this name. */
+	code = mb_rmtree_at(writer->place.fd, name, err);
+	if (code)
+		return code;
+	fd = openat(writer->place.fd, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (fd < 0)
 		return mb_fail_errno(err, errno, "could not create \"%s\"", name);
 	code = mb_write_full(fd, data, len, name, err);
@@ -272,10 +127,10 @@ write_file(struct writer *writer, const char *name, const void *data, size_t len
 	return code;
 }
 
-/* The contents of a named byte string of the backup. */
+/* The contents of one entry of the backup. */
 static enum mb_code
-read_data(struct writer *writer, const char *name, struct mb_buf *out, bool *found,
-		  struct mb_error *err)
+read_data(struct writer *writer, const char *name, uint64_t max_bytes, struct mb_buf *out,
+		  bool *found, struct mb_error *err)
 {
 	struct mb_arena arena = {0};
 	struct mb_entry entry;
@@ -283,7 +138,7 @@ read_data(struct writer *writer, const char *name, struct mb_buf *out, bool *fou
 									   &arena, &entry, found, err);
 
 	if (!code && *found)
-		code = mb_entry_contents(writer->restore->env->repo, &entry, LABEL_MAX_BYTES, out, err);
+		code = mb_entry_contents(writer->restore->env->repo, &entry, max_bytes, out, err);
 	mb_arena_release(&arena);
 	return code;
 }
@@ -297,12 +152,12 @@ make_map(const struct writer *writer, struct mb_buf *out)
 {
 	size_t i;
 
-	for (i = 0; i < writer->tablespace_count; i++)
+	for (i = 0; i < writer->place.tablespace_count; i++)
 	{
 		const char *p;
 
-		mb_buf_printf(out, "%s ", writer->tablespaces[i].oid);
-		for (p = writer->tablespaces[i].new_path; *p; p++)
+		mb_buf_printf(out, "%s ", writer->place.tablespaces[i].oid);
+		for (p = writer->place.tablespaces[i].new_path; *p; p++)
 		{
 			if (*p == '\n' || *p == '\r' || *p == '\\')
 				mb_buf_put_u8(out, '\\');
@@ -313,12 +168,23 @@ make_map(const struct writer *writer, struct mb_buf *out)
 }
 
 static enum mb_code
+write_link(struct writer *writer, const char *link, const char *target, struct mb_error *err)
+{
+	if (symlinkat(target, writer->place.fd, link) != 0)
+		return mb_fail_errno(err, errno, "could not create link \"%s\"", link);
+	if (writer->place.change_owner && fchownat(writer->place.fd, link, writer->place.uid,
+											   writer->place.gid, AT_SYMLINK_NOFOLLOW) != 0)
+		return mb_fail_errno(err, errno, "could not set the owner of \"%s\"", link);
+	return MB_OK;
+}
+
+static enum mb_code
 write_labels(struct writer *writer, struct mb_error *err)
 {
 	struct mb_buf text = {0};
 	bool found;
 	size_t i;
-	enum mb_code code = read_data(writer, "backup_label", &text, &found, err);
+	enum mb_code code = read_data(writer, "backup_label", LABEL_MAX_BYTES, &text, &found, err);
 
 	if (!code && !found)
 		code = mb_fail(err, MB_CORRUPT, "the backup has no backup_label");
@@ -328,139 +194,32 @@ write_labels(struct writer *writer, struct mb_error *err)
 	make_map(writer, &text);
 	if (!code && text.len > 0)
 		code = write_file(writer, "tablespace_map", text.data, text.len, true, err);
-	for (i = 0; !code && i < writer->tablespace_count; i++)
+	for (i = 0; !code && i < writer->place.tablespace_count; i++)
 	{
-		char *link = mb_asprintf("pg_tblspc/%s", writer->tablespaces[i].oid);
+		char *link = mb_asprintf("pg_tblspc/%s", writer->place.tablespaces[i].oid);
 
-		if (symlinkat(writer->tablespaces[i].new_path, writer->root_fd, link) != 0)
-			code = mb_fail_errno(err, errno, "could not create link \"%s\"", link);
-		else if (writer->change_owner && fchownat(writer->root_fd, link, writer->uid, writer->gid,
-												  AT_SYMLINK_NOFOLLOW) != 0)
-			code = mb_fail_errno(err, errno, "could not set the owner of \"%s\"", link);
+		code = write_link(writer, link, writer->place.tablespaces[i].new_path, err);
 		free(link);
 	}
+	if (!code && writer->place.wal_dir)
+		code = write_link(writer, "pg_wal", writer->place.wal_dir, err);
 	mb_buf_release(&text);
 	return code;
 }
 
-/* -- settings ---------------------------------------------------------------------------------------------------- */
-
-/* One word of a shell command; % doubled, since Postgres replaces %f and %p. */
-static void
-put_shell_word(struct mb_buf *out, const char *word)
-{
-	mb_buf_put_u8(out, '\'');
-	for (; *word; word++)
-	{
-		if (*word == '\'')
-			mb_buf_put_str(out, "'\\''");
-		else if (*word == '%')
-			mb_buf_put_str(out, "%%");
-		else
-			mb_buf_put_u8(out, (uint8_t) *word);
-	}
-	mb_buf_put_u8(out, '\'');
-}
-
-/* name = 'value' as guc-file.l reads it: quotes and backslashes doubled. */
-static void
-put_setting(struct mb_buf *out, const char *name, const char *value)
-{
-	mb_buf_printf(out, "%s = '", name);
-	for (; *value; value++)
-	{
-		if (*value == '\'' || *value == '\\')
-			mb_buf_put_u8(out, (uint8_t) *value);
-		mb_buf_put_u8(out, (uint8_t) *value);
-	}
-	mb_buf_put_str(out, "'\n");
-}
-
-static bool
-is_stale(const char *line, size_t len)
-{
-	char key[64] = "";
-	size_t n = 0, i;
-
-	while (len > 0 && isspace((unsigned char) *line))
-		line++, len--;
-	while (n < len && n + 1 < sizeof(key) && (isalnum((unsigned char) line[n]) || line[n] == '_'))
-	{
-		key[n] = (char) tolower((unsigned char) line[n]);
-		n++;
-	}
-	key[n] = '\0';
-	if (mb_starts_with(key, "recovery_target"))
-		return true;
-	for (i = 0; i < sizeof(stale_settings) / sizeof(*stale_settings); i++)
-		if (strcmp(key, stale_settings[i]) == 0)
-			return true;
-	return false;
-}
-
-static void
-copy_settings(struct mb_buf *out, const struct mb_buf *source)
-{
-	size_t at = 0;
-
-	while (at < source->len)
-	{
-		const unsigned char *end = memchr(source->data + at, '\n', source->len - at);
-		size_t len = end ? (size_t) (end - source->data) - at + 1 : source->len - at;
-
-		if (!is_stale((const char *) source->data + at, len))
-			mb_buf_put(out, source->data + at, len);
-		at += len;
-	}
-	if (out->len > 0 && out->data[out->len - 1] != '\n')
-		mb_buf_put_u8(out, '\n');
-}
-
-static void
-put_recovery_settings(struct writer *writer, struct mb_buf *out)
-{
-	static const char *const actions[] = {"promote", "pause", "shutdown"};
-	const struct mb_restore *restore = writer->restore;
-	const char *setting = mb_json_str(restore->plan, "setting", NULL);
-	struct mb_buf command = {0};
-	char timeline[16];
-
-	put_shell_word(&command, restore->env->program);
-	if (restore->env->config_path)
-	{
-		mb_buf_put_str(&command, " --config ");
-		put_shell_word(&command, restore->env->config_path);
-	}
-	mb_buf_printf(&command, " wal-get --restore=%s %%f %%p", restore->id);
-	snprintf(timeline, sizeof(timeline), "%u",
-			 (unsigned) mb_json_int(restore->plan, "timeline", 1));
-	mb_buf_printf(out, "# Restore %s by mbackup\n", restore->id);
-	put_setting(out, "restore_command", mb_buf_cstr(&command));
-	put_setting(out, "recovery_target_timeline", timeline);
-	if (setting)
-	{
-		put_setting(out, setting, mb_json_str(restore->plan, "value", ""));
-		if (restore->target.exclusive && strcmp(setting, "recovery_target_name") != 0)
-			put_setting(out, "recovery_target_inclusive", "false");
-		put_setting(out, "recovery_target_action", actions[restore->target.action]);
-	}
-	mb_buf_release(&command);
-}
-
+/* From the backup, not from the directory: what stands there could be somebody's link by now. */
 static enum mb_code
 write_settings(struct writer *writer, struct mb_error *err)
 {
 	struct mb_buf source = {0}, out = {0};
-	char *path = mb_path_join(writer->directory, "postgresql.auto.conf");
 	char *plan = mb_json_text(json_object_get(writer->restore->plan, "wal"));
-	enum mb_code code = mb_file_read(&source, path, CONF_MAX_BYTES, err);
+	bool found;
+	enum mb_code code =
+		read_data(writer, "postgresql.auto.conf", MB_PG_CONF_MAX_BYTES, &source, &found, err);
 
-	if (code == MB_NOT_FOUND)
-		code = MB_OK;
 	if (!code)
 	{
-		copy_settings(&out, &source);
-		put_recovery_settings(writer, &out);
+		mb_pg_autoconf_make(&out, &source, writer->restore, &writer->place);
 		code = write_file(writer, "postgresql.auto.conf", out.data, out.len, false, err);
 	}
 	if (!code)
@@ -468,10 +227,102 @@ write_settings(struct writer *writer, struct mb_error *err)
 	if (!code)
 		code = write_file(writer, "recovery.signal", "", 0, false, err);
 	free(plan);
-	free(path);
 	mb_buf_release(&source);
 	mb_buf_release(&out);
 	return code;
+}
+
+/* -- the beginning ------------------------------------------------------------------------------------------------------ */
+
+/* What is there from now on belongs to a restore that is not finished. */
+static enum mb_code
+write_partial(struct writer *writer, struct mb_error *err)
+{
+	json_t *json = json_object(), *list = json_array();
+	enum mb_code code;
+	char *text;
+	size_t i;
+
+	mb_json_set_str(json, "restore", writer->restore->id);
+	for (i = 1; i < mb_pg_place_root_count(&writer->place); i++)
+		json_array_append_new(list, json_string(mb_pg_place_root(&writer->place, i)));
+	json_object_set_new(json, "directories", list);
+	text = mb_json_text(json);
+	code = write_file(writer, MB_PG_PARTIAL_FILE, text, strlen(text), false, err);
+	free(text);
+	json_decref(json);
+	if (!code && fsync(writer->place.fd) != 0)
+		code = mb_fail_errno(err, errno, "could not fsync \"%s\"", writer->place.directory);
+	return code;
+}
+
+/* Without it no server starts here, whatever happens next. */
+static enum mb_code
+remove_control(struct writer *writer, struct mb_error *err)
+{
+	enum mb_code code;
+	int fd;
+
+	code = mb_open_beneath(&fd, writer->place.fd, "global", O_RDONLY | O_DIRECTORY, 0, err);
+	if (code == MB_NOT_FOUND)
+		return MB_OK;
+	if (code)
+		return code;
+	if (unlinkat(fd, "pg_control", 0) != 0 && errno != ENOENT)
+		code = mb_fail_errno(err, errno, "could not remove \"global/pg_control\"");
+	else if (fsync(fd) != 0)
+		code = mb_fail_errno(err, errno, "could not fsync \"global\"");
+	close(fd);
+	return code;
+}
+
+static enum mb_code
+begin(struct writer *writer, struct mb_error *err)
+{
+	enum mb_code code = mb_pg_place_open(&writer->place, writer->restore, err);
+	char *path;
+
+	if (!code)
+		code = write_partial(writer, err);
+	if (!code && writer->place.delta)
+		code = remove_control(writer, err);
+	if (code)
+		return code;
+	code = mb_rmtree_at(writer->place.fd, "backup_manifest", err);
+	if (code)
+		return code;
+	path = mb_path_join(writer->place.directory, "backup_manifest");
+	code = mb_pg_manifest_begin(&writer->manifest, path, err);
+	free(path);
+	return code;
+}
+
+static enum mb_code
+write_tree(struct writer *writer, struct mb_error *err)
+{
+	static const char *const keep[] = {MB_PG_PARTIAL_FILE, "backup_manifest", NULL};
+	struct mb_tree_root roots[MB_PG_MAX_TABLESPACES + 2] = {{0}};
+	struct mb_tree tree = {.flags = MB_TREE_OWNER,
+						   .root_fd = writer->place.fd,
+						   .select = select_entry,
+						   .done = file_done,
+						   .hollow = is_hollow,
+						   .ctx = writer,
+						   .roots = roots,
+						   .keep = keep};
+	size_t i;
+
+	tree.root_count = mb_pg_place_root_count(&writer->place);
+	for (i = 0; i < tree.root_count; i++)
+	{
+		roots[i].fd = mb_pg_place_root_fd(&writer->place, i);
+		/* A tablespace directory may be shared with another major version. */
+		if (i > 0 && i <= writer->place.tablespace_count)
+			roots[i].only = writer->place.version_dir;
+	}
+	if (writer->place.delta)
+		tree.flags |= MB_TREE_DELTA;
+	return mb_restore_tree(writer->restore, &tree, err);
 }
 
 /* -- the end --------------------------------------------------------------------------------------------------------- */
@@ -499,18 +350,54 @@ write_control(struct writer *writer, struct mb_error *err)
 	}
 	if (!code)
 		code = own(writer, writer->manifest.fd, "backup_manifest", err);
+	if (!code && unlinkat(writer->place.fd, MB_PG_PARTIAL_FILE, 0) != 0)
+		code = mb_fail_errno(err, errno, "could not remove \"%s\"", MB_PG_PARTIAL_FILE);
+	/* Everything else is durable before the directory can start. */
+	if (!code && syncfs(writer->place.fd) != 0)
+		code = mb_fail_errno(err, errno, "could not sync \"%s\" to disk", writer->place.directory);
 	if (!code)
-		code = mb_entry_to_file(writer->restore->env->repo, &entry, writer->root_fd,
+		code = mb_entry_to_file(writer->restore->env->repo, &entry, writer->place.fd,
 								"global/pg_control", 0600, err);
-	if (!code && writer->change_owner &&
-		fchownat(writer->root_fd, "global/pg_control", writer->uid, writer->gid,
+	if (!code && writer->place.change_owner &&
+		fchownat(writer->place.fd, "global/pg_control", writer->place.uid, writer->place.gid,
 				 AT_SYMLINK_NOFOLLOW) != 0)
 		code = mb_fail_errno(err, errno, "could not set the owner of \"global/pg_control\"");
-	if (!code && syncfs(writer->root_fd) != 0)
-		code = mb_fail_errno(err, errno, "could not sync \"%s\" to disk", writer->directory);
+	if (!code && syncfs(writer->place.fd) != 0)
+		code = mb_fail_errno(err, errno, "could not sync \"%s\" to disk", writer->place.directory);
 	writer->restore->entries++;
 	mb_arena_release(&arena);
 	return code;
+}
+
+/* The exact commands: a database of zeros must not be taken for one. */
+static void
+report_hollow(struct writer *writer)
+{
+	const struct mb_pg_databases *databases = &writer->databases;
+	struct mb_buf commands = {0};
+	json_t *list;
+	size_t i;
+
+	if (databases->hollow_count == 0)
+		return;
+	list = json_array();
+	for (i = 0; i < databases->hollow_count; i++)
+	{
+		char *quoted = mb_pg_quote_ident(databases->hollow_names[i]);
+		char *command = mb_asprintf("DROP DATABASE %s;", quoted);
+
+		mb_buf_printf(&commands, "%s%s", i ? " " : "", command);
+		json_array_append_new(list, json_string(command));
+		free(command);
+		free(quoted);
+	}
+	json_object_set_new(writer->restore->result, "drop", list);
+	mb_restore_warn(writer->restore,
+					"%zu database(s) hold nothing but zeros (%llu files) and must be dropped once "
+					"the server is up: %.600s",
+					databases->hollow_count, (unsigned long long) writer->hollow_files,
+					mb_buf_cstr(&commands));
+	mb_buf_release(&commands);
 }
 
 static void
@@ -523,8 +410,8 @@ report(struct writer *writer)
 	json_t *reached = json_object();
 	char *next;
 
-	mb_json_set_str(restore->result, "destination", writer->directory);
-	next = mb_asprintf("pg_ctl -D '%s' start", writer->directory);
+	mb_json_set_str(restore->result, "destination", writer->place.directory);
+	next = mb_asprintf("pg_ctl -D '%s' start", writer->place.directory);
 	mb_json_set_str(restore->result, "next", next);
 	free(next);
 	mb_json_set_str(reached, "end_lsn", mb_json_str(restore->plan, "end_lsn", ""));
@@ -540,66 +427,65 @@ report(struct writer *writer)
 						"the configuration of the source was in \"%s\", outside of its data "
 						"directory, and is not part of this backup",
 						config);
-	if (writer->damaged_files > 0)
-		mb_restore_warn(restore, "%zu file(s) had pages with wrong checksums in the source",
-						writer->damaged_files);
+	report_hollow(writer);
 }
 
 static void
 release_writer(struct writer *writer)
 {
-	size_t i;
-
-	for (i = 0; i < writer->tablespace_count; i++)
-	{
-		free(writer->tablespaces[i].old_path);
-		free(writer->tablespaces[i].new_path);
-		if (writer->tablespaces[i].fd >= 0)
-			close(writer->tablespaces[i].fd);
-	}
+	mb_pg_databases_release(&writer->databases);
 	mb_pg_manifest_release(&writer->manifest);
-	if (writer->root_fd >= 0)
-		close(writer->root_fd);
-	free(writer->directory);
+	mb_pg_place_release(&writer->place);
+}
+
+static enum mb_code
+write_all(struct writer *writer, struct mb_error *err)
+{
+	enum mb_code code = begin(writer, err);
+
+	if (!code)
+		code = write_tree(writer, err);
+	if (!code)
+		code = write_labels(writer, err);
+	if (!code)
+		code = write_settings(writer, err);
+	if (!code)
+		code = write_control(writer, err);
+	if (code && writer->place.delta)
+		mb_error_hint(err,
+					  "\"%s\" is unfinished and does not start: run the same restore with "
+					  "--delta again, which goes on from here.",
+					  writer->place.directory);
+	return code;
 }
 
 enum mb_code
 mb_postgres_restore(struct mb_component *component, struct mb_restore *restore,
 					struct mb_error *err)
 {
-	struct writer writer = {.restore = restore, .root_fd = -1};
-	struct mb_tree tree = {.flags = MB_TREE_OWNER,
-						   .select = select_entry,
-						   .done = file_done,
-						   .ctx = &writer};
+	struct mb_postgres *pg = (struct mb_postgres *) component;
+	struct writer writer = {.restore = restore};
 	enum mb_code code = MB_OK;
-	char *path;
 
-	(void) component;
+	writer.place.fd = writer.place.wal_fd = -1;
 	if (!mb_lsn_parse(&writer.start_lsn, mb_json_str(restore->commit.meta, "start_lsn", "")) ||
 		!mb_lsn_parse(&writer.stop_lsn, mb_json_str(restore->commit.meta, "stop_lsn", "")))
 		code = mb_fail(err, MB_CORRUPT, "the backup does not say where it begins");
 	if (!code)
-		code = prepare(&writer, err);
+		code = mb_pg_databases_read(&writer.databases, restore, err);
 	if (!code)
-	{
-		path = mb_path_join(writer.directory, "backup_manifest");
-		code = mb_pg_manifest_begin(&writer.manifest, path, err);
-		free(path);
-	}
+		code = mb_pg_place_read(&writer.place, restore, err);
+	/* Planned long ago, perhaps: is it still as it was? */
 	if (!code)
-	{
-		tree.root_fd = writer.root_fd;
-		code = mb_restore_tree(restore, &tree, err);
-	}
+		code = mb_pg_place_check(&writer.place, restore, err);
 	if (!code)
-		code = write_labels(&writer, err);
-	if (!code)
-		code = write_settings(&writer, err);
-	if (!code)
-		code = write_control(&writer, err);
+		code = write_all(&writer, err);
 	if (!code)
 		report(&writer);
+	if (!code && restore->wishes->table_count > 0)
+		code = mb_pg_tables(pg, restore, &writer.place, err);
+	else if (!code && (restore->wishes->flags & MB_RESTORE_START))
+		code = mb_pg_start(pg, restore, &writer.place, err);
 	release_writer(&writer);
 	return code;
 }

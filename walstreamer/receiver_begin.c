@@ -171,6 +171,12 @@ query_slot(struct mb_wal_receiver *receiver, const char *slot, bool *exists, boo
 
 	if (code)
 		return code;
+	code = mb_pg_check_adopted(sql, err);
+	if (code)
+	{
+		PQfinish(sql);
+		return code;
+	}
 	code = mb_pg_query(sql, &res,
 					   "SELECT slot_type, active, restart_lsn, wal_status FROM"
 					   " pg_replication_slots WHERE slot_name = $1",

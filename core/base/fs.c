@@ -191,8 +191,8 @@ mb_mkdirs(const char *dir, mode_t mode, struct mb_error *err)
 	return code;
 }
 
-static enum mb_code
-remove_at(int dir_fd, const char *name, struct mb_error *err)
+enum mb_code
+mb_rmtree_at(int dir_fd, const char *name, struct mb_error *err)
 {
 	enum mb_code code = MB_OK;
 	struct dirent *entry;
@@ -214,7 +214,7 @@ remove_at(int dir_fd, const char *name, struct mb_error *err)
 	}
 	while (!code && (entry = readdir(dir)) != NULL)
 		if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
-			code = remove_at(fd, entry->d_name, err);
+			code = mb_rmtree_at(fd, entry->d_name, err);
 	closedir(dir);
 	if (!code && unlinkat(dir_fd, name, AT_REMOVEDIR) != 0 && errno != ENOENT)
 		code = mb_fail_errno(err, errno, "could not remove directory \"%s\"", name);
@@ -224,7 +224,7 @@ remove_at(int dir_fd, const char *name, struct mb_error *err)
 enum mb_code
 mb_rmtree(const char *path, struct mb_error *err)
 {
-	return remove_at(AT_FDCWD, path, err);
+	return mb_rmtree_at(AT_FDCWD, path, err);
 }
 
 enum mb_code

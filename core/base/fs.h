@@ -45,6 +45,8 @@ enum mb_code mb_mkdirs(const char *dir, mode_t mode, struct mb_error *err) MB_MU
 
 /* Remove a directory tree; a missing one is fine.  Never follows links. */
 enum mb_code mb_rmtree(const char *path, struct mb_error *err) MB_MUST_CHECK;
+/* The same for one name in an open directory, whatever it is. */
+enum mb_code mb_rmtree_at(int dir_fd, const char *name, struct mb_error *err) MB_MUST_CHECK;
 
 /* *empty is true for a missing or empty directory ("lost+found" does not count). */
 enum mb_code mb_dir_is_empty(const char *path, bool *empty, struct mb_error *err) MB_MUST_CHECK;

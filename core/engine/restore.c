@@ -39,6 +39,13 @@ mb_restore_made(struct mb_restore *restore, const char *path)
 	restore->made[restore->made_count++] = mb_strdup(path);
 }
 
+void
+mb_restore_keep(struct mb_restore *restore)
+{
+	while (restore->made_count > 0)
+		free(restore->made[--restore->made_count]);
+}
+
 int64_t
 mb_commit_cut_time(const struct mb_commit *commit)
 {
@@ -103,4 +110,72 @@ mb_restore_directory(const char *path, unsigned flags, mode_t mode, struct mb_er
 	if (!code && chmod(path, mode) != 0)
 		code = mb_fail_errno(err, errno, "could not set the mode of \"%s\"", path);
 	return code;
+}
+
+/* -- the packs --------------------------------------------------------------------------------- */
+
+struct present
+{
+	const struct mb_pack_refs *refs; /* sorted by pack id */
+	bool *seen;
+};
+
+static enum mb_code
+see_pack(void *ctx, const struct mb_blob_info *info, struct mb_error *err)
+{
+	struct present *present = ctx;
+	size_t low = 0, high = present->refs->count;
+	struct mb_pack_id id;
+
+	(void) err;
+	if (!mb_pack_name_parse(&id, info->name))
+		return MB_OK;
+	while (low < high)
+	{
+		size_t middle = low + (high - low) / 2;
+		int order = memcmp(&id, &present->refs->items[middle].pack, sizeof(id));
+
+		if (order == 0)
+		{
+			present->seen[middle] = true;
+			return MB_OK;
+		}
+		if (order < 0)
+			high = middle;
+		else
+			low = middle + 1;
+	}
+	return MB_OK;
+}
+
+enum mb_code
+mb_restore_packs(struct mb_restore *restore, struct mb_error *err)
+{
+	const struct mb_pack_refs *refs = &restore->commit.refs;
+	struct present present = {.refs = refs};
+	char name[MB_PACK_NAME_TEXT], first[MB_PACK_NAME_TEXT] = "";
+	size_t missing = 0, i;
+	enum mb_code code;
+
+	if (restore->packs_seen)
+		return MB_OK;
+	present.seen = mb_calloc(refs->count + 1, sizeof(bool));
+	code = mb_store_list(restore->env->repo->store, "packs/", see_pack, &present, err);
+
+	for (i = 0; !code && i < refs->count; i++)
+	{
+		if (present.seen[i])
+			continue;
+		mb_pack_name(name, &refs->items[i].pack);
+		if (missing++ == 0)
+			snprintf(first, sizeof(first), "%s", name);
+	}
+	free(present.seen);
+	restore->packs_seen = !code && missing == 0;
+	if (code || missing == 0)
+		return code;
+	mb_fail(err, MB_CORRUPT, "%zu of its %zu packs are missing, such as \"%s\"", missing,
+			refs->count, first);
+	return mb_error_hint(err, "Restore from another backup; \"mbackup verify --read-data none\" "
+							  "says which ones are whole.");
 }

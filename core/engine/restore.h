@@ -26,7 +26,38 @@ enum mb_target_action
 	MB_ACTION_SHUTDOWN
 };
 
+enum mb_restore_flags
+{
+	MB_RESTORE_DRY_RUN = 1,
+	MB_RESTORE_DELTA = 2, /* over what is there: only what differs is written */
+	MB_RESTORE_FORCE = 4, /* ... even when it is another cluster's */
+	MB_RESTORE_START = 8  /* start the server and wait for the target */
+};
+
+/*
+ * What is asked of a restore beyond the target.  Everything but DRY_RUN concerns Postgres;
+ * other kinds need an empty place whatever is said here.  All texts are borrowed.
+ */
+struct mb_restore_wishes
+{
+	unsigned flags;
+	char **tablespaces; /* "OLD=NEW" */
+	size_t tablespace_count;
+	const char *tablespace_all; /* directory for those without an own place, or NULL */
+	const char *wal_dir;        /* pg_wal becomes a link to it, or NULL */
+	char **databases;           /* only these come back whole; none: all */
+	size_t database_count;
+	char **tables; /* "DB.SCHEMA.TABLE": by way of a scratch server */
+	size_t table_count;
+	const char *output;       /* the tables go to this file ... */
+	const char *into;         /* ... or to this server (connection string) */
+	unsigned port;            /* of the restored server; 0: as it was */
+	int64_t start_timeout_ms; /* 0: as long as it takes */
+};
+
 struct mb_cut;
+
+#define MB_TIMELINE_CURRENT UINT32_MAX /* the backup's own */
 
 struct mb_target
 {
@@ -36,7 +67,7 @@ struct mb_target
 	uint64_t lsn;             /* LSN */
 	uint64_t xid;             /* XID */
 	const struct mb_cut *cut; /* BACKUP and MARK: the cut of the set or the mark */
-	uint32_t timeline;        /* 0: the backup's own and its newest descendant */
+	uint32_t timeline;        /* 0: the newest that leads to the target; or MB_TIMELINE_CURRENT */
 	bool exclusive;
 	enum mb_target_action action;
 };
@@ -60,10 +91,8 @@ struct mb_restore
 	struct mb_commit commit; /* complete; loaded between plan and restore */
 	/* TIME of the whole stack once the clock component has planned; 0 before. */
 	int64_t stack_time_us;
-	/* "--tablespace OLD=NEW", "--only PATTERN" as given */
-	char **tablespaces;
-	size_t tablespace_count;
-	char **only;
+	const struct mb_restore_wishes *wishes;
+	char **only; /* "--only PATTERN" as given */
 	size_t only_count;
 	struct mb_progress *progress;
 	json_t *plan;   /* the driver's own, made by plan(), used by restore(); shown by --dry-run */
@@ -77,6 +106,9 @@ struct mb_restore
 	size_t made_cap;
 	uint64_t entries;
 	uint64_t bytes;
+	uint64_t written_bytes; /* of them: what was not there already */
+	uint64_t removed;       /* names that a delta took away */
+	bool packs_seen;        /* private to mb_restore_packs */
 };
 
 /* Something the user should know after the restore. */
@@ -84,6 +116,8 @@ void mb_restore_warn(struct mb_restore *restore, const char *fmt, ...) MB_PRINTF
 
 /* Note a directory that was missing or empty before and is written from now on. */
 void mb_restore_made(struct mb_restore *restore, const char *path);
+/* Forget them: from now on what was made stays, also when the restore fails. */
+void mb_restore_keep(struct mb_restore *restore);
 
 /*
  * The newest candidate whose cut or finishing time (meta.cut_time, see engine/backup.c) is
@@ -94,6 +128,12 @@ size_t mb_restore_newest_before(const struct mb_restore *restore, int64_t time_u
 size_t mb_restore_oldest_after(const struct mb_restore *restore, int64_t time_us);
 /* The cut time of a commit: meta.cut_time. */
 int64_t mb_commit_cut_time(const struct mb_commit *commit);
+
+/*
+ * Is every pack that the chosen backup refers to in the repository?  MB_CORRUPT naming the
+ * ones that are missing.  One listing, nothing is read; asked again it knows.
+ */
+enum mb_code mb_restore_packs(struct mb_restore *restore, struct mb_error *err) MB_MUST_CHECK;
 
 /*
  * Make sure that a destination directory can be written: missing (its parents are made)
@@ -122,8 +162,19 @@ typedef enum mb_code (*mb_tree_done)(void *ctx, const struct mb_entry *entry, co
 enum mb_tree_flags
 {
 	MB_TREE_OWNER = 1, /* chown to user/group by name, else id, when we are root */
-	MB_TREE_TIMES = 2  /* set mtime */
+	MB_TREE_TIMES = 2, /* set mtime */
+	MB_TREE_DELTA = 4  /* the directories hold something: bring it to the manifest's state */
 };
+
+/* A directory that a delta cleans; `only`: nothing outside of this top-level name of it. */
+struct mb_tree_root
+{
+	int fd;
+	const char *only;
+};
+
+/* Is this file restored as a hole of its size? */
+typedef bool (*mb_tree_hollow)(void *ctx, const struct mb_entry *entry);
 
 struct mb_tree
 {
@@ -131,7 +182,12 @@ struct mb_tree
 	unsigned flags;
 	mb_tree_select select; /* NULL: everything, AFTER_CUT entries excluded */
 	mb_tree_done done;     /* NULL: none */
+	mb_tree_hollow hollow; /* NULL: none */
 	void *ctx;
+	/* of a delta */
+	const struct mb_tree_root *roots;
+	size_t root_count;
+	const char *const *keep; /* names at the top of the first root that stay; NULL-terminated */
 };
 
 /*
@@ -140,6 +196,12 @@ struct mb_tree
  * then modes, owners and times, deepest first; everything fsynced (syncfs) before it
  * returns.  No name and no link leads outside the root.  A file that exists is
  * MB_EXISTS.  Counts restore->entries and ->bytes and bumps the progress.
+ *
+ * With MB_TREE_DELTA first everything is removed below `roots` that select() does not take,
+ * that is of another type, or that has a second name (a hard link may lead anywhere);
+ * links are never followed.  Of files that stay, pages (by their hashes) or whole files
+ * (by size and CRC) that differ are written.  Killed at any moment and run again it ends
+ * in the same state.  select() is called twice for each entry.
  */
 enum mb_code mb_restore_tree(struct mb_restore *restore, const struct mb_tree *tree,
 							 struct mb_error *err) MB_MUST_CHECK;

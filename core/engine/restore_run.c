@@ -194,8 +194,7 @@ prepare_part(struct run *run, size_t i, struct mb_error *err)
 	if (run->options->target.kind == MB_TARGET_BACKUP ||
 		run->options->target.kind == MB_TARGET_MARK)
 		part->target.cut = &run->cut;
-	part->tablespaces = run->options->tablespaces;
-	part->tablespace_count = run->options->tablespace_count;
+	part->wishes = &run->options->wishes;
 	part->only = run->options->only;
 	part->only_count = run->options->only_count;
 	part->progress = mb_env_progress(run->stack->env, component->name);
@@ -234,9 +233,14 @@ plan_all(struct run *run, struct mb_error *err)
 		MB_ASSERT(part->chosen < part->candidate_count);
 		if (component->ops->capabilities & MB_CAP_CLOCK)
 			stack_time_us = part->stack_time_us;
-		if (mb_commit_get(part->env->repo, component->name, part->candidates[part->chosen].id,
+		/* A driver whose plan needed all of it has loaded it. */
+		if (!part->commit.id[0] &&
+			mb_commit_get(part->env->repo, component->name, part->candidates[part->chosen].id,
 						  &part->commit, err))
 			return err->code;
+		if (mb_restore_packs(part, err))
+			return mb_error_context(err, "\"%s\" cannot be restored from backup %s",
+									component->name, part->commit.id);
 	}
 	return MB_OK;
 }
@@ -277,10 +281,9 @@ restore_part(struct run *run, size_t i, struct mb_error *err)
 	discard_part(part);
 	mb_error_context(err, "could not restore \"%s\"", component->name);
 	if (i > 0)
-		mb_error_detail(err,
-						"%zu of %zu components were restored before; what this one had "
-						"written was removed again.",
-						i, run->stack->count);
+		mb_error_detail(err, "%zu of %zu components were restored before%s.", i, run->stack->count,
+						part->made_count > 0 ? "; what this one had written was removed again"
+											 : "");
 	return code;
 }
 
@@ -311,9 +314,14 @@ part_json(const struct run *run, size_t i)
 	mb_json_set_int(json, "entries", (int64_t) part->entries);
 	mb_json_set_int(json, "bytes", (int64_t) part->bytes);
 	json_object_set_new(json, "seconds", json_real(run->seconds[i]));
+	if (part->wishes->flags & MB_RESTORE_DELTA)
+	{
+		mb_json_set_int(json, "written_bytes", (int64_t) part->written_bytes);
+		mb_json_set_int(json, "removed", (int64_t) part->removed);
+	}
 	if (part->destination)
 		mb_json_set_str(json, "destination", part->destination);
-	if (run->options->flags & MB_RESTORE_DRY_RUN)
+	if (run->options->wishes.flags & MB_RESTORE_DRY_RUN)
 		json_object_set(json, "plan", part->plan);
 	json_object_update(json, part->result);
 	return json;
@@ -348,7 +356,7 @@ answer_json(const struct run *run)
 						reached_us ? json_real((double) (mb_time_now_us() - reached_us) / 1e6)
 								   : json_null());
 	mb_json_set_bool(restore, "rollback", false);
-	if (run->options->flags & MB_RESTORE_DRY_RUN)
+	if (run->options->wishes.flags & MB_RESTORE_DRY_RUN)
 		mb_json_set_bool(restore, "dry_run", true);
 	return json_pack("{s:o}", "restore", restore);
 }
@@ -391,7 +399,7 @@ run_restore(struct run *run, json_t **answer, struct mb_error *err)
 		code = prepare_part(run, i, err);
 	if (!code)
 		code = plan_all(run, err);
-	if (!code && !(run->options->flags & MB_RESTORE_DRY_RUN))
+	if (!code && !(run->options->wishes.flags & MB_RESTORE_DRY_RUN))
 		for (i = 0; !code && i < run->stack->count; i++)
 		{
 			code = mb_cancel_check(run->stack->env->cancel, err);

@@ -96,22 +96,16 @@ struct mb_restore_options
 	struct mb_target target; /* cut is filled by the engine */
 	const struct mb_restore_destination *destinations; /* empty: every component */
 	size_t destination_count;
-	char **tablespaces;
-	size_t tablespace_count;
 	char **only;
 	size_t only_count;
-	unsigned flags; /* MB_RESTORE_DRY_RUN */
-};
-
-enum mb_restore_flags
-{
-	MB_RESTORE_DRY_RUN = 1
+	struct mb_restore_wishes wishes;
 };
 
 /*
  * Plan every component, then restore every component.  Nothing is written anywhere
  * before all plans stand.  When a component fails, what this restore made of it is
- * removed again, the others are left as they are, and the error says so.
+ * removed again (but never what a delta found), the others are left as they are, and the
+ * error says so.
  */
 enum mb_code mb_restore_run(const struct mb_stack *stack, const struct mb_restore_options *options,
 							json_t **answer, struct mb_error *err) MB_MUST_CHECK;

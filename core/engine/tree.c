@@ -7,8 +7,6 @@
  * its bytes belong to.  Links come after all files, so that no file is ever written
  * through one; directories get their modes and times last, deepest first.
  */
-#include "core/engine/restore.h"
-
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
@@ -20,85 +18,35 @@
 
 #include "core/base/fs.h"
 #include "core/engine/entry.h"
+#include "core/engine/tree_private.h"
 
 #define WINDOW_MAX_JOBS (256u << 10)
 #define WINDOW_MAX_FILES (32u << 10)
-#define OPEN_FILES 64
+/* A page that differs may become a job of its own: 4 GiB are at most half a million. */
+#define WINDOW_MAX_CHECK_BYTES (4ull << 30)
 #define EARLY_WRITE_BYTES (256u << 10)
 
-/* Something that has been made and still needs its owner, mode and times. */
-struct item
+/* The entry and the name must live as long as the list. */
+void
+mb_tree_add_item(struct mb_tree_items *items, const struct mb_entry *entry, const char *name,
+				 int dir_fd)
 {
-	struct mb_entry entry;
-	char *name;
-	int dir_fd;
-};
+	items->items = mb_grow(items->items, &items->cap, items->count + 1, sizeof(*items->items));
+	items->items[items->count++] = (struct mb_tree_item){*entry, name, dir_fd};
+}
 
-struct items
-{
-	struct item *items;
-	size_t count;
-	size_t cap;
-};
-
-/* One run to be written into one file of the window. */
-struct job
-{
-	struct mb_run run;
-	uint32_t file;
-	uint64_t offset;
-};
-
-struct worker
-{
-	struct mb_pack_reader *reader;
-	struct
-	{
-		uint32_t file;
-		int fd; /* -1: free */
-	} open[OPEN_FILES];
-	unsigned next; /* to be replaced next */
-};
-
-struct tree
-{
-	struct mb_restore *restore;
-	const struct mb_tree *spec;
-	struct mb_pack_reader *map_reader;
-	struct mb_arena window_arena;
-	struct mb_arena late_arena;
-	struct items files; /* of this window */
-	struct items dirs;
-	struct items links;
-	struct job *jobs;
-	size_t job_count;
-	size_t job_cap;
-	size_t *pack_starts; /* index of the first job of each pack */
-	size_t pack_count;
-	struct worker *workers;
-	char *last_parent; /* known to exist below last_parent_fd */
-	int last_parent_fd;
-	int root_fds[64]; /* every filesystem we wrote to, to be synced */
-	size_t root_count;
-	bool is_root;
-};
-
-static enum mb_code
-add_item(struct items *items, struct mb_arena *arena, const struct mb_entry *entry,
+static void
+add_item(struct mb_tree_items *items, struct mb_arena *arena, const struct mb_entry *entry,
 		 const char *name, int dir_fd)
 {
-	struct item *item;
+	struct mb_entry copy;
 
-	items->items = mb_grow(items->items, &items->cap, items->count + 1, sizeof(*items->items));
-	item = &items->items[items->count++];
-	mb_entry_copy_head(arena, entry, &item->entry);
-	item->name = mb_arena_strdup(arena, name);
-	item->dir_fd = dir_fd;
-	return MB_OK;
+	mb_entry_copy_head(arena, entry, &copy);
+	mb_tree_add_item(items, &copy, mb_arena_strdup(arena, name), dir_fd);
 }
 
 static enum mb_code
-remember_root(struct tree *tree, int dir_fd, struct mb_error *err)
+remember_root(struct mb_tree_run *tree, int dir_fd, struct mb_error *err)
 {
 	size_t i;
 
@@ -159,7 +107,7 @@ make_directory(int dir_fd, const char *name, struct mb_error *err)
 
 /* Make the directories above name (an object key may have none of its own). */
 static enum mb_code
-make_parents(struct tree *tree, int dir_fd, const char *name, struct mb_error *err)
+make_parents(struct mb_tree_run *tree, int dir_fd, const char *name, struct mb_error *err)
 {
 	const char *slash = strrchr(name, '/');
 	enum mb_code code = MB_OK;
@@ -190,14 +138,32 @@ make_parents(struct tree *tree, int dir_fd, const char *name, struct mb_error *e
 	return code;
 }
 
+void
+mb_tree_add_jobs(struct mb_tree_run *tree, uint32_t file, const struct mb_runs *runs)
+{
+	uint64_t offset = 0;
+	size_t i;
+
+	for (i = 0; i < runs->count; i++)
+	{
+		tree->jobs = mb_grow(tree->jobs, &tree->job_cap, tree->job_count + 1, sizeof(*tree->jobs));
+		tree->jobs[tree->job_count++] = (struct mb_tree_job){runs->items[i], file, offset};
+		offset += runs->items[i].length;
+	}
+}
+
+static bool
+is_hollow(const struct mb_tree_run *tree, const struct mb_entry *entry)
+{
+	return tree->spec->hollow && tree->spec->hollow(tree->spec->ctx, entry);
+}
+
 static enum mb_code
-create_file(struct tree *tree, const struct mb_entry *entry, const char *name, int dir_fd,
+create_file(struct mb_tree_run *tree, const struct mb_entry *entry, const char *name, int dir_fd,
 			struct mb_error *err)
 {
 	struct mb_runs runs = {0};
-	uint64_t offset = 0;
 	enum mb_code code;
-	size_t i;
 	int fd;
 
 	code = mb_open_beneath(&fd, dir_fd, name, O_WRONLY | O_CREAT | O_EXCL, 0600, err);
@@ -206,42 +172,54 @@ create_file(struct tree *tree, const struct mb_entry *entry, const char *name, i
 	if (entry->size > 0 && ftruncate(fd, (off_t) entry->size) != 0)
 		code = mb_fail_errno(err, errno, "could not set the size of \"%s\"", name);
 	close(fd);
-	if (!code)
+	if (!code && !is_hollow(tree, entry))
 		code = mb_entry_runs(entry, tree->map_reader, &runs, err);
-	for (i = 0; !code && i < runs.count; i++)
+	if (!code)
 	{
-		tree->jobs = mb_grow(tree->jobs, &tree->job_cap, tree->job_count + 1, sizeof(*tree->jobs));
-		tree->jobs[tree->job_count++] =
-			(struct job){runs.items[i], (uint32_t) tree->files.count, offset};
-		offset += runs.items[i].length;
+		mb_tree_add_jobs(tree, (uint32_t) tree->files.count, &runs);
+		add_item(&tree->files, &tree->window_arena, entry, name, dir_fd);
 	}
 	mb_runs_release(&runs);
-	if (!code)
-		code = add_item(&tree->files, &tree->window_arena, entry, name, dir_fd);
+	return code;
+}
+
+static enum mb_code
+place_file(struct mb_tree_run *tree, const struct mb_entry *entry, const char *name, int dir_fd,
+		   struct mb_error *err)
+{
+	bool found = false;
+	enum mb_code code = MB_OK;
+
+	if (tree->spec->flags & MB_TREE_DELTA)
+		code = mb_tree_take_over(tree, entry, name, dir_fd, &found, err);
+	if (!code && !found)
+		code = create_file(tree, entry, name, dir_fd, err);
 	return code;
 }
 
 /* -- the workers --------------------------------------------------------------------------- */
 
-static enum mb_code
-file_fd(struct tree *tree, struct worker *worker, uint32_t file, int *fd, struct mb_error *err)
+enum mb_code
+mb_tree_file_fd(struct mb_tree_run *tree, struct mb_tree_worker *worker, uint32_t file, int *fd,
+				struct mb_error *err)
 {
-	const struct item *item = &tree->files.items[file];
+	const struct mb_tree_item *item = &tree->files.items[file];
 	enum mb_code code;
 	unsigned i;
 
-	for (i = 0; i < OPEN_FILES; i++)
+	for (i = 0; i < MB_TREE_OPEN_FILES; i++)
 		if (worker->open[i].fd >= 0 && worker->open[i].file == file)
 		{
 			*fd = worker->open[i].fd;
 			return MB_OK;
 		}
 	i = worker->next;
-	worker->next = (i + 1) % OPEN_FILES;
+	worker->next = (i + 1) % MB_TREE_OPEN_FILES;
 	if (worker->open[i].fd >= 0)
 		close(worker->open[i].fd);
 	worker->open[i].fd = -1;
-	code = mb_open_beneath(&worker->open[i].fd, item->dir_fd, item->name, O_WRONLY, 0, err);
+	code =
+		mb_open_beneath(&worker->open[i].fd, item->dir_fd, item->name, O_RDWR | O_NONBLOCK, 0, err);
 	if (code)
 	{
 		worker->open[i].fd = -1;
@@ -253,7 +231,8 @@ file_fd(struct tree *tree, struct worker *worker, uint32_t file, int *fd, struct
 }
 
 static enum mb_code
-run_job(struct tree *tree, struct worker *worker, const struct job *job, struct mb_error *err)
+run_job(struct mb_tree_run *tree, struct mb_tree_worker *worker, const struct mb_tree_job *job,
+		struct mb_error *err)
 {
 	const unsigned char *data;
 	enum mb_code code;
@@ -264,7 +243,7 @@ run_job(struct tree *tree, struct worker *worker, const struct job *job, struct 
 	if (!code && (job->run.offset > len || job->run.length > len - job->run.offset))
 		code = mb_fail(err, MB_CORRUPT, "a run points outside of its frame");
 	if (!code)
-		code = file_fd(tree, worker, job->file, &fd, err);
+		code = mb_tree_file_fd(tree, worker, job->file, &fd, err);
 	if (!code)
 		code = mb_pwrite_full(fd, data + job->run.offset, job->run.length, (int64_t) job->offset,
 							  tree->files.items[job->file].name, err);
@@ -274,12 +253,13 @@ run_job(struct tree *tree, struct worker *worker, const struct job *job, struct 
 	if (job->run.length >= EARLY_WRITE_BYTES)
 		(void) sync_file_range(fd, (off_t) job->offset, job->run.length, SYNC_FILE_RANGE_WRITE);
 	atomic_fetch_add(&tree->restore->progress->done_bytes, job->run.length);
+	atomic_fetch_add(&tree->written_bytes, job->run.length);
 	return MB_OK;
 }
 
 /* Does a pack's share of the jobs justify fetching all of it? */
 static bool
-worth_loading(const struct tree *tree, size_t first, size_t end)
+worth_loading(const struct mb_tree_run *tree, size_t first, size_t end)
 {
 	uint64_t wanted = 0;
 	size_t i;
@@ -292,8 +272,8 @@ worth_loading(const struct tree *tree, size_t first, size_t end)
 static enum mb_code
 run_pack(void *ctx, unsigned worker_index, size_t pack, struct mb_error *err)
 {
-	struct tree *tree = ctx;
-	struct worker *worker = &tree->workers[worker_index];
+	struct mb_tree_run *tree = ctx;
+	struct mb_tree_worker *worker = &tree->workers[worker_index];
 	size_t first = tree->pack_starts[pack];
 	size_t end = pack + 1 < tree->pack_count ? tree->pack_starts[pack + 1] : tree->job_count;
 	enum mb_code code = MB_OK;
@@ -309,8 +289,8 @@ run_pack(void *ctx, unsigned worker_index, size_t pack, struct mb_error *err)
 static int
 compare_jobs(const void *a, const void *b)
 {
-	const struct job *x = a;
-	const struct job *y = b;
+	const struct mb_tree_job *x = a;
+	const struct mb_tree_job *y = b;
 	int order = memcmp(&x->run.pack, &y->run.pack, sizeof(x->run.pack));
 
 	if (order)
@@ -321,7 +301,7 @@ compare_jobs(const void *a, const void *b)
 }
 
 static void
-find_packs(struct tree *tree)
+find_packs(struct mb_tree_run *tree)
 {
 	size_t cap = 0, i;
 
@@ -339,11 +319,11 @@ find_packs(struct tree *tree)
 }
 
 static void
-close_files(struct worker *worker)
+close_files(struct mb_tree_worker *worker)
 {
 	unsigned i;
 
-	for (i = 0; i < OPEN_FILES; i++)
+	for (i = 0; i < MB_TREE_OPEN_FILES; i++)
 	{
 		if (worker->open[i].fd >= 0)
 			close(worker->open[i].fd);
@@ -369,16 +349,6 @@ owner_of(const struct mb_entry *entry, uid_t *uid, gid_t *gid)
 	*gid = gr_found ? gr_found->gr_gid : entry->gid;
 }
 
-static enum mb_code
-set_owner(int parent_fd, const char *base, const struct mb_entry *entry)
-{
-	uid_t uid;
-	gid_t gid;
-
-	owner_of(entry, &uid, &gid);
-	return fchownat(parent_fd, base, uid, gid, AT_SYMLINK_NOFOLLOW) != 0 ? MB_IO : MB_OK;
-}
-
 /* The modification time; a time that no kernel takes is left as it is. */
 static enum mb_code
 set_time(int parent_fd, const char *base, int64_t mtime_ns)
@@ -392,39 +362,73 @@ set_time(int parent_fd, const char *base, int64_t mtime_ns)
 	return utimensat(parent_fd, base, times, AT_SYMLINK_NOFOLLOW) != 0 ? MB_IO : MB_OK;
 }
 
+/*
+ * Owner and mode of what is open (O_PATH): in a delta the directories belong to somebody who
+ * may swap names for links meanwhile, and as root we must change nothing that they lead to.
+ */
+static const char *
+set_owner_and_mode(const struct mb_tree_run *tree, int fd, const struct mb_entry *entry)
+{
+	bool is_link = entry->type == MB_ENTRY_SYMLINK;
+	mode_t mode = entry->mode & 07777;
+	char proc[64];
+	struct stat st;
+	uid_t uid;
+	gid_t gid;
+
+	if (fstat(fd, &st) != 0)
+		return "state";
+	if ((tree->spec->flags & MB_TREE_OWNER) && tree->is_root)
+	{
+		owner_of(entry, &uid, &gid);
+		if ((st.st_uid != uid || st.st_gid != gid) &&
+			fchownat(fd, "", uid, gid, AT_EMPTY_PATH) != 0)
+			return "owner";
+	}
+	snprintf(proc, sizeof(proc), "/proc/self/fd/%d", fd);
+	if (!is_link && fstat(fd, &st) == 0 && !S_ISLNK(st.st_mode) && (st.st_mode & 07777) != mode &&
+		chmod(proc, mode) != 0)
+		return "mode";
+	return NULL;
+}
+
 static enum mb_code
-finish_item(struct tree *tree, const struct item *item, struct mb_error *err)
+finish_item(struct mb_tree_run *tree, const struct mb_tree_item *item, struct mb_error *err)
 {
 	const struct mb_entry *entry = &item->entry;
-	unsigned flags = tree->spec->flags;
-	mode_t mode = entry->mode & 07777;
 	const char *base, *what = NULL;
 	enum mb_code code;
-	int parent_fd;
+	int parent_fd, fd;
 
 	code = open_parent(item->dir_fd, item->name, &parent_fd, &base, err);
 	if (code)
 		return code;
-	/* Nobody else can swap the name for a link meanwhile: its directory is still 0700 and ours. */
-	if ((flags & MB_TREE_OWNER) && tree->is_root && set_owner(parent_fd, base, entry))
+	fd = openat(parent_fd, base, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+	if (fd < 0)
 		what = "owner";
-	else if (entry->type != MB_ENTRY_SYMLINK && fchmodat(parent_fd, base, mode, 0) != 0)
-		what = "mode";
-	else if ((flags & MB_TREE_TIMES) && set_time(parent_fd, base, entry->mtime_ns))
+	else
+		what = set_owner_and_mode(tree, fd, entry);
+	if (!what && (tree->spec->flags & MB_TREE_TIMES) && set_time(parent_fd, base, entry->mtime_ns))
 		what = "time";
 	if (what)
 		code = mb_fail_errno(err, errno, "could not set the %s of \"%s\"", what, item->name);
+	if (fd >= 0)
+		close(fd);
 	close_parent(item->dir_fd, parent_fd);
 	return code;
 }
 
 static enum mb_code
-flush_window(struct tree *tree, struct mb_error *err)
+flush_window(struct mb_tree_run *tree, struct mb_error *err)
 {
 	const struct mb_env *env = tree->restore->env;
 	enum mb_code code = MB_OK;
 	size_t i;
 
+	if (tree->check_count > 0)
+		code = mb_tree_compare(tree, err);
+	if (code)
+		return code;
 	if (tree->job_count > 1)
 		qsort(tree->jobs, tree->job_count, sizeof(*tree->jobs), compare_jobs);
 	find_packs(tree);
@@ -434,7 +438,7 @@ flush_window(struct tree *tree, struct mb_error *err)
 		close_files(&tree->workers[i]);
 	for (i = 0; !code && i < tree->files.count; i++)
 	{
-		const struct item *item = &tree->files.items[i];
+		const struct mb_tree_item *item = &tree->files.items[i];
 
 		code = finish_item(tree, item, err);
 		if (!code && tree->spec->done)
@@ -442,13 +446,16 @@ flush_window(struct tree *tree, struct mb_error *err)
 	}
 	tree->files.count = 0;
 	tree->job_count = 0;
+	tree->check_count = 0;
+	tree->check_bytes = 0;
 	mb_arena_release(&tree->window_arena);
 	return code;
 }
 
 /* A hard link's target is a name of ours: open it safely, then link the open file. */
 static enum mb_code
-make_hard_link(const struct item *item, int parent_fd, const char *base, struct mb_error *err)
+make_hard_link(const struct mb_tree_item *item, int parent_fd, const char *base,
+			   struct mb_error *err)
 {
 	enum mb_code code;
 	char proc[64];
@@ -465,7 +472,7 @@ make_hard_link(const struct item *item, int parent_fd, const char *base, struct 
 }
 
 static enum mb_code
-make_link(const struct item *item, struct mb_error *err)
+make_link(const struct mb_tree_item *item, struct mb_error *err)
 {
 	const char *base;
 	enum mb_code code;
@@ -485,7 +492,7 @@ make_link(const struct item *item, struct mb_error *err)
 }
 
 static enum mb_code
-take_entry(struct tree *tree, const struct mb_entry *entry, struct mb_error *err)
+take_entry(struct mb_tree_run *tree, const struct mb_entry *entry, struct mb_error *err)
 {
 	int dir_fd = tree->spec->root_fd;
 	struct mb_buf name = {0};
@@ -513,16 +520,16 @@ take_entry(struct tree *tree, const struct mb_entry *entry, struct mb_error *err
 			case MB_ENTRY_DIR:
 				code = make_directory(dir_fd, text, err);
 				if (!code)
-					code = add_item(&tree->dirs, &tree->late_arena, entry, text, dir_fd);
+					add_item(&tree->dirs, &tree->late_arena, entry, text, dir_fd);
 				break;
 			case MB_ENTRY_SYMLINK:
 			case MB_ENTRY_HARDLINK:
-				code = add_item(&tree->links, &tree->late_arena, entry, text, dir_fd);
+				add_item(&tree->links, &tree->late_arena, entry, text, dir_fd);
 				break;
 			case MB_ENTRY_MARKER:
 				break;
 			default:
-				code = create_file(tree, entry, text, dir_fd, err);
+				code = place_file(tree, entry, text, dir_fd, err);
 		}
 	tree->restore->entries++;
 	tree->restore->bytes += entry->size;
@@ -533,7 +540,7 @@ take_entry(struct tree *tree, const struct mb_entry *entry, struct mb_error *err
 
 /* Entries are sorted, so a directory stands before what is in it: finish in reverse order. */
 static enum mb_code
-finish_late(struct tree *tree, struct mb_error *err)
+finish_late(struct mb_tree_run *tree, struct mb_error *err)
 {
 	enum mb_code code = MB_OK;
 	size_t i;
@@ -553,7 +560,7 @@ finish_late(struct tree *tree, struct mb_error *err)
 }
 
 static void
-start_workers(struct tree *tree)
+start_workers(struct mb_tree_run *tree)
 {
 	unsigned i, j;
 
@@ -561,13 +568,13 @@ start_workers(struct tree *tree)
 	for (i = 0; i < tree->restore->env->workers; i++)
 	{
 		tree->workers[i].reader = mb_pack_reader_new(tree->restore->env->repo);
-		for (j = 0; j < OPEN_FILES; j++)
+		for (j = 0; j < MB_TREE_OPEN_FILES; j++)
 			tree->workers[i].open[j].fd = -1;
 	}
 }
 
 static void
-release_tree(struct tree *tree)
+release_tree(struct mb_tree_run *tree)
 {
 	unsigned i;
 
@@ -582,6 +589,8 @@ release_tree(struct tree *tree)
 	free(tree->dirs.items);
 	free(tree->links.items);
 	free(tree->jobs);
+	free(tree->checks);
+	pthread_mutex_destroy(&tree->lock);
 	free(tree->pack_starts);
 	free(tree->last_parent);
 	mb_arena_release(&tree->window_arena);
@@ -591,20 +600,31 @@ release_tree(struct tree *tree)
 enum mb_code
 mb_restore_tree(struct mb_restore *restore, const struct mb_tree *spec, struct mb_error *err)
 {
-	struct tree tree = {.restore = restore, .spec = spec, .is_root = geteuid() == 0};
+	struct mb_tree_run tree = {.restore = restore, .spec = spec, .is_root = geteuid() == 0};
 	struct mb_manifest_reader *reader;
 	const struct mb_entry *entry;
 	enum mb_code code;
 
+	pthread_mutex_init(&tree.lock, NULL);
 	start_workers(&tree);
 	tree.map_reader = mb_pack_reader_new(restore->env->repo);
+	if (spec->flags & MB_TREE_DELTA)
+	{
+		code = mb_tree_clean(&tree, err);
+		if (code)
+		{
+			release_tree(&tree);
+			return code;
+		}
+	}
 	reader = mb_manifest_reader_new(restore->env->repo, &restore->commit.blocks);
 	while (!(code = mb_manifest_next(reader, &entry, err)) && entry)
 	{
 		code = mb_cancel_check(restore->env->cancel, err);
 		if (!code)
 			code = take_entry(&tree, entry, err);
-		if (!code && (tree.job_count >= WINDOW_MAX_JOBS || tree.files.count >= WINDOW_MAX_FILES))
+		if (!code && (tree.job_count >= WINDOW_MAX_JOBS || tree.files.count >= WINDOW_MAX_FILES ||
+					  tree.check_bytes >= WINDOW_MAX_CHECK_BYTES))
 			code = flush_window(&tree, err);
 		if (code)
 			break;
@@ -613,6 +633,7 @@ mb_restore_tree(struct mb_restore *restore, const struct mb_tree *spec, struct m
 		code = flush_window(&tree, err);
 	if (!code)
 		code = finish_late(&tree, err);
+	restore->written_bytes += atomic_load(&tree.written_bytes);
 	mb_manifest_reader_free(reader);
 	release_tree(&tree);
 	return code;

@@ -104,6 +104,7 @@ take_place() # restored directory
 	stop_cluster "$PGDATA"
 	rm -rf "$PGDATA.old"; mv "$PGDATA" "$PGDATA.old"; mv "$1" "$PGDATA"
 	printf 'port = %s\n' "$PGPORT" >>"$PGDATA/postgresql.conf"
+	mb adopt "$PGDATA" >/dev/null 2>&1 || return 1
 	start_cluster "$PGDATA" && wait_for 30 sql 'CREATE TEMP TABLE t ()'
 }
 run mb restore --component "postgres=$T/second" --yes --to-mark first
@@ -141,6 +142,7 @@ run mb restore --component "postgres=$T/paused" --yes --to-mark first --timeline
 is "$status" 0 "restore to the mark, paused"
 stop_cluster "$PGDATA"; rm -rf "$PGDATA.old"; mv "$PGDATA" "$PGDATA.old"; mv "$T/paused" "$PGDATA"
 printf 'port = %s\n' "$PGPORT" >>"$PGDATA/postgresql.conf"
+mb adopt "$PGDATA" >/dev/null 2>&1
 ok "it starts" start_cluster "$PGDATA"
 ok "the stream meets it in recovery" wait_for 40 stream_runs
 is "$(sql "SELECT pg_is_in_recovery()")" t "... indeed"

@@ -147,7 +147,7 @@ restore_and_judge both "$at_both" --to-latest
 # -- a promotion, archived only ---------------------------------------------------------------------------
 run mb restore --component "postgres=$T/next" --yes --to-lsn "$lsn"
 is "$status" 0 "restore to go on from there"
-stop_cluster "$PGDATA"; mv "$PGDATA" "$PGDATA.old"; mv "$T/next" "$PGDATA"
+stop_cluster "$PGDATA"; mv "$PGDATA" "$PGDATA.old"; mv "$T/next" "$PGDATA"; mb adopt "$PGDATA" >/dev/null
 printf 'port = %s\n' "$PGPORT" >>"$PGDATA/postgresql.conf"
 start_cluster "$PGDATA"
 ok "it is promoted" wait_for 30 sql 'CREATE TEMP TABLE t ()'

@@ -137,7 +137,7 @@ run mb wal-get 0000000100000FFF00000000 pg_wal/RECOVERYXLOG
 is "$status" 1 "a segment that does not exist: 1"
 cd "$T" || exit 1
 # The primary is replaced by a restore of it, which goes on as timeline 2; the standby goes with it.
-run mb restore --component "postgres=$T/next" --yes --to-latest
+run mb restore --component "postgres=$T/next" --yes --to-latest; mb adopt "$T/next" >/dev/null
 printf 'port = %s\nfsync = off\n' "$PGPORT" >>"$T/next/postgresql.conf"
 ok "a restored primary" start_cluster "$T/next"
 PGDATA=$T/next

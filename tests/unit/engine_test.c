@@ -137,6 +137,36 @@ restore_into(struct mb_commit *commit, const char *dir, struct mb_error *err)
 	return code;
 }
 
+/* Over what is there. */
+static enum mb_code
+delta_into(struct mb_commit *commit, const char *dir, mb_tree_hollow hollow, uint64_t *written,
+		   struct mb_error *err)
+{
+	static const char *const keep[] = {"ours", NULL};
+	struct mb_restore restore = {.env = &env,
+								 .component = "test",
+								 .commit = *commit,
+								 .progress = mb_env_progress(&env, "test"),
+								 .result = json_object()};
+	struct mb_tree_root root = {.fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC)};
+	struct mb_tree tree = {.root_fd = root.fd,
+						   .flags = MB_TREE_DELTA,
+						   .hollow = hollow,
+						   .roots = &root,
+						   .root_count = 1,
+						   .keep = keep};
+	enum mb_code code;
+
+	mb_error_clear(err);
+	assert_true(root.fd >= 0);
+	code = mb_restore_tree(&restore, &tree, err);
+	if (written)
+		*written = restore.written_bytes;
+	close(root.fd);
+	json_decref(restore.result);
+	return code;
+}
+
 static char *
 in_work(const char *name)
 {
@@ -255,6 +285,112 @@ test_tree__never_overwrites(void **state)
 /* -- small things ---------------------------------------------------------------------------------- */
 
 static void
+assert_holds(const char *dir, const char *name, const char *text)
+{
+	char *path = mb_path_join(dir, name);
+	struct mb_buf buf = {0};
+	struct mb_error err;
+
+	mb_error_clear(&err);
+	assert_int_equal(mb_file_read(&buf, path, 100, &err), MB_OK);
+	assert_int_equal(buf.len, strlen(text));
+	assert_string_equal(mb_buf_cstr(&buf), text);
+	mb_buf_release(&buf);
+	free(path);
+}
+
+static void
+in_shell(const char *dir, const char *commands)
+{
+	char *command = mb_asprintf("cd '%s' && %s", dir, commands);
+
+	assert_int_equal(system(command), 0);
+	free(command);
+}
+
+/* Whatever stood there: the same state, and nothing outside is touched. */
+static void
+test_delta__replaces_anything(void **state)
+{
+	static const struct given given[] = {{MB_ENTRY_DIR, "a", NULL},
+										 {MB_ENTRY_FILE, "a/b/c", "deep"},
+										 {MB_ENTRY_FILE, "d", "other"},
+										 {MB_ENTRY_FILE, "empty", ""},
+										 {MB_ENTRY_SYMLINK, "link", "a/b/c"}};
+	static const char *const damages[] = {
+		"true",
+		"echo deeq >a/b/c && : >d",
+		"rm -r a && ln -s ../victim a",
+		"rm d && ln -s ../victim/file d",
+		"rm d && ln ../victim/file d",
+		"rm d && mkdir d && echo x >d/e",
+		"rm -r a && echo x >a",
+		"rm d && mkfifo d",
+		"rm link && mkdir -p link/x && echo x >link/x/y",
+		"mkdir -p extra/deep && ln -s ../../../victim extra/deep/l && echo x >a/b/x",
+		"rm -r a d empty link",
+	};
+	char *dir = in_work("delta"), *victim = in_work("victim");
+	struct mb_commit commit = {0};
+	struct mb_error err;
+	uint64_t written;
+	size_t i;
+
+	(void) state;
+	back_up(given, 5, &commit);
+	assert_int_equal(mkdir(victim, 0700), 0);
+	in_shell(victim, "printf precious >file && chmod 640 file");
+	assert_int_equal(restore_into(&commit, dir, &err), MB_OK);
+	in_shell(dir, "printf mine >ours");
+	for (i = 0; i < sizeof(damages) / sizeof(*damages); i++)
+	{
+		in_shell(dir, damages[i]);
+		assert_int_equal(delta_into(&commit, dir, NULL, &written, &err), MB_OK);
+		assert_holds(dir, "a/b/c", "deep");
+		assert_holds(dir, "d", "other");
+		assert_holds(dir, "empty", "");
+		assert_holds(dir, "link", "deep");
+		assert_holds(dir, "ours", "mine");
+		assert_holds(victim, "file", "precious");
+		in_shell(dir, "test \"$(find . | sort | tr '\\n' ' ')\" = "
+					  "\". ./a ./a/b ./a/b/c ./d ./empty ./link ./ours \"");
+		in_shell(dir, "test -L link && test -f d && test ! -L a && test \"$(stat -c %a a/b/c)\" = "
+					  "644 && test \"$(stat -c %a ../victim/file)\" = 640");
+	}
+	mb_commit_release(&commit);
+	free(dir);
+	free(victim);
+}
+
+static bool
+only_d(void *ctx, const struct mb_entry *entry)
+{
+	(void) ctx;
+	return entry->path_len == 1 && entry->path[0] == 'd';
+}
+
+static void
+test_delta__empties_what_is_hollow(void **state)
+{
+	static const struct given given[] = {{MB_ENTRY_FILE, "d", "12345"},
+										 {MB_ENTRY_FILE, "e", "12345"}};
+	char *dir = in_work("hollow");
+	struct mb_commit commit = {0};
+	struct mb_error err;
+
+	(void) state;
+	back_up(given, 2, &commit);
+	assert_int_equal(restore_into(&commit, dir, &err), MB_OK);
+	assert_int_equal(delta_into(&commit, dir, only_d, NULL, &err), MB_OK);
+	in_shell(dir, "test \"$(tr -d '\\0' <d)\" = '' && test $(stat -c %s d) = 5");
+	assert_holds(dir, "e", "12345");
+	assert_int_equal(delta_into(&commit, dir, NULL, NULL, &err), MB_OK);
+	assert_holds(dir, "d", "12345");
+	mb_commit_release(&commit);
+	free(dir);
+}
+
+static void
 test_cut__survives_json(void **state)
 {
 	struct mb_cut cut = {.restore_point = "mbackup_x",
@@ -328,6 +464,8 @@ main(void)
 		cmocka_unit_test(test_tree__round_trip),
 		cmocka_unit_test(test_tree__never_leaves_its_root),
 		cmocka_unit_test(test_tree__never_overwrites),
+		cmocka_unit_test(test_delta__replaces_anything),
+		cmocka_unit_test(test_delta__empties_what_is_hollow),
 		cmocka_unit_test(test_cut__survives_json),
 		cmocka_unit_test(test_settings__lists_and_last_wins),
 		cmocka_unit_test(test_restore__chooses_by_time),

@@ -1,0 +1,476 @@
+/*
+ * tables.c - single tables: what was restored is a scratch cluster that holds their database;
+ * it is started on a private socket, pg_dump takes the tables, and it is stopped again.
+ *
+ * The server gets a configuration of our own: the source's may want more memory, ports and
+ * libraries than there are here.  The dump is complete in a file before psql sees a byte of
+ * it, because a dump that ends early looks like one that is finished.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "core/base/fs.h"
+#include "core/base/time.h"
+#include "postgres/restore_private.h"
+
+#define POLL_MS 100
+#define STOP_MS 30000
+#define SCRATCH_PORT "5432"
+
+/* -- names ---------------------------------------------------------------------------------------- */
+
+/* One part: up to a dot, or in double quotes (doubled inside); taken as it is written. */
+static const char *
+take_part(const char *p, char **out)
+{
+	struct mb_buf part = {0};
+
+	if (*p != '"')
+	{
+		size_t len = strcspn(p, ".");
+
+		mb_buf_put(&part, p, len);
+		p += len;
+	}
+	else
+	{
+		for (p++; *p && !(p[0] == '"' && p[1] != '"'); p++)
+		{
+			mb_buf_put_u8(&part, (uint8_t) *p);
+			p += *p == '"';
+		}
+		p = *p == '"' ? p + 1 : NULL;
+	}
+	*out = mb_strdup(mb_buf_cstr(&part));
+	mb_buf_release(&part);
+	return p;
+}
+
+void
+mb_pg_table_release(struct mb_pg_table *table)
+{
+	free(table->database);
+	free(table->schema);
+	free(table->table);
+	memset(table, 0, sizeof(*table));
+}
+
+enum mb_code
+mb_pg_table_parse(struct mb_pg_table *table, const char *text, struct mb_error *err)
+{
+	char **parts[] = {&table->database, &table->schema, &table->table};
+	const char *p = text;
+	size_t i;
+
+	memset(table, 0, sizeof(*table));
+	for (i = 0; p && i < 3; i++)
+	{
+		p = take_part(p, parts[i]);
+		if (p && **parts[i] == '\0')
+			p = NULL;
+		if (p && i < 2)
+			p = *p == '.' ? p + 1 : NULL;
+	}
+	if (p && *p == '\0')
+		return MB_OK;
+	mb_pg_table_release(table);
+	mb_fail(err, MB_CONFIG, "\"%s\" does not name a table", text);
+	return mb_error_hint(err,
+						 "Write DATABASE.SCHEMA.TABLE, exactly as they are called; a part with a "
+						 "dot goes into double quotes.");
+}
+
+enum mb_code
+mb_postgres_table_database(const char *text, char **database, struct mb_error *err)
+{
+	struct mb_pg_table table;
+	enum mb_code code = mb_pg_table_parse(&table, text, err);
+
+	if (code)
+		return code;
+	*database = mb_strdup(table.database);
+	mb_pg_table_release(&table);
+	return MB_OK;
+}
+
+/* -- the scratch server ------------------------------------------------------------------------------ */
+
+struct scratch
+{
+	struct mb_postgres *pg;
+	struct mb_restore *restore;
+	const struct mb_pg_place *place;
+	const char *bindir;
+	char socket_dir[64];
+	char *log;
+	char *config;
+	char *hba;
+	char *dump;
+	char *user;
+	pid_t pid; /* 0: not running */
+};
+
+static enum mb_code
+write_own_file(const struct scratch *scratch, const char *path, const char *text,
+			   struct mb_error *err)
+{
+	enum mb_code code = mb_file_write_durable(path, text, strlen(text), 0600, err);
+
+	if (!code && scratch->place->change_owner &&
+		chown(path, scratch->place->uid, scratch->place->gid) != 0)
+		code = mb_fail_errno(err, errno, "could not set the owner of \"%s\"", path);
+	return code;
+}
+
+static enum mb_code
+prepare(struct scratch *scratch, struct mb_error *err)
+{
+	const char *data = scratch->place->directory;
+	enum mb_code code;
+
+	snprintf(scratch->socket_dir, sizeof(scratch->socket_dir), "/tmp/mbackup-XXXXXX");
+	if (!mkdtemp(scratch->socket_dir))
+	{
+		scratch->socket_dir[0] = '\0';
+		return mb_fail_errno(err, errno, "could not create a directory for a socket in /tmp");
+	}
+	if (scratch->place->change_owner &&
+		chown(scratch->socket_dir, scratch->place->uid, scratch->place->gid) != 0)
+		return mb_fail_errno(err, errno, "could not set the owner of \"%s\"", scratch->socket_dir);
+	scratch->log = mb_path_join(data, MB_PG_START_LOG);
+	scratch->config = mb_path_join(data, "mbackup_scratch.conf");
+	scratch->hba = mb_path_join(data, "mbackup_scratch_hba.conf");
+	scratch->dump = mb_asprintf("%s.tables.sql", data);
+	code = write_own_file(scratch, scratch->config, "# made by mbackup\n", err);
+	if (!code)
+		code = write_own_file(scratch, scratch->hba, "local all all trust\n", err);
+	return code;
+}
+
+/* On the command line, so that nothing in postgresql.auto.conf can say otherwise. */
+static enum mb_code
+start(struct scratch *scratch, struct mb_error *err)
+{
+	static const char *const fixed[] = {"listen_addresses=",
+										"port=" SCRATCH_PORT,
+										"hot_standby=off",
+										"fsync=off",
+										"full_page_writes=off",
+										"autovacuum=off",
+										"archive_mode=off",
+										"ssl=off",
+										"shared_buffers=64MB",
+										"huge_pages=off",
+										"max_connections=20",
+										"max_wal_senders=0",
+										"max_prepared_transactions=200",
+										"logging_collector=off",
+										"log_destination=stderr",
+										"shared_preload_libraries=",
+										"session_preload_libraries=",
+										"synchronous_standby_names=",
+										"recovery_target_action=promote",
+										"restart_after_crash=off",
+										"log_min_messages=warning",
+										"external_pid_file=",
+										"max_worker_processes=0",
+										"max_logical_replication_workers=0",
+										"default_transaction_read_only=off",
+										"wal_level=replica",
+										"event_source=mbackup"};
+	const size_t count = sizeof(fixed) / sizeof(*fixed);
+	char *program = mb_path_join(scratch->bindir, "postgres");
+	char *config = mb_asprintf("config_file=%s", scratch->config);
+	char *hba = mb_asprintf("hba_file=%s", scratch->hba);
+	char *sockets = mb_asprintf("unix_socket_directories=%s", scratch->socket_dir);
+	const char **argv = mb_calloc(2 * count + 16, sizeof(*argv));
+	struct mb_pg_run run = {.argv = argv,
+							.change_user = scratch->place->change_owner,
+							.uid = scratch->place->uid,
+							.gid = scratch->place->gid,
+							.out_fd = -1,
+							.die_with_us = true};
+	size_t n = 0, i;
+	enum mb_code code;
+	int log_fd;
+
+	argv[n++] = program;
+	argv[n++] = "-D";
+	argv[n++] = scratch->place->directory;
+#define SET(text) (argv[n++] = "-c", argv[n++] = (text))
+	SET(config);
+	SET(hba);
+	SET(sockets);
+	for (i = 0; i < count; i++)
+		SET(fixed[i]);
+#undef SET
+	log_fd = open(scratch->log, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+	code = log_fd < 0 ? mb_fail_errno(err, errno, "could not create \"%s\"", scratch->log)
+					  : mb_pg_spawn(&run, log_fd, &scratch->pid, err);
+	if (log_fd >= 0)
+		close(log_fd);
+	free(argv);
+	free(sockets);
+	free(hba);
+	free(config);
+	free(program);
+	return code;
+}
+
+static enum mb_code
+await_open(struct scratch *scratch, struct mb_error *err)
+{
+	enum mb_code code;
+
+	for (;; mb_sleep_ms(POLL_MS))
+	{
+		code = mb_cancel_check(scratch->restore->env->cancel, err);
+		if (code)
+			return code;
+		if (waitpid(scratch->pid, NULL, WNOHANG) == scratch->pid)
+		{
+			scratch->pid = 0;
+			code = mb_fail(err, MB_IO, "the scratch server ended before the target was reached");
+			mb_pg_explain_log(scratch->log, err);
+			mb_error_hint(err, "Try the same restore into a directory of its own, with --start.");
+			return code;
+		}
+		if (mb_pg_server_state(scratch->place->directory) == MB_PG_UP)
+			return MB_OK;
+	}
+}
+
+/* Who may read every table: the role that initdb made, whatever it is called. */
+static enum mb_code
+find_superuser(struct scratch *scratch, struct mb_error *err)
+{
+	struct mb_pg_params params = scratch->pg->params;
+	PGconn *conn;
+	enum mb_code code;
+
+	params.host = scratch->socket_dir;
+	params.port = SCRATCH_PORT;
+	params.dbname = "postgres";
+	code = mb_pg_connect(&conn, &params, MB_PG_SQL, err);
+	if (code)
+		return mb_error_context(err, "could not ask the scratch server");
+	code = mb_pg_value(conn, &scratch->user, "SELECT rolname FROM pg_roles WHERE oid = 10", 0, NULL,
+					   err);
+	PQfinish(conn);
+	return code;
+}
+
+static void
+stop(struct scratch *scratch)
+{
+	int64_t deadline_ms = mb_monotonic_ms() + STOP_MS;
+
+	if (!scratch->pid)
+		return;
+	/* Nothing in it is worth a checkpoint. */
+	kill(scratch->pid, SIGQUIT);
+	while (waitpid(scratch->pid, NULL, WNOHANG) == 0)
+	{
+		if (mb_monotonic_ms() > deadline_ms)
+		{
+			kill(scratch->pid, SIGKILL);
+			deadline_ms = INT64_MAX;
+		}
+		mb_sleep_ms(POLL_MS);
+	}
+	scratch->pid = 0;
+}
+
+/* -- the tables ----------------------------------------------------------------------------------------- */
+
+/* A pattern of pg_dump that means this one table: in quotes nothing is folded or a wildcard. */
+static char *
+pattern_of(const struct mb_pg_table *table)
+{
+	char *schema = mb_pg_quote_ident(table->schema), *name = mb_pg_quote_ident(table->table);
+	char *pattern = mb_asprintf("--table=%s.%s", schema, name);
+
+	free(schema);
+	free(name);
+	return pattern;
+}
+
+static enum mb_code
+dump(struct scratch *scratch, int out_fd, struct mb_error *err)
+{
+	const struct mb_restore_wishes *wishes = scratch->restore->wishes;
+	const char **argv = mb_calloc(wishes->table_count + 24, sizeof(*argv));
+	char *program = mb_path_join(scratch->bindir, "pg_dump");
+	char **patterns = mb_calloc(wishes->table_count, sizeof(*patterns));
+	struct mb_pg_table table = {0};
+	struct mb_pg_run run = {.argv = argv,
+							.change_user = scratch->place->change_owner,
+							.uid = scratch->place->uid,
+							.gid = scratch->place->gid,
+							.out_fd = out_fd};
+	char *database = NULL;
+	enum mb_code code = MB_OK;
+	size_t n = 0, i;
+
+	argv[n++] = program;
+	argv[n++] = "-h";
+	argv[n++] = scratch->socket_dir;
+	argv[n++] = "-p";
+	argv[n++] = SCRATCH_PORT;
+	argv[n++] = "-U";
+	argv[n++] = scratch->user;
+	argv[n++] = "--no-password";
+	argv[n++] = "--strict-names";
+	for (i = 0; !code && i < wishes->table_count; i++)
+	{
+		code = mb_pg_table_parse(&table, wishes->tables[i], err);
+		if (code)
+			break;
+		argv[n++] = patterns[i] = pattern_of(&table);
+		if (!database)
+			database = mb_asprintf("--dbname=%s", table.database);
+		mb_pg_table_release(&table);
+	}
+	argv[n++] = database;
+	if (!code)
+		code = mb_pg_run(&run, err);
+	for (i = 0; i < wishes->table_count; i++)
+		free(patterns[i]);
+	free(patterns);
+	free(database);
+	free(program);
+	free(argv);
+	return code;
+}
+
+static enum mb_code
+dump_to_file(struct scratch *scratch, const char *path, struct mb_error *err)
+{
+	enum mb_code code;
+	int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+
+	if (fd < 0)
+		return mb_fail_errno(err, errno, "could not create \"%s\"", path);
+	code = dump(scratch, fd, err);
+	if (!code && fsync(fd) != 0)
+		code = mb_fail_errno(err, errno, "could not fsync \"%s\"", path);
+	close(fd);
+	if (code)
+		unlink(path);
+	return code;
+}
+
+/* All of it or nothing. */
+static enum mb_code
+load(struct scratch *scratch, struct mb_error *err)
+{
+	char *program = mb_path_join(scratch->bindir, "psql");
+	const char *argv[] = {program,
+						  "-X",
+						  "-q",
+						  "-1",
+						  "-v",
+						  "ON_ERROR_STOP=1",
+						  "--no-password",
+						  "-d",
+						  scratch->restore->wishes->into,
+						  "-f",
+						  scratch->dump,
+						  NULL};
+	struct mb_pg_run run = {.argv = argv, .out_fd = -1};
+	enum mb_code code = mb_pg_run(&run, err);
+
+	free(program);
+	if (code)
+	{
+		mb_error_context(err, "could not load the tables; the target is as it was");
+		mb_error_hint(err, "A table that is there already must be renamed or dropped first.");
+	}
+	return code;
+}
+
+static enum mb_code
+deliver(struct scratch *scratch, struct mb_error *err)
+{
+	const struct mb_restore_wishes *wishes = scratch->restore->wishes;
+	char *temporary;
+	enum mb_code code;
+
+	mb_progress_phase(scratch->restore->progress, "dumping");
+	if (wishes->into)
+	{
+		code = dump_to_file(scratch, scratch->dump, err);
+		return code ? code : load(scratch, err);
+	}
+	temporary = mb_asprintf("%s.mbackup-tmp", wishes->output);
+	unlink(temporary);
+	code = dump_to_file(scratch, temporary, err);
+	if (!code && link(temporary, wishes->output) != 0)
+		code = mb_fail_errno(err, errno, "could not create \"%s\"", wishes->output);
+	unlink(temporary);
+	free(temporary);
+	return code;
+}
+
+/* The scratch cluster goes in any case. */
+static void
+clean_up(struct scratch *scratch)
+{
+	struct mb_error why;
+	size_t i;
+
+	stop(scratch);
+	if (scratch->dump)
+		unlink(scratch->dump);
+	if (scratch->socket_dir[0] && mb_rmtree(scratch->socket_dir, &why))
+		mb_log_warning(scratch->restore->env->log, "%s", why.message);
+	for (i = mb_pg_place_root_count(scratch->place); i > 0; i--)
+		if (mb_rmtree(mb_pg_place_root(scratch->place, i - 1), &why))
+			mb_log_warning(scratch->restore->env->log, "%s", why.message);
+	mb_restore_keep(scratch->restore);
+	free(scratch->log);
+	free(scratch->config);
+	free(scratch->hba);
+	free(scratch->dump);
+	free(scratch->user);
+}
+
+enum mb_code
+mb_pg_tables(struct mb_postgres *pg, struct mb_restore *restore, const struct mb_pg_place *place,
+			 struct mb_error *err)
+{
+	struct scratch scratch = {.pg = pg, .restore = restore, .place = place};
+	json_t *tables = json_array();
+	enum mb_code code;
+	size_t i;
+
+	scratch.bindir = mb_json_str(restore->plan, "bindir", "");
+	mb_progress_phase(restore->progress, "recovering");
+	code = prepare(&scratch, err);
+	if (!code)
+		code = start(&scratch, err);
+	if (!code)
+		code = await_open(&scratch, err);
+	if (!code)
+		code = find_superuser(&scratch, err);
+	if (!code)
+		code = deliver(&scratch, err);
+	clean_up(&scratch);
+	for (i = 0; i < restore->wishes->table_count; i++)
+		json_array_append_new(tables, json_string(restore->wishes->tables[i]));
+	json_object_set_new(restore->result, "tables", tables);
+	json_object_del(restore->result, "next");
+	/* They were the scratch cluster's. */
+	json_object_del(restore->result, "drop");
+	json_object_del(restore->result, "warnings");
+	if (!code)
+		mb_json_set_str(restore->result, "destination",
+						restore->wishes->into ? "the target server" : restore->wishes->output);
+	return code;
+}
