@@ -21,7 +21,7 @@
 
 #define POLL_MS 100
 #define STOP_MS 30000
-#define SCRATCH_PORT "5432"
+#define SCRATCH_PORT "5432" /* also in start() */
 
 /* -- names ---------------------------------------------------------------------------------------- */
 
@@ -158,7 +158,7 @@ static enum mb_code
 start(struct scratch *scratch, struct mb_error *err)
 {
 	static const char *const fixed[] = {"listen_addresses=",
-										"port=" SCRATCH_PORT,
+										"port=5432",
 										"hot_standby=off",
 										"fsync=off",
 										"full_page_writes=off",
