@@ -1,6 +1,8 @@
 /*
- * receiver_private.h - the receiver from the inside: receiver.c streams, receiver_begin.c
- * connects and chooses what to continue.  All of it runs on the receiver's thread.
+ * receiver_private.h - the receiver from the inside: receiver.c lives and connects,
+ * receiver_begin.c chooses what to continue, receiver_stream.c follows timelines,
+ * receiver_take.c reads messages, receiver_upload.c hands out pieces.  All of it runs on the
+ * receiver's thread.
  */
 #ifndef MB_WALSTREAMER_RECEIVER_PRIVATE_H
 #define MB_WALSTREAMER_RECEIVER_PRIVATE_H
@@ -12,6 +14,7 @@
 #include "walstreamer/uploader.h"
 
 #define MAX_REFUSED 32
+#define POLL_MS 100
 #define LSN_FMT "%X/%X"
 #define LSN_ARGS(lsn) (unsigned) ((lsn) >> 32), (unsigned) (lsn)
 
@@ -84,6 +87,15 @@ struct beginning
 	char parent_branch[MB_WAL_BRANCH_TEXT];
 };
 
+/* What ended a stretch of streaming. */
+enum ending
+{
+	END_STOPPED, /* asked to */
+	END_SWITCH,  /* the timeline ended: another one begins */
+	END_LOST,    /* the connection or the server went away */
+	END_REFUSED  /* the branch does not fit: choose again */
+};
+
 static inline const struct mb_log *
 mb_walrecv_log(const struct mb_wal_receiver *receiver)
 {
@@ -113,5 +125,35 @@ enum mb_code mb_walrecv_choose(struct mb_wal_receiver *receiver, struct beginnin
 bool mb_walrecv_find_branch(const struct mb_wal_receiver *receiver,
 							const struct mb_wal_inventory *inventory, uint32_t timeline,
 							uint64_t limit, const char *own, struct beginning *beginning);
+
+/* -- receiver.c -- */
+bool mb_walrecv_must_end(const struct mb_wal_receiver *receiver);
+/* Make the status visible to other threads. */
+void mb_walrecv_publish(struct mb_wal_receiver *receiver, bool streaming);
+
+/* -- receiver_stream.c -- */
+/* One beginning, followed over timelines until it ends. */
+enum mb_code mb_walrecv_stream_from(struct mb_wal_receiver *receiver, const char *slot,
+									struct beginning *beginning, enum ending *ending,
+									struct mb_error *err) MB_MUST_CHECK;
+
+/* -- receiver_take.c -- */
+void mb_walrecv_drop_message(struct mb_wal_receiver *receiver);
+enum mb_code mb_walrecv_send_status(struct mb_wal_receiver *receiver,
+									struct mb_error *err) MB_MUST_CHECK;
+/* Read messages until there are none (drained), the unit is full, or the copy has ended. */
+enum mb_code mb_walrecv_read_messages(struct mb_wal_receiver *receiver, bool *copy_ended,
+									  bool *drained, struct mb_error *err) MB_MUST_CHECK;
+
+/* -- receiver_upload.c -- */
+void mb_walrecv_reset_unit(struct unit *unit, uint64_t lsn);
+/* Collect what is done, hand over what is due.  MB_EXISTS: another history is stored there. */
+enum mb_code mb_walrecv_move_uploads(struct mb_wal_receiver *receiver, bool flush_all,
+									 struct mb_error *err) MB_MUST_CHECK;
+/* Put everything that was received; for the end of a timeline or of the run. */
+enum mb_code mb_walrecv_flush_uploads(struct mb_wal_receiver *receiver,
+									  struct mb_error *err) MB_MUST_CHECK;
+/* Drop whatever is under way; after an error. */
+void mb_walrecv_abandon_uploads(struct mb_wal_receiver *receiver);
 
 #endif
