@@ -73,6 +73,8 @@ const struct mb_option mb_options[] = {
 	{"tail-interval", 0, OPT_DURATION, SCOPE_POSTGRES, 0, "1s", NULL, "TIME", "how often the unfinished WAL segment goes to the repository"},
 	{"verify-unchanged", 0, OPT_DURATION, SCOPE_POSTGRES, 0, "7d", NULL, "TIME", "how often incremental backups read even files that did not change; 0: always"},
 	{"bindir", 0, OPT_TEXT, SCOPE_POSTGRES, 0, NULL, NULL, "DIR", "where the programs of Postgres are (default: $PG_BIN, $PATH, the usual places)"},
+	{"ack", 0, OPT_CHOICE, SCOPE_POSTGRES, 0, "repository", "repository|spool", "WHERE", "where WAL must be durable before the server is told that it is flushed"},
+	{"spool-limit", 0, OPT_SIZE, SCOPE_POSTGRES, 0, "4GiB", NULL, "SIZE", "with ack = spool: how much may wait there for the repository"},
 	{"password", 0, OPT_SECRET, SCOPE_POSTGRES, 0, NULL, NULL, "SECRET", "when ~/.pgpass and peer are no option"},
 
 	{"url", 0, OPT_TEXT, SCOPE_OBJECTS, 0, NULL, NULL, "URL", "file:///DIR: a directory stands for a bucket"},

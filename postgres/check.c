@@ -294,6 +294,8 @@ mb_postgres_check(struct mb_component *component, struct mb_checks *checks, stru
 	code = check_direct(&checker, err);
 	if (!code)
 		code = check_slot(&checker, err);
+	if (!code)
+		code = mb_postgres_check_wal(pg, checks, err);
 	PQclear(facts);
 	return code;
 }

@@ -64,6 +64,9 @@ postgres_open(struct mb_component **component, const struct mb_settings *setting
 {
 	const char *method = mb_settings_get(settings, "method");
 	const char *slot = mb_settings_get(settings, "slot");
+	const char *ack = mb_settings_get(settings, "ack");
+	const char *limit = mb_settings_get(settings, "spool-limit");
+	uint64_t limit_bytes = MB_PG_DEFAULT_SPOOL_BYTES;
 	struct mb_postgres *pg;
 	size_t len;
 
@@ -87,6 +90,8 @@ postgres_open(struct mb_component **component, const struct mb_settings *setting
 		return mb_error_context(err, "standby");
 	if (check_compression(mb_settings_get(settings, "wire-compression"), err))
 		return err->code;
+	if (limit && mb_size_parse(&limit_bytes, limit, err))
+		return mb_error_context(err, "spool-limit");
 	pg = mb_calloc(1, sizeof(*pg));
 	pg->wal = wal_keeper;
 	pg->base.settings = settings;
@@ -95,6 +100,8 @@ postgres_open(struct mb_component **component, const struct mb_settings *setting
 	pg->base.ops = mb_postgres_component_ops(wal_keeper);
 	pg->slot = slot;
 	pg->tail_ms = mb_settings_ms(settings, "tail-interval", MB_PG_DEFAULT_TAIL_MS);
+	pg->ack_spool = ack && strcmp(ack, "spool") == 0;
+	pg->spool_limit_bytes = limit_bytes;
 	pg->params.conninfo = mb_settings_get(settings, "conninfo");
 	pg->params.password = mb_settings_secret(settings, "password");
 	pthread_mutex_init(&pg->lock, NULL);

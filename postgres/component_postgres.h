@@ -6,7 +6,8 @@
  *     drivers[n++] = mb_postgres_component_ops(&mb_walstreamer_ops);
  *
  * Settings (kind "postgres"): conninfo; password (secret); method = auto | direct |
- * basebackup; slot (default "mbackup"); tail-interval (default 1s).
+ * basebackup; slot (default "mbackup"); tail-interval (default 1s); ack
+ * (repository or spool); spool-limit (default 4GiB).
  */
 #ifndef MB_POSTGRES_COMPONENT_POSTGRES_H
 #define MB_POSTGRES_COMPONENT_POSTGRES_H
@@ -15,6 +16,7 @@
 #include "postgres/wal_source.h"
 
 #define MB_PG_DEFAULT_SLOT "mbackup"
+#define MB_PG_DEFAULT_SPOOL_BYTES (4ull << 30)
 #define MB_PG_DEFAULT_TAIL_MS 1000
 
 /*

@@ -36,6 +36,8 @@ struct mb_postgres
 	struct mb_postgres *standby;
 	const char *slot;
 	int64_t tail_ms;
+	bool ack_spool;
+	uint64_t spool_limit_bytes;
 	PGconn *conn;         /* for questions; made when needed */
 	pthread_mutex_t lock; /* conn, while a backup's threads share it */
 	struct mb_pg_server server;
@@ -109,5 +111,9 @@ enum mb_code mb_postgres_restore(struct mb_component *component, struct mb_resto
 /* check.c */
 enum mb_code mb_postgres_check(struct mb_component *component, struct mb_checks *checks,
 							   struct mb_error *err);
+
+/* check_wal.c: WAL that waits in the spool, and gaps that no backup has closed. */
+enum mb_code mb_postgres_check_wal(struct mb_postgres *pg, struct mb_checks *checks,
+								   struct mb_error *err) MB_MUST_CHECK;
 
 #endif

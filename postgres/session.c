@@ -154,6 +154,8 @@ mb_postgres_receive_options(struct mb_postgres *pg, enum mb_wal_slot kind,
 	options->slot_kind = kind;
 	options->slot = pg->slot;
 	options->tail_interval_ms = pg->tail_ms;
+	options->ack_spool = pg->ack_spool;
+	options->spool_limit_bytes = pg->spool_limit_bytes;
 	options->give_up_ms = GIVE_UP_MS;
 }
 

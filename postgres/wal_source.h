@@ -36,9 +36,15 @@ struct mb_wal_receive
 	const char *component;
 	struct mb_pg_params connect;
 	enum mb_wal_slot slot_kind;
-	const char *slot;             /* its name; NULL for a temporary one */
-	int64_t tail_interval_ms;     /* how often an unfinished unit goes up */
-	int64_t give_up_ms;           /* without the server: fail after so long; 0: never */
+	const char *slot;         /* its name; NULL for a temporary one */
+	int64_t tail_interval_ms; /* how often an unfinished unit goes up */
+	int64_t give_up_ms;       /* without the server: fail after so long; 0: never */
+	/*
+	 * With a permanent slot: report flush as soon as env->spool holds it, and read on while the
+	 * repository does not follow, as far as the limit goes.
+	 */
+	bool ack_spool;
+	uint64_t spool_limit_bytes;
 	struct mb_progress *progress; /* NULL, or bumped with received bytes */
 };
 

@@ -88,26 +88,42 @@ compare_stored(const struct mb_repo *repo, const char *name, const struct mb_wal
 	return code;
 }
 
-enum mb_code
-mb_wal_piece_put(struct mb_blob_writer *writer, const struct mb_repo *repo,
-				 const struct mb_wal_piece *piece, struct mb_error *err)
+void
+mb_wal_piece_seal(struct mb_blob_writer *writer, const struct mb_repo *repo,
+				  const struct mb_wal_piece *piece)
 {
 	json_t *json = header_json(piece);
 	char *text = mb_json_text(json);
 	char name[MB_NAME_MAX];
-	enum mb_code code;
 
 	MB_ASSERT(strlen(text) <= MB_WAL_HEADER_MAX);
 	mb_wal_piece_name(name, &piece->where, piece->from_lsn, piece->to_lsn);
 	mb_blob_begin(writer, repo, MB_ROLE_STREAM, name);
 	mb_blob_frame(writer, text, strlen(text), 0);
 	mb_blob_frames_last(writer, piece->data, piece->to_lsn - piece->from_lsn);
-	code = mb_blob_put(writer, err);
-	if (code == MB_EXISTS)
-		code = compare_stored(repo, name, piece, err);
 	free(text);
 	json_decref(json);
-	return code;
+}
+
+enum mb_code
+mb_wal_piece_put_sealed(struct mb_blob_writer *writer, const struct mb_repo *repo,
+						const struct mb_wal_piece *piece, struct mb_error *err)
+{
+	enum mb_code code = mb_blob_put(writer, err);
+	char name[MB_NAME_MAX];
+
+	if (code != MB_EXISTS)
+		return code;
+	mb_wal_piece_name(name, &piece->where, piece->from_lsn, piece->to_lsn);
+	return compare_stored(repo, name, piece, err);
+}
+
+enum mb_code
+mb_wal_piece_put(struct mb_blob_writer *writer, const struct mb_repo *repo,
+				 const struct mb_wal_piece *piece, struct mb_error *err)
+{
+	mb_wal_piece_seal(writer, repo, piece);
+	return mb_wal_piece_put_sealed(writer, repo, piece, err);
 }
 
 /* Decode frame 0 of the blob whose first bytes are in raw. */
@@ -261,6 +277,8 @@ mb_wal_history_put(struct mb_blob_writer *writer, const struct mb_repo *repo, co
 
 /* -- tail pieces ----------------------------------------------------------------------------- */
 
+#define REMOVE_AT_ONCE 256
+
 struct removal
 {
 	struct mb_buf names; /* NUL-terminated, one behind the other */
@@ -302,13 +320,16 @@ mb_wal_tails_remove(const struct mb_repo *repo, const struct mb_wal_where *where
 	removal.end = (uint32_t) (to_lsn - segment);
 	if (mb_store_list(repo->store, prefix, collect_tail, &removal, &ignored))
 		removal.names.len = 0;
+	/* At once: a synchronous standby has left hundreds, and each call costs an fsync. */
 	while (at < removal.names.len)
 	{
-		const char *name = (const char *) removal.names.data + at;
+		const char *names[REMOVE_AT_ONCE];
+		size_t count = 0;
 
-		if (mb_store_remove(repo->store, &name, 1, &ignored))
+		for (; at < removal.names.len && count < REMOVE_AT_ONCE; at += strlen(names[count++]) + 1)
+			names[count] = (const char *) removal.names.data + at;
+		if (mb_store_remove(repo->store, names, count, &ignored))
 			break;
-		at += strlen(name) + 1;
 	}
 	mb_buf_release(&removal.names);
 }

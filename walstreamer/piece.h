@@ -42,6 +42,13 @@ struct mb_wal_piece
 enum mb_code mb_wal_piece_put(struct mb_blob_writer *writer, const struct mb_repo *repo,
 							  const struct mb_wal_piece *piece, struct mb_error *err) MB_MUST_CHECK;
 
+/* The same in two steps: compress and seal, which takes the time; then put, perhaps again. */
+void mb_wal_piece_seal(struct mb_blob_writer *writer, const struct mb_repo *repo,
+					   const struct mb_wal_piece *piece);
+enum mb_code mb_wal_piece_put_sealed(struct mb_blob_writer *writer, const struct mb_repo *repo,
+									 const struct mb_wal_piece *piece,
+									 struct mb_error *err) MB_MUST_CHECK;
+
 /* The header only; a new reference in *header. */
 enum mb_code mb_wal_piece_header(const struct mb_repo *repo, const char *name, json_t **header,
 								 struct mb_error *err) MB_MUST_CHECK;

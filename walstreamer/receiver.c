@@ -39,6 +39,31 @@ mb_walrecv_publish(struct mb_wal_receiver *receiver, bool streaming)
 	pthread_mutex_unlock(&receiver->lock);
 }
 
+/*
+ * What is in the spool goes first, whatever ack says now: an earlier session or run may have
+ * reported it as flushed.
+ */
+static enum mb_code
+begin_spool(struct mb_wal_receiver *receiver, struct mb_error *err)
+{
+	const struct mb_wal_receive *options = &receiver->options;
+	enum mb_code code = MB_OK;
+
+	if (options->slot_kind != MB_WAL_SLOT_PERMANENT || !options->env->spool)
+		return MB_OK;
+	if (!receiver->spool)
+		code = mb_wal_spool_open(&receiver->spool, options->env, options->component,
+								 options->spool_limit_bytes, err);
+	if (!code)
+		code = mb_wal_spool_flush(receiver->spool, err);
+	if (!code && !options->ack_spool)
+	{
+		mb_wal_spool_close(receiver->spool);
+		receiver->spool = NULL;
+	}
+	return code;
+}
+
 /* Connect, choose, stream; until the connection ends or the branch is refused. */
 static enum mb_code
 one_session(struct mb_wal_receiver *receiver, enum ending *ending, struct mb_error *err)
@@ -49,9 +74,13 @@ one_session(struct mb_wal_receiver *receiver, enum ending *ending, struct mb_err
 	enum mb_code code;
 
 	*ending = END_LOST;
+	code = begin_spool(receiver, err);
+	if (code)
+		return code;
 	code = mb_pg_connect(&receiver->conn, &receiver->options.connect, MB_PG_REPLICATION, err);
 	if (code)
 		return code;
+	mb_wal_sync_watch(receiver->sync, PQbackendPID(receiver->conn));
 	if (receiver->options.slot_kind == MB_WAL_SLOT_TEMPORARY)
 	{
 		snprintf(temporary, sizeof(temporary), "mbackup_tmp_%d", PQbackendPID(receiver->conn));
@@ -70,6 +99,7 @@ one_session(struct mb_wal_receiver *receiver, enum ending *ending, struct mb_err
 		code = mb_walrecv_choose(receiver, &beginning, err);
 	if (!code)
 		code = mb_walrecv_stream_from(receiver, slot, &beginning, ending, err);
+	mb_wal_sync_watch(receiver->sync, 0);
 	mb_walrecv_abandon_uploads(receiver);
 	mb_walrecv_drop_message(receiver);
 	PQfinish(receiver->conn);
@@ -93,6 +123,7 @@ is_passing(const struct mb_wal_receiver *receiver, enum mb_code code, int64_t lo
 		case MB_IO:
 		case MB_NOT_FOUND:
 		case MB_NO_SPACE:
+		case MB_DENIED:
 			return receiver->was_streaming;
 		default:
 			return false;
@@ -154,12 +185,14 @@ receiver_new(const struct mb_wal_receive *options)
 	receiver->options = *options;
 	pthread_mutex_init(&receiver->lock, NULL);
 	pthread_cond_init(&receiver->changed, NULL);
-	for (i = 0; i < 2; i++)
+	for (i = 0; i < UNITS; i++)
 		receiver->units[i].data = mb_malloc(MB_WAL_UNIT_MAX);
 	receiver->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (receiver->wake_fd < 0)
 		MB_BUG("could not create an eventfd");
 	receiver->uploader = mb_wal_uploader_new(options->env, options->give_up_ms, receiver->wake_fd);
+	if (options->slot_kind == MB_WAL_SLOT_PERMANENT)
+		receiver->sync = mb_wal_sync_new(&options->connect);
 	return receiver;
 }
 
@@ -169,12 +202,15 @@ receiver_free(struct mb_wal_receiver *receiver)
 	int i;
 
 	mb_wal_uploader_free(receiver->uploader);
-	for (i = 0; i < 2; i++)
+	for (i = 0; i < UNITS; i++)
 	{
 		free(receiver->units[i].data);
 		mb_wal_facts_release(&receiver->units[i].all);
 		mb_wal_facts_release(&receiver->units[i].tail);
 	}
+	mb_wal_sync_free(receiver->sync);
+	mb_wal_spool_close(receiver->spool);
+	free(receiver->waiting);
 	free(receiver->known);
 	mb_buf_release(&receiver->ancestry);
 	mb_blob_writer_release(&receiver->writer);

@@ -1,13 +1,18 @@
 /*
  * receiver.h - WAL from a server into the repository, as it is written.
  *
- * One thread talks to the server and fills a unit buffer; another one puts pieces, so
+ * One thread talks to the server and fills a unit buffer; others put pieces (uploader.h), so
  * that a slow repository never delays a reply to the server for longer than its poll.
- * Two unit buffers: one being filled, one being put; when both are full nothing more is
- * read and the server keeps its WAL for us (the slot).
+ * One unit is filled while two are put; when all are full nothing more is read and the
+ * server keeps its WAL for us (the slot).
  *
- * `flush` is reported only for what is durable in the repository: kill -9 loses nothing
- * that was acknowledged, and no local spool is needed.  `write` is what was received.
+ * ack = repository: `flush` is reported only for what is durable in the repository, so kill -9 loses
+ * nothing that was acknowledged.  ack = spool: it is reported when a local file holds it
+ * (wal_spool.h), and units that the uploader has no time for wait there, up to the limit; what
+ * a crash leaves there is stored first of all by the next run.  `write` is what was received.
+ *
+ * A tail of an unfinished unit goes up every tail interval; at once when the server's commits
+ * wait for us (receiver_sync.h).
  *
  * Branches: see postgres/wal_source.h.  A run continues a branch only after it received
  * the branch's last unit again and found every byte equal; the durable file

@@ -11,10 +11,14 @@
 
 #include "walstreamer/inventory.h"
 #include "walstreamer/receiver.h"
+#include "walstreamer/receiver_sync.h"
 #include "walstreamer/uploader.h"
+#include "walstreamer/wal_spool.h"
 
 #define MAX_REFUSED 32
 #define POLL_MS 100
+/* One that is filled beside those that are put. */
+#define UNITS (MB_WAL_UPLOADS + 1)
 #define LSN_FMT "%X/%X"
 #define LSN_ARGS(lsn) (unsigned) ((lsn) >> 32), (unsigned) (lsn)
 
@@ -23,9 +27,19 @@ struct unit
 	uint64_t lsn; /* of its first byte */
 	uint32_t len; /* received */
 	uint32_t put; /* handed to the uploader, or known to be stored */
+	uint32_t spooled;
+	unsigned busy; /* jobs under way that read data */
 	unsigned char *data;
 	struct mb_wal_facts all;  /* up to put */
 	struct mb_wal_facts tail; /* behind it */
+};
+
+/* A whole unit that lies in the spool and waits for the uploader. */
+struct waiting_unit
+{
+	uint64_t lsn;
+	int64_t server_time_us;
+	struct mb_wal_facts facts;
 };
 
 struct mb_wal_receiver
@@ -62,7 +76,7 @@ struct mb_wal_receiver
 	unsigned char *known;
 	uint64_t known_from, known_to;
 
-	struct unit units[2];
+	struct unit units[UNITS];
 	unsigned current;
 	struct mb_wal_walk walk;
 	char *message; /* not yet taken whole */
@@ -72,6 +86,17 @@ struct mb_wal_receiver
 	bool reply_now;
 	int64_t last_status_ms, last_tail_ms;
 	int wake_fd;
+	unsigned under_way[MB_WAL_UPLOADS]; /* units of the uploader's jobs, oldest first */
+	unsigned under_way_count;
+	struct mb_wal_sync *sync; /* NULL: nobody waits for us */
+	/* ack = spool */
+	struct mb_wal_spool *spool; /* NULL: ack = repository */
+	uint64_t spooled_lsn;
+	int64_t spool_tried_ms; /* when it failed last, 0: it works */
+	bool alarmed;
+	struct waiting_unit *waiting;
+	size_t waiting_count;
+	size_t waiting_cap;
 	struct mb_wal_uploader *uploader;
 	struct mb_blob_writer writer;
 };
@@ -153,6 +178,8 @@ enum mb_code mb_walrecv_move_uploads(struct mb_wal_receiver *receiver, bool flus
 /* Put everything that was received; for the end of a timeline or of the run. */
 enum mb_code mb_walrecv_flush_uploads(struct mb_wal_receiver *receiver,
 									  struct mb_error *err) MB_MUST_CHECK;
+/* What the server may be told is flushed. */
+uint64_t mb_walrecv_flushed(const struct mb_wal_receiver *receiver);
 /* Drop whatever is under way; after an error. */
 void mb_walrecv_abandon_uploads(struct mb_wal_receiver *receiver);
 

@@ -40,7 +40,7 @@ set_branch(struct mb_wal_receiver *receiver, const struct beginning *beginning,
 	receiver->known_from = beginning->from_lsn;
 	receiver->known_to = 0;
 	receiver->verified = !beginning->branch[0];
-	receiver->durable_lsn = receiver->reported_flush = 0;
+	receiver->durable_lsn = receiver->reported_flush = receiver->spooled_lsn = 0;
 	receiver->received_lsn = beginning->from_lsn;
 	if (beginning->branch[0])
 		snprintf(receiver->branch, sizeof(receiver->branch), "%s", beginning->branch);
@@ -189,8 +189,9 @@ stream_timeline(struct mb_wal_receiver *receiver, enum ending *ending, uint32_t 
 			code = mb_walrecv_read_messages(receiver, &copy_ended, &drained, err);
 		if (!code)
 			code = mb_walrecv_move_uploads(receiver, false, err);
-		if (!code && (receiver->reply_now || receiver->durable_lsn > receiver->reported_flush ||
-					  mb_monotonic_ms() - receiver->last_status_ms > STATUS_MS))
+		if (!code &&
+			(receiver->reply_now || mb_walrecv_flushed(receiver) > receiver->reported_flush ||
+			 mb_monotonic_ms() - receiver->last_status_ms > STATUS_MS))
 			code = mb_walrecv_send_status(receiver, err);
 		full = receiver->units[receiver->current].len == receiver->unit_bytes;
 		if (!code && !copy_ended && (full || drained))
@@ -235,10 +236,13 @@ choose_next(struct mb_wal_receiver *receiver, uint32_t timeline, uint64_t switch
 static void
 begin_units(struct mb_wal_receiver *receiver, uint64_t from_lsn)
 {
+	int i;
+
 	mb_walrecv_drop_message(receiver);
 	receiver->current = 0;
+	for (i = 1; i < UNITS; i++)
+		mb_walrecv_reset_unit(&receiver->units[i], 0);
 	mb_walrecv_reset_unit(&receiver->units[0], from_lsn - from_lsn % receiver->unit_bytes);
-	mb_walrecv_reset_unit(&receiver->units[1], 0);
 	mb_wal_walk_init(&receiver->walk, from_lsn, receiver->segment_size);
 	receiver->known_from = from_lsn;
 }

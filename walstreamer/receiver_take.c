@@ -22,7 +22,7 @@ enum mb_code
 mb_walrecv_send_status(struct mb_wal_receiver *receiver, struct mb_error *err)
 {
 	unsigned char reply[34] = {'r'};
-	uint64_t fields[4] = {receiver->received_lsn, receiver->durable_lsn, 0,
+	uint64_t fields[4] = {receiver->received_lsn, mb_walrecv_flushed(receiver), 0,
 						  (uint64_t) (mb_time_now_us() - PG_EPOCH_US)};
 	int i, b;
 
@@ -32,7 +32,7 @@ mb_walrecv_send_status(struct mb_wal_receiver *receiver, struct mb_error *err)
 	if (PQputCopyData(receiver->conn, (const char *) reply, sizeof(reply)) <= 0 ||
 		PQflush(receiver->conn) < 0)
 		return mb_pg_fail(err, receiver->conn, NULL, "could not reply to the server");
-	receiver->reported_flush = receiver->durable_lsn;
+	receiver->reported_flush = fields[1];
 	receiver->reply_now = false;
 	receiver->last_status_ms = mb_monotonic_ms();
 	return MB_OK;

@@ -13,11 +13,24 @@
 #define RETRY_MIN_MS 200
 #define RETRY_MAX_MS 10000
 
-enum job_state
+enum lane_state
 {
-	JOB_NONE,
-	JOB_WAITING,
-	JOB_DONE
+	LANE_FREE,
+	LANE_SUBMITTED,
+	LANE_DONE
+};
+
+/* A thread and the job that it has. */
+struct lane
+{
+	struct mb_wal_uploader *uploader;
+	pthread_t thread;
+	enum lane_state state; /* lock */
+	uint64_t number;       /* of the job, in the order of submission */
+	struct mb_wal_job job;
+	enum mb_code code;
+	struct mb_error err;
+	struct mb_blob_writer writer;
 };
 
 struct mb_wal_uploader
@@ -26,15 +39,16 @@ struct mb_wal_uploader
 	int64_t give_up_ms;
 	int wake_fd;
 	atomic_bool hurry;
-	pthread_t thread;
+	atomic_bool stuck;
 	pthread_mutex_t lock;
 	pthread_cond_t changed;
-	enum job_state state; /* lock */
-	bool quit;            /* lock */
-	struct mb_wal_job job;
-	enum mb_code code;
+	struct lane lanes[MB_WAL_UPLOADS];
+	uint64_t submitted; /* lock; jobs so far */
+	uint64_t put;       /* lock; this job's turn to put */
+	uint64_t collected; /* lock */
+	enum mb_code code;  /* lock; why the jobs behind a failure fail too */
 	struct mb_error err;
-	struct mb_blob_writer writer;
+	bool quit; /* lock */
 };
 
 static bool
@@ -44,45 +58,92 @@ is_passing(enum mb_code code)
 }
 
 static void
-do_job(struct mb_wal_uploader *uploader)
+sleep_unless_hurried(struct mb_wal_uploader *uploader, int64_t ms)
+{
+	for (; ms > 0 && !atomic_load(&uploader->hurry) && !mb_cancelled(uploader->env->cancel);
+		 ms -= 50)
+		mb_sleep_ms(ms < 50 ? ms : 50);
+}
+
+/* Put until it works; our turn, so nobody else does. */
+static enum mb_code
+put_patiently(struct mb_wal_uploader *uploader, struct lane *lane)
 {
 	int64_t start = mb_monotonic_ms(), wait = RETRY_MIN_MS;
-	const struct mb_wal_piece *piece = &uploader->job.piece;
+	enum mb_code code;
 
 	for (;;)
 	{
-		uploader->code =
-			mb_wal_piece_put(&uploader->writer, uploader->env->repo, piece, &uploader->err);
-		if (!is_passing(uploader->code) || atomic_load(&uploader->hurry) ||
+		code = mb_wal_piece_put_sealed(&lane->writer, uploader->env->repo, &lane->job.piece,
+									   &lane->err);
+		if (!is_passing(code) || atomic_load(&uploader->hurry) ||
 			mb_cancelled(uploader->env->cancel) ||
 			(uploader->give_up_ms && mb_monotonic_ms() - start > uploader->give_up_ms))
 			break;
-		mb_log_warning(uploader->env->log, "%s: could not store WAL, will try again: %s",
-					   uploader->job.component, uploader->err.message);
-		mb_sleep_ms(wait);
+		if (!atomic_exchange(&uploader->stuck, true))
+			mb_log_warning(uploader->env->log, "%s: could not store WAL, will try again: %s",
+						   lane->job.component, lane->err.message);
+		sleep_unless_hurried(uploader, wait);
 		wait = wait * 2 < RETRY_MAX_MS ? wait * 2 : RETRY_MAX_MS;
 	}
-	if (uploader->code == MB_OK && uploader->job.whole_unit)
+	if (atomic_exchange(&uploader->stuck, false) && !code)
+		mb_log_info(uploader->env->log, "%s: WAL is stored again, after %lld s",
+					lane->job.component, (long long) ((mb_monotonic_ms() - start) / 1000));
+	return code;
+}
+
+/* Seal, wait for our turn, put.  Called and left with the lock held. */
+static void
+do_job(struct mb_wal_uploader *uploader, struct lane *lane)
+{
+	const struct mb_wal_piece *piece = &lane->job.piece;
+	enum mb_code code;
+
+	pthread_mutex_unlock(&uploader->lock);
+	mb_wal_piece_seal(&lane->writer, uploader->env->repo, piece);
+	pthread_mutex_lock(&uploader->lock);
+	while (uploader->put != lane->number)
+		pthread_cond_wait(&uploader->changed, &uploader->lock);
+	if (uploader->code)
+	{
+		lane->code = uploader->code;
+		lane->err = uploader->err;
+	}
+	else
+	{
+		pthread_mutex_unlock(&uploader->lock);
+		code = put_patiently(uploader, lane);
+		pthread_mutex_lock(&uploader->lock);
+		lane->code = uploader->code = code;
+		if (code)
+			uploader->err = lane->err;
+	}
+	uploader->put++;
+	pthread_cond_broadcast(&uploader->changed);
+	if (lane->code == MB_OK && lane->job.whole_unit)
+	{
+		pthread_mutex_unlock(&uploader->lock);
 		mb_wal_tails_remove(uploader->env->repo, &piece->where, piece->from_lsn, piece->to_lsn);
+		pthread_mutex_lock(&uploader->lock);
+	}
 }
 
 static void *
-uploader_main(void *arg)
+lane_main(void *arg)
 {
-	struct mb_wal_uploader *uploader = arg;
+	struct lane *lane = arg;
+	struct mb_wal_uploader *uploader = lane->uploader;
 	uint64_t one = 1;
 
 	pthread_mutex_lock(&uploader->lock);
 	for (;;)
 	{
-		while (uploader->state != JOB_WAITING && !uploader->quit)
+		while (lane->state != LANE_SUBMITTED && !uploader->quit)
 			pthread_cond_wait(&uploader->changed, &uploader->lock);
-		if (uploader->state != JOB_WAITING)
+		if (lane->state != LANE_SUBMITTED)
 			break;
-		pthread_mutex_unlock(&uploader->lock);
-		do_job(uploader);
-		pthread_mutex_lock(&uploader->lock);
-		uploader->state = JOB_DONE;
+		do_job(uploader, lane);
+		lane->state = LANE_DONE;
 		if (write(uploader->wake_fd, &one, sizeof(one)) < 0)
 		{
 			/* Full is as good as one; the receiver also looks by itself. */
@@ -96,45 +157,69 @@ struct mb_wal_uploader *
 mb_wal_uploader_new(const struct mb_env *env, int64_t give_up_ms, int wake_fd)
 {
 	struct mb_wal_uploader *uploader = mb_calloc(1, sizeof(*uploader));
+	int i;
 
 	uploader->env = env;
 	uploader->give_up_ms = give_up_ms;
 	uploader->wake_fd = wake_fd;
 	pthread_mutex_init(&uploader->lock, NULL);
 	pthread_cond_init(&uploader->changed, NULL);
-	if (pthread_create(&uploader->thread, NULL, uploader_main, uploader) != 0)
-		MB_BUG("could not create a thread");
+	for (i = 0; i < MB_WAL_UPLOADS; i++)
+	{
+		uploader->lanes[i].uploader = uploader;
+		if (pthread_create(&uploader->lanes[i].thread, NULL, lane_main, &uploader->lanes[i]) != 0)
+			MB_BUG("could not create a thread");
+	}
 	return uploader;
+}
+
+static uint64_t
+under_way(struct mb_wal_uploader *uploader)
+{
+	uint64_t count;
+
+	pthread_mutex_lock(&uploader->lock);
+	count = uploader->submitted - uploader->collected;
+	pthread_mutex_unlock(&uploader->lock);
+	return count;
 }
 
 bool
 mb_wal_uploader_is_idle(struct mb_wal_uploader *uploader)
 {
-	bool idle;
+	return under_way(uploader) == 0;
+}
 
-	pthread_mutex_lock(&uploader->lock);
-	idle = uploader->state == JOB_NONE;
-	pthread_mutex_unlock(&uploader->lock);
-	return idle;
+bool
+mb_wal_uploader_has_room(struct mb_wal_uploader *uploader)
+{
+	return under_way(uploader) < MB_WAL_UPLOADS;
 }
 
 void
 mb_wal_uploader_submit(struct mb_wal_uploader *uploader, struct mb_wal_job *job)
 {
+	struct lane *lane;
+
 	pthread_mutex_lock(&uploader->lock);
-	MB_ASSERT(uploader->state == JOB_NONE);
-	mb_wal_facts_release(&uploader->job.facts);
-	uploader->job = *job;
+	/* A failure is over when all that failed with it has been collected. */
+	if (uploader->submitted == uploader->collected)
+		uploader->code = MB_OK;
+	lane = &uploader->lanes[uploader->submitted % MB_WAL_UPLOADS];
+	MB_ASSERT(lane->state == LANE_FREE);
+	lane->number = uploader->submitted++;
+	mb_wal_facts_release(&lane->job.facts);
+	lane->job = *job;
 	memset(&job->facts, 0, sizeof(job->facts));
-	job = &uploader->job;
+	job = &lane->job;
 	job->piece.where.component = job->component;
 	job->piece.where.system_id = job->system_id;
 	job->piece.where.branch = job->branch;
 	job->piece.history = job->history;
 	job->piece.parent_branch = job->parent_branch;
 	job->piece.facts = &job->facts;
-	uploader->state = JOB_WAITING;
-	pthread_cond_signal(&uploader->changed);
+	lane->state = LANE_SUBMITTED;
+	pthread_cond_broadcast(&uploader->changed);
 	pthread_mutex_unlock(&uploader->lock);
 }
 
@@ -142,17 +227,20 @@ enum mb_code
 mb_wal_uploader_collect(struct mb_wal_uploader *uploader, bool *finished, uint64_t *to_lsn,
 						struct mb_error *err)
 {
+	struct lane *lane;
 	enum mb_code code = MB_OK;
 
 	pthread_mutex_lock(&uploader->lock);
-	*finished = uploader->state == JOB_DONE;
+	lane = &uploader->lanes[uploader->collected % MB_WAL_UPLOADS];
+	*finished = uploader->collected < uploader->submitted && lane->state == LANE_DONE;
 	if (*finished)
 	{
-		uploader->state = JOB_NONE;
-		code = uploader->code;
-		*to_lsn = uploader->job.piece.to_lsn;
+		lane->state = LANE_FREE;
+		uploader->collected++;
+		code = lane->code;
+		*to_lsn = lane->job.piece.to_lsn;
 		if (code)
-			*err = uploader->err;
+			*err = lane->err;
 	}
 	pthread_mutex_unlock(&uploader->lock);
 	return code;
@@ -164,20 +252,31 @@ mb_wal_uploader_hurry(struct mb_wal_uploader *uploader)
 	atomic_store(&uploader->hurry, true);
 }
 
+bool
+mb_wal_uploader_is_stuck(struct mb_wal_uploader *uploader)
+{
+	return atomic_load(&uploader->stuck);
+}
+
 void
 mb_wal_uploader_free(struct mb_wal_uploader *uploader)
 {
+	int i;
+
 	if (!uploader)
 		return;
 	mb_wal_uploader_hurry(uploader);
 	pthread_mutex_lock(&uploader->lock);
 	uploader->quit = true;
-	pthread_cond_signal(&uploader->changed);
+	pthread_cond_broadcast(&uploader->changed);
 	pthread_mutex_unlock(&uploader->lock);
-	pthread_join(uploader->thread, NULL);
+	for (i = 0; i < MB_WAL_UPLOADS; i++)
+	{
+		pthread_join(uploader->lanes[i].thread, NULL);
+		mb_blob_writer_release(&uploader->lanes[i].writer);
+		mb_wal_facts_release(&uploader->lanes[i].job.facts);
+	}
 	pthread_mutex_destroy(&uploader->lock);
 	pthread_cond_destroy(&uploader->changed);
-	mb_blob_writer_release(&uploader->writer);
-	mb_wal_facts_release(&uploader->job.facts);
 	free(uploader);
 }
