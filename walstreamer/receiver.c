@@ -47,16 +47,20 @@ static enum mb_code
 begin_spool(struct mb_wal_receiver *receiver, struct mb_error *err)
 {
 	const struct mb_wal_receive *options = &receiver->options;
+	bool is_stream = options->slot_kind == MB_WAL_SLOT_PERMANENT;
 	enum mb_code code = MB_OK;
 
-	if (options->slot_kind != MB_WAL_SLOT_PERMANENT || !options->env->spool)
+	if (!options->env->spool)
 		return MB_OK;
 	if (!receiver->spool)
 		code = mb_wal_spool_open(&receiver->spool, options->env, options->component,
 								 options->spool_limit_bytes, err);
+	/* A stream that is running stores its own; who only takes over for a backup leaves that. */
+	if (code == MB_CONFLICT && !is_stream)
+		return MB_OK;
 	if (!code)
 		code = mb_wal_spool_flush(receiver->spool, err);
-	if (!code && !options->ack_spool)
+	if (!code && !(options->ack_spool && is_stream))
 	{
 		mb_wal_spool_close(receiver->spool);
 		receiver->spool = NULL;

@@ -48,14 +48,19 @@ mb_wal_spool_open(struct mb_wal_spool **out, const struct mb_env *env, const cha
 				  uint64_t limit_bytes, struct mb_error *err)
 {
 	struct mb_wal_spool *spool = mb_calloc(1, sizeof(*spool));
+	char *lock_path;
 	enum mb_code code;
 
 	spool->env = env;
 	spool->limit_bytes = limit_bytes;
-	spool->fd = -1;
+	spool->fd = spool->lock_fd = -1;
 	snprintf(spool->component, sizeof(spool->component), "%s", component);
 	spool->dir = mb_asprintf("%s/wal-%s", env->spool, component);
+	lock_path = mb_asprintf("%s/lock", spool->dir);
 	code = mb_mkdirs(spool->dir, 0700, err);
+	if (!code)
+		code = mb_lock_file(&spool->lock_fd, lock_path, err);
+	free(lock_path);
 	if (!code)
 		code = count_files(spool, err);
 	if (code)
@@ -74,6 +79,8 @@ mb_wal_spool_close(struct mb_wal_spool *spool)
 		return;
 	if (spool->fd >= 0)
 		close(spool->fd);
+	if (spool->lock_fd >= 0)
+		close(spool->lock_fd);
 	free(spool->dir);
 	free(spool);
 }

@@ -16,6 +16,7 @@
 
 struct mb_wal_spool;
 
+/* MB_CONFLICT: another process writes into it (a lock, until close). */
 enum mb_code mb_wal_spool_open(struct mb_wal_spool **spool, const struct mb_env *env,
 							   const char *component, uint64_t limit_bytes,
 							   struct mb_error *err) MB_MUST_CHECK;

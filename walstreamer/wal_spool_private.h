@@ -16,6 +16,7 @@ struct mb_wal_spool
 	const struct mb_env *env;
 	char component[64];
 	char *dir;
+	int lock_fd;
 	uint64_t limit_bytes;
 	uint64_t used_bytes;
 	/* the file begun last */

@@ -18,7 +18,7 @@ sync_works() { [ "$(sql "SELECT sync_state FROM pg_stat_replication")" = sync ];
 asynchronous() { PGOPTIONS='-c synchronous_commit=local' sql "$1"; }
 set_sync() { asynchronous "ALTER SYSTEM SET synchronous_standby_names = '$1'"; asynchronous "SELECT pg_reload_conf()" >/dev/null; }
 spooled() { du -sb "$T/spool/wal-postgres" 2>/dev/null | cut -f1; }
-spool_files() { find "$T/spool/wal-postgres" -type f | wc -l; }
+spool_files() { find "$T/spool/wal-postgres" -type f -name '0*' | wc -l; }
 # kill -9 of the postmaster; its children follow it, and only then it starts again.
 crash_server()
 {
