@@ -396,7 +396,10 @@ mb_postgres_snapshot(struct mb_component *component, struct mb_capture *capture,
 {
 	struct mb_postgres *pg = (struct mb_postgres *) component;
 	struct mb_postgres *from = pg->standby ? pg->standby : pg;
-	struct mb_pg_copy copy = {.pg = from, .capture = capture, .root_fd = -1};
+	struct mb_pg_copy copy = {.pg = from,
+							  .capture = capture,
+							  .root_fd = -1,
+							  .lock = PTHREAD_MUTEX_INITIALIZER};
 	enum mb_pg_method method = MB_PG_DIRECT;
 	enum mb_code code;
 

@@ -1,8 +1,7 @@
 /*
- * copy_files.c - see copy_files.h: read the files of a data directory while it is in use.
+ * copy_files.c - see copy_files.h: who reads what of a data directory.
  *
- * Workers read files, big ones in ranges.  Files that vanish, shrink or grow meanwhile
- * are normal: WAL from the start LSN on brings them right.
+ * Workers take items: ranges of big files, or batches of small ones.
  */
 #include "postgres/copy_files.h"
 
@@ -17,34 +16,12 @@
 #include "core/base/time.h"
 #include "postgres/page_checksum.h"
 
-/* Reads of a page whose checksum is wrong, before it is judged. */
-#define PAGE_TRIES 5
-#define PAGE_WAIT_MS 10
-#define MAX_DAMAGED 10000
 /* Small files are handed out in batches. */
-#define SMALL_BYTES (1u << 20)
 #define BATCH_FILES 64
-
-/* One file while its ranges are being read. */
-struct reading
-{
-	const struct mb_pg_file *file;
-	const struct mb_entry *parent; /* of the parent backup, or NULL */
-	bool is_unchanged;             /* so the rule says; read to see whether it is right */
-	size_t ranges;
-	struct mb_map_ref *maps;
-	size_t *got;
-	uint32_t *crcs;
-	size_t left;   /* ranges not read yet; lock */
-	bool vanished; /* lock */
-	uint32_t *damaged;
-	size_t damaged_count;
-	size_t damaged_cap;
-};
 
 struct item
 {
-	struct reading *reading; /* of one range, or NULL for a batch */
+	struct mb_pg_reading *reading; /* of one range, or NULL for a batch */
 	size_t range;
 	const struct mb_pg_file **batch;
 	size_t batch_count;
@@ -53,11 +30,11 @@ struct item
 
 struct copy
 {
-	const struct mb_pg_copy *base;
+	struct mb_pg_copy *base;
 	struct mb_postgres *pg;
 	struct mb_capture *capture;
 	struct mb_pg_files files;
-	struct reading *readings;
+	struct mb_pg_reading *readings;
 	size_t reading_count;
 	const struct mb_pg_file **small; /* the batches' storage */
 	size_t small_count;
@@ -67,348 +44,20 @@ struct copy
 	atomic_size_t next_item;
 	uint64_t skipped_files; /* by the skip rule */
 	uint64_t skipped_bytes;
-	pthread_mutex_t lock;
 };
-
-/* -- pages ----------------------------------------------------------------------------------------- */
-
-struct page_check
-{
-	struct copy *copy;
-	struct reading *reading;
-};
-
-static enum mb_code
-is_torn(struct copy *copy, const unsigned char *page, bool *torn, struct mb_error *err)
-{
-	uint64_t lsn = mb_page_lsn(page), now;
-	enum mb_code code;
-
-	*torn = false;
-	if (lsn <= copy->pg->start_lsn)
-		return MB_OK;
-	code = mb_postgres_wal_lsn(copy->pg, &now, err);
-	*torn = !code && lsn <= now;
-	return code;
-}
-
-/*
- * The page at `offset` has a wrong checksum.  Read it again a few times: a page that is being
- * written is whole soon.  One that stays wrong is torn only if WAL since our start
- * holds a full image of it, so only if its LSN lies behind the start; else it is damaged.
- */
-static enum mb_code
-judge_page(struct page_check *check, int fd, unsigned char *page, int64_t offset,
-		   struct mb_error *err)
-{
-	struct reading *reading = check->reading;
-	uint32_t number = (uint32_t) (offset / MB_PG_PAGE_BYTES);
-	bool torn = false;
-	enum mb_code code = MB_OK;
-	int tries;
-
-	for (tries = 0; tries < PAGE_TRIES; tries++)
-	{
-		unsigned char again[MB_PG_PAGE_BYTES];
-		size_t got;
-
-		mb_sleep_ms(PAGE_WAIT_MS);
-		code = mb_pread_full(fd, again, sizeof(again), offset, &got, reading->file->path, err);
-		if (code)
-			return code;
-		if (got < sizeof(again))
-			return MB_OK; /* truncated meanwhile: WAL says so */
-		memcpy(page, again, sizeof(again));
-		if (mb_page_is_good(page, reading->file->first_block + number))
-			return MB_OK;
-	}
-	code = is_torn(check->copy, page, &torn, err);
-	if (code || torn)
-		return code;
-	pthread_mutex_lock(&check->copy->lock);
-	if (reading->damaged_count < MAX_DAMAGED)
-	{
-		reading->damaged = mb_grow(reading->damaged, &reading->damaged_cap,
-								   reading->damaged_count + 1, sizeof(uint32_t));
-		reading->damaged[reading->damaged_count++] = number;
-	}
-	pthread_mutex_unlock(&check->copy->lock);
-	return MB_OK;
-}
-
-static enum mb_code
-check_pages(void *ctx, int fd, unsigned char *data, size_t len, int64_t offset,
-			struct mb_error *err)
-{
-	struct page_check *check = ctx;
-	enum mb_code code = MB_OK;
-	size_t at;
-
-	for (at = 0; !code && at + MB_PG_PAGE_BYTES <= len; at += MB_PG_PAGE_BYTES)
-	{
-		uint32_t number = (uint32_t) ((offset + (int64_t) at) / MB_PG_PAGE_BYTES);
-
-		if (!mb_page_is_good(data + at, check->reading->file->first_block + number))
-			code = judge_page(check, fd, data + at, offset + (int64_t) at, err);
-	}
-	return code;
-}
-
-/* -- entries ----------------------------------------------------------------------------------------- */
-
-void
-mb_pg_copy_fill_entry(const struct mb_pg_copy *copy, const struct mb_pg_file *file,
-					  struct mb_entry *entry)
-{
-	memset(entry, 0, sizeof(*entry));
-	entry->type = MB_ENTRY_FILE;
-	entry->path = file->path;
-	entry->path_len = strlen(file->path);
-	entry->mode = file->st.st_mode & 07777;
-	entry->uid = file->st.st_uid;
-	entry->gid = file->st.st_gid;
-	entry->user = copy->user;
-	entry->group = copy->group;
-	entry->mtime_ns = file->st.st_mtim.tv_sec * 1000000000LL + file->st.st_mtim.tv_nsec;
-	entry->ctime_ns = file->st.st_ctim.tv_sec * 1000000000LL + file->st.st_ctim.tv_nsec;
-	entry->inode = file->st.st_ino;
-	entry->fsid = file->st.st_dev;
-}
-
-/*
- * The skip rule would not have read this file.  Was it right?  A file that is being written
- * now has other times now: only those that still look untouched count.
- */
-static void
-check_unchanged(struct copy *copy, const struct mb_pg_file *file, const struct mb_entry *parent,
-				const struct mb_entry *entry)
-{
-	struct stat st;
-
-	if (entry->size == parent->size && entry->crc32c == parent->crc32c)
-		return;
-	if (fstatat(copy->base->root_fd, file->path, &st, 0) != 0 ||
-		!mb_pg_unchanged_file(&copy->base->unchanged, &st, parent))
-		return;
-	mb_capture_warn(copy->capture,
-					"\"%s\" is not what backup %s read, although its size, times and inode are the "
-					"same: it is stored as it is now; set verify-unchanged = 0 and look for what "
-					"changes files behind their times",
-					file->path, copy->capture->parent->id);
-}
-
-/* All ranges are read: put them together.  Behind a short range nothing counts. */
-static enum mb_code
-finish_reading(struct copy *copy, struct reading *reading, struct mb_error *err)
-{
-	struct mb_entry entry;
-	enum mb_code code = MB_OK;
-	size_t i, maps = 0;
-
-	mb_pg_copy_fill_entry(copy->base, reading->file, &entry);
-	for (i = 0; i < reading->ranges; i++)
-	{
-		if (reading->got[i] == 0)
-			break;
-		entry.crc32c = i == 0 ? reading->crcs[0]
-							  : mb_crc32c_combine(entry.crc32c, reading->crcs[i], reading->got[i]);
-		entry.size += reading->got[i];
-		maps++;
-		if (reading->got[i] < MB_RANGE_BYTES)
-			break;
-	}
-	entry.has_crc32c = true;
-	entry.maps = reading->maps;
-	entry.map_count = maps;
-	while (reading->damaged_count > 0 &&
-		   (uint64_t) reading->damaged[reading->damaged_count - 1] * MB_PG_PAGE_BYTES >= entry.size)
-		reading->damaged_count--;
-	entry.damaged_pages = reading->damaged;
-	entry.damaged_count = reading->damaged_count;
-	if (!reading->vanished && reading->is_unchanged)
-		check_unchanged(copy, reading->file, reading->parent, &entry);
-	if (!reading->vanished)
-		code = mb_capture_add(copy->capture, &entry, err);
-	if (!reading->vanished && reading->damaged_count > 0)
-		mb_capture_warn(copy->capture,
-						"%zu page(s) of \"%s\" have a wrong checksum in the source, the first is "
-						"block %u",
-						reading->damaged_count, reading->file->path, reading->damaged[0]);
-	for (i = 0; i < reading->ranges; i++)
-		mb_map_ref_release(&reading->maps[i]);
-	free(reading->damaged);
-	reading->damaged = NULL;
-	return code;
-}
-
-static enum mb_code
-open_file(const struct copy *copy, const char *path, int *fd, struct mb_error *err)
-{
-	*fd = openat(copy->base->root_fd, path, O_RDONLY | O_CLOEXEC);
-	if (*fd < 0 && errno != ENOENT)
-		return mb_fail_errno(err, errno, "could not open \"%s\"", path);
-	return MB_OK;
-}
-
-static int
-compare_blocks(const void *a, const void *b)
-{
-	uint32_t x = *(const uint32_t *) a, y = *(const uint32_t *) b;
-
-	return (x > y) - (x < y);
-}
-
-static enum mb_code
-read_range(struct copy *copy, unsigned worker, struct reading *reading, size_t range,
-		   struct mb_error *err)
-{
-	bool check = reading->file->kind == MB_PG_RELATION && copy->pg->server.checksums;
-	struct page_check ctx = {copy, reading};
-	const struct mb_entry *parent = reading->parent;
-	const struct mb_map_ref *map =
-		parent && range < parent->map_count ? &parent->maps[range] : NULL;
-	uint64_t offset = (uint64_t) range * MB_RANGE_BYTES;
-	uint64_t size = (uint64_t) reading->file->st.st_size;
-	size_t len = size - offset < MB_RANGE_BYTES ? (size_t) (size - offset) : MB_RANGE_BYTES;
-	enum mb_code code;
-	bool last;
-	int fd;
-
-	code = open_file(copy, reading->file->path, &fd, err);
-	if (!code && fd >= 0)
-	{
-		struct mb_range_source source = {fd,  reading->file->path,        (int64_t) offset,
-										 len, check ? check_pages : NULL, &ctx};
-
-		code = mb_capture_range(copy->capture, worker, &source, map, &reading->maps[range],
-								&reading->got[range], &reading->crcs[range], err);
-		close(fd);
-	}
-	if (code)
-		return code;
-	pthread_mutex_lock(&copy->lock);
-	reading->vanished |= fd < 0;
-	last = --reading->left == 0;
-	pthread_mutex_unlock(&copy->lock);
-	if (!last)
-		return MB_OK;
-	if (reading->damaged_count > 0)
-		qsort(reading->damaged, reading->damaged_count, sizeof(uint32_t), compare_blocks);
-	return finish_reading(copy, reading, err);
-}
-
-/* Small ones are compared with the parent's as a whole. */
-static enum mb_code
-read_contents(struct copy *copy, unsigned worker, int fd, const struct mb_pg_file *file,
-			  const struct mb_entry *parent, struct mb_runs *runs, struct mb_entry *entry,
-			  struct mb_error *err)
-{
-	unsigned char *data;
-	enum mb_code code;
-	size_t got;
-
-	if (!parent || file->st.st_size >= SMALL_BYTES)
-		return mb_capture_fd(copy->capture, worker, fd, file->path, runs, &entry->size,
-							 &entry->crc32c, err);
-	data = mb_malloc(SMALL_BYTES);
-	code = mb_pread_full(fd, data, SMALL_BYTES, 0, &got, file->path, err);
-	/* It may have grown meanwhile. */
-	if (!code && got == SMALL_BYTES)
-		code = mb_capture_fd(copy->capture, worker, fd, file->path, runs, &entry->size,
-							 &entry->crc32c, err);
-	else if (!code)
-	{
-		code =
-			mb_capture_small(copy->capture, worker, data, got, parent, runs, &entry->crc32c, err);
-		entry->size = got;
-	}
-	free(data);
-	return code;
-}
-
-static enum mb_code
-read_plain(struct copy *copy, unsigned worker, const struct mb_pg_file *file, struct mb_error *err)
-{
-	const struct mb_entry *parent = mb_pg_parent_find(copy->base->parent, file->path);
-	struct mb_runs runs = {0};
-	struct mb_entry entry;
-	enum mb_code code;
-	int fd;
-
-	code = open_file(copy, file->path, &fd, err);
-	if (code || fd < 0)
-		return code;
-	mb_pg_copy_fill_entry(copy->base, file, &entry);
-	code = read_contents(copy, worker, fd, file, parent, &runs, &entry, err);
-	close(fd);
-	entry.has_crc32c = true;
-	entry.runs = runs.items;
-	entry.run_count = runs.count;
-	if (!code && mb_pg_unchanged_file(&copy->base->unchanged, &file->st, parent))
-		check_unchanged(copy, file, parent, &entry);
-	if (!code)
-		code = mb_capture_add(copy->capture, &entry, err);
-	mb_runs_release(&runs);
-	return code;
-}
-
-static enum mb_code
-add_empty(struct copy *copy, const struct mb_pg_file *file, struct mb_error *err)
-{
-	struct mb_entry entry;
-
-	mb_pg_copy_fill_entry(copy->base, file, &entry);
-	if (file->kind == MB_PG_DIRECTORY)
-		entry.type = MB_ENTRY_DIR;
-	else if (file->kind == MB_PG_LINK)
-	{
-		entry.type = MB_ENTRY_SYMLINK;
-		entry.link_target = file->link;
-	}
-	else
-		entry.has_crc32c = true;
-	return mb_capture_add(copy->capture, &entry, err);
-}
 
 /* -- the work list ------------------------------------------------------------------------------------- */
 
 static bool
 is_small(const struct mb_pg_file *file)
 {
-	return file->st.st_size <= SMALL_BYTES;
+	return file->st.st_size <= MB_PG_SMALL_BYTES;
 }
 
 static bool
 is_ranged(const struct mb_pg_file *file)
 {
 	return (file->kind == MB_PG_RELATION || file->kind == MB_PG_PAGED) && file->st.st_size > 0;
-}
-
-static void
-begin_reading(struct copy *copy, struct reading *reading, const struct mb_pg_file *file)
-{
-	reading->file = file;
-	reading->parent = mb_pg_parent_find(copy->base->parent, file->path);
-	reading->is_unchanged =
-		mb_pg_unchanged_file(&copy->base->unchanged, &file->st, reading->parent);
-	reading->ranges = ((size_t) file->st.st_size + MB_RANGE_BYTES - 1) / MB_RANGE_BYTES;
-	reading->left = reading->ranges;
-	reading->maps = mb_calloc(reading->ranges, sizeof(*reading->maps));
-	reading->got = mb_calloc(reading->ranges, sizeof(*reading->got));
-	reading->crcs = mb_calloc(reading->ranges, sizeof(*reading->crcs));
-}
-
-static void
-end_reading(struct reading *reading)
-{
-	size_t i;
-
-	for (i = 0; reading->maps && i < reading->ranges; i++)
-		mb_map_ref_release(&reading->maps[i]);
-	free(reading->maps);
-	free(reading->got);
-	free(reading->crcs);
-	free(reading->damaged);
 }
 
 static struct item *
@@ -486,14 +135,14 @@ make_items(struct copy *copy, struct mb_error *err)
 	for (i = 0; !code && i < copy->files.count; i++)
 	{
 		const struct mb_pg_file *file = &copy->files.items[i];
-		struct reading *reading;
+		struct mb_pg_reading *reading;
 		bool skipped;
 
 		if (file->kind == MB_PG_CONTROL)
 			continue;
 		if (file->kind == MB_PG_DIRECTORY || file->kind == MB_PG_LINK)
 		{
-			code = add_empty(copy, file, err);
+			code = mb_pg_add_empty(copy->base, file, err);
 			continue;
 		}
 		code = skip_unchanged(copy, file, &skipped, err);
@@ -506,7 +155,7 @@ make_items(struct copy *copy, struct mb_error *err)
 			continue;
 		}
 		reading = &copy->readings[copy->reading_count++];
-		begin_reading(copy, reading, file);
+		mb_pg_reading_begin(copy->base, reading, file);
 		for (r = 0; r < reading->ranges; r++)
 		{
 			struct item *item = new_item(copy);
@@ -533,16 +182,16 @@ make_items(struct copy *copy, struct mb_error *err)
 static enum mb_code
 read_small(struct copy *copy, unsigned worker, const struct mb_pg_file *file, struct mb_error *err)
 {
-	struct reading reading = {0};
+	struct mb_pg_reading reading = {0};
 	enum mb_code code;
 
 	if (file->st.st_size == 0 && file->kind != MB_PG_PLAIN)
-		return add_empty(copy, file, err);
+		return mb_pg_add_empty(copy->base, file, err);
 	if (!is_ranged(file))
-		return read_plain(copy, worker, file, err);
-	begin_reading(copy, &reading, file);
-	code = read_range(copy, worker, &reading, 0, err);
-	end_reading(&reading);
+		return mb_pg_read_plain(copy->base, worker, file, err);
+	mb_pg_reading_begin(copy->base, &reading, file);
+	code = mb_pg_read_range(copy->base, worker, &reading, 0, err);
+	mb_pg_reading_end(&reading);
 	return code;
 }
 
@@ -558,7 +207,7 @@ run_item(void *ctx, unsigned worker, size_t index, struct mb_error *err)
 		return mb_fail(err, MB_UNREACHABLE,
 					   "lost the session that holds the base backup: it cannot be completed");
 	if (item->reading)
-		return read_range(copy, worker, item->reading, item->range, err);
+		return mb_pg_read_range(copy->base, worker, item->reading, item->range, err);
 	for (i = 0; !code && i < item->batch_count; i++)
 		code = read_small(copy, worker, item->batch[i], err);
 	return code;
@@ -610,12 +259,11 @@ release_copy(struct copy *copy)
 	size_t i;
 
 	for (i = 0; i < copy->reading_count; i++)
-		end_reading(&copy->readings[i]);
+		mb_pg_reading_end(&copy->readings[i]);
 	free(copy->readings);
 	free(copy->items);
 	free(copy->small);
 	mb_pg_files_release(&copy->files);
-	pthread_mutex_destroy(&copy->lock);
 }
 
 enum mb_code
@@ -628,7 +276,6 @@ mb_pg_copy_files(struct mb_pg_copy *base, struct mb_error *err)
 	enum mb_code code;
 	size_t i;
 
-	pthread_mutex_init(&copy->lock, NULL);
 	mb_progress_phase(copy->capture->progress, "copying");
 	snprintf(version, sizeof(version), "PG_%d_%lld", pg->server.version / 10000,
 			 (long long) pg->server.catalog_version);
