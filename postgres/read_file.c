@@ -131,8 +131,8 @@ mb_pg_copy_fill_entry(const struct mb_pg_copy *copy, const struct mb_pg_file *fi
  * now has other times now: only those that still look untouched count.
  */
 static void
-check_unchanged(struct mb_pg_copy *copy, const struct mb_pg_file *file, const struct mb_entry *parent,
-				const struct mb_entry *entry)
+check_unchanged(struct mb_pg_copy *copy, const struct mb_pg_file *file,
+				const struct mb_entry *parent, const struct mb_entry *entry)
 {
 	struct stat st;
 
@@ -210,8 +210,8 @@ compare_blocks(const void *a, const void *b)
 }
 
 enum mb_code
-mb_pg_read_range(struct mb_pg_copy *copy, unsigned worker, struct mb_pg_reading *reading, size_t range,
-		   struct mb_error *err)
+mb_pg_read_range(struct mb_pg_copy *copy, unsigned worker, struct mb_pg_reading *reading,
+				 size_t range, struct mb_error *err)
 {
 	bool check = reading->file->kind == MB_PG_RELATION && copy->pg->server.checksums;
 	struct page_check ctx = {copy, reading};
@@ -278,7 +278,8 @@ read_contents(struct mb_pg_copy *copy, unsigned worker, int fd, const struct mb_
 }
 
 enum mb_code
-mb_pg_read_plain(struct mb_pg_copy *copy, unsigned worker, const struct mb_pg_file *file, struct mb_error *err)
+mb_pg_read_plain(struct mb_pg_copy *copy, unsigned worker, const struct mb_pg_file *file,
+				 struct mb_error *err)
 {
 	const struct mb_entry *parent = mb_pg_parent_find(copy->parent, file->path);
 	struct mb_runs runs = {0};
@@ -322,12 +323,12 @@ mb_pg_add_empty(struct mb_pg_copy *copy, const struct mb_pg_file *file, struct m
 }
 
 void
-mb_pg_reading_begin(struct mb_pg_copy *copy, struct mb_pg_reading *reading, const struct mb_pg_file *file)
+mb_pg_reading_begin(struct mb_pg_copy *copy, struct mb_pg_reading *reading,
+					const struct mb_pg_file *file)
 {
 	reading->file = file;
 	reading->parent = mb_pg_parent_find(copy->parent, file->path);
-	reading->is_unchanged =
-		mb_pg_unchanged_file(&copy->unchanged, &file->st, reading->parent);
+	reading->is_unchanged = mb_pg_unchanged_file(&copy->unchanged, &file->st, reading->parent);
 	reading->ranges = ((size_t) file->st.st_size + MB_RANGE_BYTES - 1) / MB_RANGE_BYTES;
 	reading->left = reading->ranges;
 	reading->maps = mb_calloc(reading->ranges, sizeof(*reading->maps));

@@ -2,9 +2,6 @@
  * capture_pages.c - see capture.h: ranges with page maps, new or against a parent's.
  *
  * Pages that the parent holds are referred to where they are, as runs into its packs.
- * Runs are counted: a map may have MB_MAP_MAX_RUNS, and a range in crumbs is slow to
- * restore.  A range that would have more gets its shortest stretches packed again until
- * it has half as many, so that the same does not happen at every backup.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -12,22 +9,14 @@
 #include "core/base/fs.h"
 #include "core/base/hash.h"
 #include "core/engine/capture.h"
+#include "core/engine/page_plan.h"
 
 #define READ_BYTES (1u << 20)
-#define COMPACTED_RUNS (MB_MAP_MAX_RUNS / 2)
 
 static size_t
 pages_of(size_t bytes)
 {
 	return (bytes + MB_PAGE_BYTES - 1) / MB_PAGE_BYTES;
-}
-
-static size_t
-page_bytes(uint64_t range_bytes, size_t page)
-{
-	uint64_t left = range_bytes - (uint64_t) page * MB_PAGE_BYTES;
-
-	return left < MB_PAGE_BYTES ? (size_t) left : MB_PAGE_BYTES;
 }
 
 static void
@@ -100,179 +89,11 @@ share_map(const struct mb_map_ref *parent, struct mb_map_ref *ref)
 
 /* -- against a parent -------------------------------------------------------------------------- */
 
-/* A place in the parent's contents: walks its runs forwards only. */
-struct cursor
-{
-	const struct mb_runs *runs;
-	size_t run;
-	uint64_t start; /* of that run in the range */
-};
-
-static void
-move_to(struct cursor *cursor, uint64_t offset)
-{
-	while (offset >= cursor->start + cursor->runs->items[cursor->run].length)
-		cursor->start += cursor->runs->items[cursor->run++].length;
-}
-
-/* Pages of the range that may be referred to. */
-struct plan
-{
-	const struct mb_page_map *old;
-	size_t pages; /* of the new range */
-	bool *keep;
-	size_t kept;
-};
-
-/* A page may begin in one run and end in the next. */
-static bool
-is_rehomed(struct mb_rehome *rehome, struct cursor *cursor, size_t page, size_t bytes)
-{
-	const struct mb_run *first, *last;
-
-	move_to(cursor, (uint64_t) page * MB_PAGE_BYTES);
-	first = &cursor->runs->items[cursor->run];
-	move_to(cursor, (uint64_t) page * MB_PAGE_BYTES + bytes - 1);
-	last = &cursor->runs->items[cursor->run];
-	return mb_rehome_takes(rehome, &first->pack, bytes) ||
-		   (last != first && mb_rehome_takes(rehome, &last->pack, bytes));
-}
-
-static void
-keep_equal_pages(struct plan *plan, const struct mb_page_map *map, struct mb_rehome *rehome)
-{
-	struct cursor cursor = {&plan->old->runs, 0, 0};
-	const struct mb_page_map *old = plan->old;
-	size_t i;
-
-	plan->pages = map->pages;
-	plan->keep = mb_calloc(map->pages + 1, sizeof(*plan->keep));
-	for (i = 0; i < map->pages && i < old->pages; i++)
-	{
-		plan->keep[i] = map->hashes[i] == old->hashes[i] &&
-						page_bytes(map->bytes, i) == page_bytes(old->bytes, i);
-		if (plan->keep[i] && rehome->avoid.count > 0)
-			plan->keep[i] = !is_rehomed(rehome, &cursor, i, page_bytes(map->bytes, i));
-		plan->kept += plan->keep[i];
-	}
-}
-
-/* The end of the stretch of equal decisions that starts at page `from`. */
-static size_t
-stretch_end(const struct plan *plan, size_t from)
-{
-	size_t to = from + 1;
-
-	while (to < plan->pages && plan->keep[to] == plan->keep[from])
-		to++;
-	return to;
-}
-
-/*
- * What the map would have at most.  Packed stretches follow each other in the worker's
- * frames, so beyond one run for each there is one for every frame that they cross.
- */
-static size_t
-count_runs(const struct plan *plan)
-{
-	struct cursor cursor = {&plan->old->runs, 0, 0};
-	uint64_t packed = 0;
-	size_t count = 1, from, to;
-
-	for (from = 0; from < plan->pages; from = to)
-	{
-		to = stretch_end(plan, from);
-		if (plan->keep[from])
-		{
-			size_t first;
-
-			move_to(&cursor, (uint64_t) from * MB_PAGE_BYTES);
-			first = cursor.run;
-			move_to(&cursor,
-					(uint64_t) (to - 1) * MB_PAGE_BYTES + page_bytes(plan->old->bytes, to - 1) - 1);
-			count += cursor.run - first + 1;
-		}
-		else
-		{
-			packed += (uint64_t) (to - from) * MB_PAGE_BYTES;
-			count++;
-		}
-	}
-	return count + (size_t) (packed / MB_FRAME_MAX_PLAIN) + 1;
-}
-
-/* Stop referring to stretches within one run that are shorter than min_pages. */
-static void
-drop_short(struct plan *plan, size_t min_pages)
-{
-	struct cursor cursor = {&plan->old->runs, 0, 0};
-	size_t from = 0, to, run;
-
-	while (from < plan->pages)
-	{
-		if (!plan->keep[from])
-		{
-			from++;
-			continue;
-		}
-		move_to(&cursor, (uint64_t) from * MB_PAGE_BYTES);
-		run = cursor.run;
-		for (to = from + 1; to < plan->pages && plan->keep[to]; to++)
-		{
-			move_to(&cursor, (uint64_t) to * MB_PAGE_BYTES);
-			if (cursor.run != run)
-				break;
-		}
-		if (to - from < min_pages)
-		{
-			memset(plan->keep + from, 0, to - from);
-			plan->kept -= to - from;
-		}
-		from = to;
-	}
-}
-
-static void
-limit_runs(struct plan *plan)
-{
-	size_t min_pages = 2;
-
-	if (count_runs(plan) <= MB_MAP_MAX_RUNS)
-		return;
-	/* At the latest with everything dropped there are few enough. */
-	for (; plan->kept > 0 && count_runs(plan) > COMPACTED_RUNS; min_pages *= 2)
-		drop_short(plan, min_pages);
-}
-
-/* Add the parent's runs of pages [from, to). */
-static void
-refer(const struct plan *plan, struct cursor *cursor, size_t from, size_t to, struct mb_runs *runs)
-{
-	uint64_t at = (uint64_t) from * MB_PAGE_BYTES;
-	uint64_t end = (uint64_t) (to - 1) * MB_PAGE_BYTES + page_bytes(plan->old->bytes, to - 1);
-
-	while (at < end)
-	{
-		struct mb_run run;
-		uint64_t skip;
-
-		move_to(cursor, at);
-		run = cursor->runs->items[cursor->run];
-		skip = at - cursor->start;
-		run.offset += (uint32_t) skip;
-		run.length -= (uint32_t) skip;
-		if (run.length > end - at)
-			run.length = (uint32_t) (end - at);
-		mb_runs_add(runs, &run);
-		at += run.length;
-	}
-}
-
 static enum mb_code
-pack_by_plan(struct mb_capture *capture, unsigned worker, const struct plan *plan,
+pack_by_plan(struct mb_capture *capture, unsigned worker, const struct mb_page_plan *plan,
 			 const unsigned char *data, struct mb_page_map *map, struct mb_error *err)
 {
-	struct cursor cursor = {&plan->old->runs, 0, 0};
+	struct mb_page_cursor cursor = {&plan->old->runs, 0, 0};
 	enum mb_code code = MB_OK;
 	size_t from, to;
 
@@ -280,11 +101,11 @@ pack_by_plan(struct mb_capture *capture, unsigned worker, const struct plan *pla
 	{
 		size_t at = from * MB_PAGE_BYTES, end;
 
-		to = stretch_end(plan, from);
-		end = (to - 1) * MB_PAGE_BYTES + page_bytes(map->bytes, to - 1);
+		to = mb_page_plan_stretch(plan, from);
+		end = (to - 1) * MB_PAGE_BYTES + mb_page_bytes(map->bytes, to - 1);
 		if (plan->keep[from])
 		{
-			refer(plan, &cursor, from, to, &map->runs);
+			mb_page_plan_refer(plan, &cursor, from, to, &map->runs);
 			atomic_fetch_add(&capture->progress->done_bytes, end - at);
 		}
 		else
@@ -331,7 +152,7 @@ mb_capture_pages(struct mb_capture *capture, unsigned worker, const void *data, 
 				 struct mb_error *err)
 {
 	struct mb_page_map map = {.crc32c = MB_CRC32C_INIT}, old = {0};
-	struct plan plan = {.old = &old};
+	struct mb_page_plan plan = {.old = &old};
 	enum mb_code code;
 
 	MB_ASSERT(worker < capture->workers && len <= MB_RANGE_BYTES);
@@ -340,7 +161,7 @@ mb_capture_pages(struct mb_capture *capture, unsigned worker, const void *data, 
 		return code;
 	map.hashes = mb_calloc(pages_of(len), sizeof(*map.hashes));
 	hash_pages(capture, &map, data, len);
-	keep_equal_pages(&plan, &map, &capture->rehome);
+	mb_page_plan_make(&plan, &map, &capture->rehome);
 	if (len > 0 && plan.kept == map.pages && map.bytes == old.bytes &&
 		(parent->is_inline || !mb_pack_refs_has(&capture->rehome.avoid, &parent->run.pack)))
 	{
@@ -349,7 +170,7 @@ mb_capture_pages(struct mb_capture *capture, unsigned worker, const void *data, 
 	}
 	else
 	{
-		limit_runs(&plan);
+		mb_page_plan_limit(&plan);
 		code = pack_by_plan(capture, worker, &plan, data, &map, err);
 		if (!code)
 			code = store_map(capture, worker, &map, ref, err);
