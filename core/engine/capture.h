@@ -26,6 +26,7 @@ struct mb_capture
 	unsigned workers;
 	struct mb_packer **packers;      /* one for each worker */
 	struct mb_pack_reader **readers; /* of the parent's packs, one for each worker that needs it */
+	unsigned char **ranges;          /* a buffer for each worker that needs it */
 	struct mb_rehome rehome;         /* what of the parent is not referred to; see mb_rehome_plan */
 	struct mb_uploader *uploader;
 	struct mb_manifest_writer *manifest;

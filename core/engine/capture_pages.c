@@ -146,99 +146,103 @@ load_parent(struct mb_capture *capture, unsigned worker, const struct mb_map_ref
 	return code;
 }
 
-enum mb_code
-mb_capture_pages(struct mb_capture *capture, unsigned worker, const void *data, size_t len,
-				 const struct mb_map_ref *parent, struct mb_map_ref *ref, uint32_t *crc32c,
-				 struct mb_error *err)
+/* Share, refer to or pack a range whose pages are hashed in map. */
+static enum mb_code
+capture_hashed(struct mb_capture *capture, unsigned worker, const unsigned char *data,
+			   struct mb_page_map *map, const struct mb_map_ref *parent, struct mb_map_ref *ref,
+			   struct mb_error *err)
 {
-	struct mb_page_map map = {.crc32c = MB_CRC32C_INIT}, old = {0};
+	struct mb_page_map old = {0};
 	struct mb_page_plan plan = {.old = &old};
-	enum mb_code code;
+	enum mb_code code = load_parent(capture, worker, parent, &old, err);
 
-	MB_ASSERT(worker < capture->workers && len <= MB_RANGE_BYTES);
-	code = load_parent(capture, worker, parent, &old, err);
 	if (code)
 		return code;
-	map.hashes = mb_calloc(pages_of(len), sizeof(*map.hashes));
-	hash_pages(capture, &map, data, len);
-	mb_page_plan_make(&plan, &map, &capture->rehome);
-	if (len > 0 && plan.kept == map.pages && map.bytes == old.bytes &&
+	mb_page_plan_make(&plan, map, &capture->rehome);
+	if (map->bytes > 0 && plan.kept == map->pages && map->bytes == old.bytes &&
 		(parent->is_inline || !mb_pack_refs_has(&capture->rehome.avoid, &parent->run.pack)))
 	{
-		atomic_fetch_add(&capture->progress->done_bytes, len);
+		atomic_fetch_add(&capture->progress->done_bytes, map->bytes);
 		share_map(parent, ref);
 	}
 	else
 	{
 		mb_page_plan_limit(&plan);
-		code = pack_by_plan(capture, worker, &plan, data, &map, err);
+		code = pack_by_plan(capture, worker, &plan, data, map, err);
 		if (!code)
-			code = store_map(capture, worker, &map, ref, err);
+			code = store_map(capture, worker, map, ref, err);
 	}
-	if (!code)
-		*crc32c = map.crc32c;
 	free(plan.keep);
 	mb_page_map_release(&old);
+	return code;
+}
+
+enum mb_code
+mb_capture_pages(struct mb_capture *capture, unsigned worker, const void *data, size_t len,
+				 const struct mb_map_ref *parent, struct mb_map_ref *ref, uint32_t *crc32c,
+				 struct mb_error *err)
+{
+	struct mb_page_map map = {.crc32c = MB_CRC32C_INIT};
+	enum mb_code code;
+
+	MB_ASSERT(worker < capture->workers && len <= MB_RANGE_BYTES);
+	map.hashes = mb_calloc(pages_of(len), sizeof(*map.hashes));
+	hash_pages(capture, &map, data, len);
+	code = capture_hashed(capture, worker, data, &map, parent, ref, err);
+	if (!code)
+		*crc32c = map.crc32c;
 	mb_page_map_release(&map);
 	return code;
 }
 
 /* -- from a file --------------------------------------------------------------------------------- */
 
-/* Against a parent the range is read as a whole, because its runs are counted before it is packed. */
-static enum mb_code
-read_against(struct mb_capture *capture, unsigned worker, const struct mb_range_source *source,
-			 const struct mb_map_ref *parent, struct mb_map_ref *ref, size_t *got, uint32_t *crc32c,
-			 struct mb_error *err)
+/*
+ * The worker's buffer for a range, made once: 32 MiB that are new each time cost as much
+ * in page faults as reading and hashing them.
+ */
+static unsigned char *
+range_buffer(struct mb_capture *capture, unsigned worker)
 {
-	unsigned char *data = mb_malloc(source->len);
-	enum mb_code code = mb_cancel_check(capture->env->cancel, err);
-	size_t len = 0;
-
-	if (!code)
-		code =
-			mb_pread_full(source->fd, data, source->len, source->offset, &len, source->path, err);
-	if (!code && len > 0 && source->filter)
-		code = source->filter(source->filter_ctx, source->fd, data, len, source->offset, err);
-	if (!code)
-		code = mb_capture_pages(capture, worker, data, len, parent, ref, crc32c, err);
-	free(data);
-	if (!code)
-		*got = len;
-	return code;
+	if (!capture->ranges[worker])
+		capture->ranges[worker] = mb_malloc(MB_RANGE_BYTES);
+	return capture->ranges[worker];
 }
 
-/* Read, filter, hash and pack one range; fills map (hashes, runs, crc, bytes). */
+/*
+ * Read, filter and hash one range piece by piece.  Against a parent the pieces are kept, because
+ * runs are counted before anything is packed; else each is packed at once.
+ */
 static enum mb_code
-read_new(struct mb_capture *capture, unsigned worker, const struct mb_range_source *source,
-		 struct mb_page_map *map, struct mb_error *err)
+read_range(struct mb_capture *capture, unsigned worker, const struct mb_range_source *source,
+		   unsigned char *data, struct mb_page_map *map, struct mb_error *err)
 {
-	unsigned char *buf = mb_malloc(READ_BYTES);
+	unsigned char *buf = data ? data : mb_malloc(READ_BYTES);
 	enum mb_code code = MB_OK;
-	size_t done = 0;
+	size_t done = 0, got = 0, want;
 
 	map->hashes = mb_calloc(pages_of(source->len), sizeof(*map->hashes));
-	while (!code && done < source->len)
+	for (; !code && done < source->len; done += got)
 	{
-		size_t want = source->len - done < READ_BYTES ? source->len - done : READ_BYTES;
+		unsigned char *piece = data ? data + done : buf;
 		int64_t offset = source->offset + (int64_t) done;
-		size_t got;
 
+		want = source->len - done < READ_BYTES ? source->len - done : READ_BYTES;
 		code = mb_cancel_check(capture->env->cancel, err);
 		if (!code)
-			code = mb_pread_full(source->fd, buf, want, offset, &got, source->path, err);
+			code = mb_pread_full(source->fd, piece, want, offset, &got, source->path, err);
 		if (code || got == 0)
 			break;
 		if (source->filter)
-			code = source->filter(source->filter_ctx, source->fd, buf, got, offset, err);
-		hash_pages(capture, map, buf, got);
-		if (!code)
-			code = mb_capture_bytes(capture, worker, buf, got, &map->runs, err);
-		done += got;
+			code = source->filter(source->filter_ctx, source->fd, piece, got, offset, err);
+		hash_pages(capture, map, piece, got);
+		if (!code && !data)
+			code = mb_capture_bytes(capture, worker, piece, got, &map->runs, err);
 		if (got < want)
 			break;
 	}
-	free(buf);
+	if (!data)
+		free(buf);
 	return code;
 }
 
@@ -248,13 +252,16 @@ mb_capture_range(struct mb_capture *capture, unsigned worker, const struct mb_ra
 				 uint32_t *crc32c, struct mb_error *err)
 {
 	struct mb_page_map map = {.crc32c = MB_CRC32C_INIT};
+	unsigned char *data = NULL;
 	enum mb_code code;
 
 	MB_ASSERT(source->offset % MB_RANGE_BYTES == 0 && source->len <= MB_RANGE_BYTES);
 	if (parent)
-		return read_against(capture, worker, source, parent, ref, got, crc32c, err);
-	code = read_new(capture, worker, source, &map, err);
-	if (!code)
+		data = range_buffer(capture, worker);
+	code = read_range(capture, worker, source, data, &map, err);
+	if (!code && parent)
+		code = capture_hashed(capture, worker, data, &map, parent, ref, err);
+	else if (!code)
 		code = store_map(capture, worker, &map, ref, err);
 	if (!code)
 	{

@@ -28,7 +28,8 @@ is_rehomed(struct mb_rehome *rehome, struct mb_page_cursor *cursor, size_t page,
 }
 
 void
-mb_page_plan_make(struct mb_page_plan *plan, const struct mb_page_map *map, struct mb_rehome *rehome)
+mb_page_plan_make(struct mb_page_plan *plan, const struct mb_page_map *map,
+				  struct mb_rehome *rehome)
 {
 	struct mb_page_cursor cursor = {&plan->old->runs, 0, 0};
 	const struct mb_page_map *old = plan->old;
@@ -76,8 +77,8 @@ count_runs(const struct mb_page_plan *plan)
 
 			move_to(&cursor, (uint64_t) from * MB_PAGE_BYTES);
 			first = cursor.run;
-			move_to(&cursor,
-					(uint64_t) (to - 1) * MB_PAGE_BYTES + mb_page_bytes(plan->old->bytes, to - 1) - 1);
+			move_to(&cursor, (uint64_t) (to - 1) * MB_PAGE_BYTES +
+								 mb_page_bytes(plan->old->bytes, to - 1) - 1);
 			count += cursor.run - first + 1;
 		}
 		else
@@ -133,7 +134,8 @@ mb_page_plan_limit(struct mb_page_plan *plan)
 }
 
 void
-mb_page_plan_refer(const struct mb_page_plan *plan, struct mb_page_cursor *cursor, size_t from, size_t to, struct mb_runs *runs)
+mb_page_plan_refer(const struct mb_page_plan *plan, struct mb_page_cursor *cursor, size_t from,
+				   size_t to, struct mb_runs *runs)
 {
 	uint64_t at = (uint64_t) from * MB_PAGE_BYTES;
 	uint64_t end = (uint64_t) (to - 1) * MB_PAGE_BYTES + mb_page_bytes(plan->old->bytes, to - 1);

@@ -96,6 +96,7 @@ mb_capture_begin(struct mb_session *session, struct mb_component *component,
 	made->workers = session->env->workers;
 	made->packers = session->packers;
 	made->readers = mb_calloc(session->env->workers, sizeof(*made->readers));
+	made->ranges = mb_calloc(session->env->workers, sizeof(*made->ranges));
 	made->uploader = session->uploader;
 	made->manifest = mb_manifest_writer_new(session->env->spool);
 	made->progress = mb_env_progress(session->env, component->name);
@@ -265,8 +266,12 @@ mb_capture_free(struct mb_capture *capture)
 	if (!capture)
 		return;
 	for (i = 0; i < capture->workers; i++)
+	{
 		mb_pack_reader_free(capture->readers[i]);
+		free(capture->ranges[i]);
+	}
 	free(capture->readers);
+	free(capture->ranges);
 	mb_manifest_writer_free(capture->manifest);
 	mb_manifest_writer_free(capture->unsaved);
 	mb_commit_release(&own->parent);
