@@ -404,6 +404,31 @@ refuse_broken_fork(const struct planner *planner, struct mb_error *err)
 						 chain->broken_parent);
 }
 
+/* "As far as there is WAL" must not mean as far as the first hole, unsaid. */
+static enum mb_code
+refuse_hole(struct planner *planner, struct mb_error *err)
+{
+	const struct mb_wal_chain *chain = &planner->chain;
+	uint32_t timeline = chain->count > 0 ? chain->links[chain->count - 1].timeline : 0;
+
+	if (!chain->hole_lsn || planner->restore->target.kind != MB_TARGET_LATEST)
+		return MB_OK;
+	if (!chain->hole_is_certain)
+	{
+		snprintf(planner->note, sizeof(planner->note),
+				 "there is WAL of timeline %u behind a gap from " LSN_FMT " to " LSN_FMT
+				 ": recovery ends before it",
+				 timeline, LSN_ARGS(chain->end_lsn), LSN_ARGS(chain->hole_lsn));
+		return MB_OK;
+	}
+	mb_fail(err, MB_CORRUPT, "WAL is missing from " LSN_FMT " to " LSN_FMT " on timeline %u: %s",
+			LSN_ARGS(chain->end_lsn), LSN_ARGS(chain->hole_lsn), timeline, chain->hole_files);
+	return mb_error_hint(err,
+						 "The latest moment cannot be reached. As far as the hole: "
+						 "--to-lsn " LSN_FMT ".",
+						 LSN_ARGS(chain->end_lsn));
+}
+
 enum mb_code
 mb_postgres_plan(struct mb_component *component, struct mb_restore *restore, struct mb_error *err)
 {
@@ -422,6 +447,8 @@ mb_postgres_plan(struct mb_component *component, struct mb_restore *restore, str
 		name_nearest(&planner, err);
 	if (!code)
 		code = refuse_broken_fork(&planner, err);
+	if (!code)
+		code = refuse_hole(&planner, err);
 	if (!code)
 	{
 		write_plan(&planner);

@@ -141,6 +141,10 @@ struct mb_wal_chain
 	uint32_t broken_parent;
 	uint64_t broken_lsn;
 	char broken_file[32];
+	/* WAL of the last timeline begins again at hole_lsn, behind the end.  0: none. */
+	uint64_t hole_lsn;
+	bool hole_is_certain; /* it is of this very branch, not of another history */
+	char hole_files[64];  /* "segments X to Y" */
 };
 
 struct mb_wal_inventory;

@@ -439,20 +439,31 @@ walk_ways(struct search *search, struct mb_error *err)
 }
 
 /* A hole is also told by the names of its segments. */
+static void
+name_hole(char out[64], const struct mb_wal_inventory *inventory, uint64_t from_lsn,
+		  uint64_t to_lsn, uint32_t timeline)
+{
+	char first[MB_WAL_FILE_TEXT], last[MB_WAL_FILE_TEXT];
+
+	mb_wal_file_name(first, timeline, from_lsn, inventory->segment_size);
+	mb_wal_file_name(last, timeline, to_lsn > from_lsn ? to_lsn - 1 : to_lsn,
+					 inventory->segment_size);
+	if (strcmp(first, last) == 0)
+		snprintf(out, 64, "segment %s", first);
+	else
+		snprintf(out, 64, "segments %s to %s", first, last);
+}
+
 static enum mb_code
 fail_hole(const struct search *search, uint64_t from_lsn, uint64_t to_lsn, uint32_t timeline,
 		  struct mb_error *err)
 {
-	uint32_t size = search->inventory->segment_size;
-	char first[MB_WAL_FILE_TEXT], last[MB_WAL_FILE_TEXT];
+	char files[64];
 
-	mb_wal_file_name(first, timeline, from_lsn, size);
-	mb_wal_file_name(last, timeline, to_lsn > from_lsn ? to_lsn - 1 : to_lsn, size);
+	name_hole(files, search->inventory, from_lsn, to_lsn, timeline);
 	mb_fail(err, MB_CORRUPT, "WAL is missing from " LSN_FMT " to " LSN_FMT " on timeline %u",
 			LSN_ARGS(from_lsn), LSN_ARGS(to_lsn), timeline);
-	if (strcmp(first, last) == 0)
-		return mb_error_detail(err, "That is in segment %s.", first);
-	return mb_error_detail(err, "That is in segments %s to %s.", first, last);
+	return mb_error_detail(err, "That is in %s.", files);
 }
 
 /* Why nothing was found. */
@@ -585,6 +596,23 @@ add_link(struct mb_wal_chain *chain, const struct node *node)
 	snprintf(link->history, sizeof(link->history), "%s", node->branch->history);
 }
 
+/* What stands behind the end: of the same branch for certain, of another one perhaps. */
+static void
+note_hole(const struct search *search, struct mb_wal_chain *chain)
+{
+	const struct node *last = &search->best[search->best_depth - 1];
+	const struct mb_wal_branch *branch = last->branch;
+	size_t p;
+
+	chain->hole_lsn = next_beginning(search->inventory, branch->timeline, last->to_lsn, 0);
+	for (p = 0; p < branch->piece_count; p++)
+		if (branch->pieces[p].from_lsn > last->to_lsn)
+			chain->hole_is_certain = true;
+	if (chain->hole_lsn)
+		name_hole(chain->hole_files, search->inventory, last->to_lsn, chain->hole_lsn,
+				  branch->timeline);
+}
+
 static enum mb_code
 finish_chain(struct search *search, struct mb_wal_chain *chain, struct mb_error *err)
 {
@@ -606,6 +634,7 @@ finish_chain(struct search *search, struct mb_wal_chain *chain, struct mb_error 
 		mb_wal_file_name(made.broken_file, made.broken_timeline, made.broken_lsn,
 						 made.segment_size);
 	}
+	note_hole(search, &made);
 	made.end_lsn = search->best[search->best_depth - 1].to_lsn;
 	made.has_point = search->best_has_point;
 	made.point = search->best_point;

@@ -139,6 +139,15 @@ run delta
 is "$status" 0 "after kill -9 the same command finishes"
 ok "... and equals the fresh restore" same
 ok "pg_verifybackup" pg_verifybackup -n "$T/d"
+# A write that fails in the middle (no file may pass 1 MiB, as with a full disk).
+damage 55; rm -f "$T"/d-ts/extra*; find "$T/d/base" -size +2M -exec truncate -s 0 {} +
+run bash -c "trap '' XFSZ; ulimit -f 1024; exec '$MBACKUP' --config '$CONF' restore --delta --yes --component 'postgres=$T/d' --tablespace '$T/ts=$T/d-ts'"
+is "$((status != 0 && status < 128))" 1 "a write that fails is an error"
+like "$err" "run the same restore with --delta again" "... that says how to go on"
+ok "... what is there does not start" test ! -e "$T/d/global/pg_control"
+run delta
+is "$status" 0 "the same command finishes"
+ok "... and equals the fresh restore" same
 # A restore into an empty directory that was killed is finished by a delta too.
 "$MBACKUP" --config "$CONF" restore --component "postgres=$T/k" --tablespace "$T/ts=$T/k-ts" >/dev/null 2>&1 & pid=$!
 wait_for 10 test -e "$T/k/base"; kill -9 "$pid"; wait "$pid" 2>/dev/null
