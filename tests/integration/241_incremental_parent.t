@@ -124,6 +124,7 @@ sql "INSERT INTO small SELECT 'after the fork' FROM generate_series(1, 100000)"
 backup
 is "$type" incremental "the source goes on on timeline 1"
 sed "s/port=$PGPORT/port=$port/" "$CONF" >"$T/fork.conf"
+CONF=$T/fork.conf mb adopt "$T/fork" >/dev/null 2>&1
 CONF=$T/fork.conf backup
 is "$status" 0 "a backup of its fork on timeline 2"
 is "$type" full "... is not built on what came after the fork"
