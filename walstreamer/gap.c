@@ -32,8 +32,24 @@ put_record(const struct mb_env *env, const struct mb_wal_where *where, uint64_t 
 	return code;
 }
 
+/* How far a branch holds WAL in the past of the new one; 0: none. */
+static uint64_t
+covered_by(const struct mb_wal_branch *branch, const struct mb_wal_where *where,
+		   const struct mb_buf *history)
+{
+	uint64_t end = mb_wal_branch_end(branch), left;
+
+	if (branch->timeline == where->timeline)
+		return end;
+	if (!history || history->len == 0 ||
+		!mb_wal_history_left(history->data, history->len, branch->timeline, &left))
+		return 0;
+	return end < left ? end : left;
+}
+
 void
-mb_wal_gap_note(const struct mb_env *env, const struct mb_wal_where *where, uint64_t from_lsn)
+mb_wal_gap_note(const struct mb_env *env, const struct mb_wal_where *where,
+				const struct mb_buf *history, uint64_t from_lsn)
 {
 	struct mb_wal_inventory *inventory;
 	struct mb_error err;
@@ -46,9 +62,11 @@ mb_wal_gap_note(const struct mb_env *env, const struct mb_wal_where *where, uint
 		return;
 	}
 	for (i = 0; i < inventory->branch_count; i++)
-		if (inventory->branches[i].timeline == where->timeline &&
-			mb_wal_branch_end(&inventory->branches[i]) > end)
-			end = mb_wal_branch_end(&inventory->branches[i]);
+	{
+		uint64_t covered = covered_by(&inventory->branches[i], where, history);
+
+		end = covered > end ? covered : end;
+	}
 	mb_wal_inventory_free(inventory);
 	if (end == 0 || end >= from_lsn)
 		return;

@@ -10,9 +10,11 @@
 #include "walstreamer/wal_name.h"
 
 /*
- * A new branch (where) begins at from_lsn: if all WAL of this timeline in the repository ends
- * before it, say so in the log and write a record.  Best effort.
+ * A new branch (where) begins at from_lsn: if all WAL of this timeline in the repository, and of
+ * those that it comes from by its history file (may be NULL or empty), ends before it, say so in
+ * the log and write a record.  Best effort.
  */
-void mb_wal_gap_note(const struct mb_env *env, const struct mb_wal_where *where, uint64_t from_lsn);
+void mb_wal_gap_note(const struct mb_env *env, const struct mb_wal_where *where,
+					 const struct mb_buf *history, uint64_t from_lsn);
 
 #endif

@@ -159,6 +159,8 @@ receive(struct mb_wal_receiver *receiver, struct mb_error *err)
 			return code == MB_UNREACHABLE ? MB_OK : code;
 		if (code == MB_OK)
 			continue; /* another branch, at once */
+		/* Whoever answers next may be another server, which keeps more. */
+		receiver->removed_to = 0;
 		if (!is_passing(receiver, code, mb_monotonic_ms() - receiver->last_good_ms))
 			return code;
 		if (receiver->last_good_ms != good_before || !streamed_before)
@@ -216,6 +218,7 @@ receiver_free(struct mb_wal_receiver *receiver)
 	mb_wal_spool_close(receiver->spool);
 	free(receiver->waiting);
 	free(receiver->known);
+	free(receiver->refused);
 	mb_buf_release(&receiver->ancestry);
 	mb_blob_writer_release(&receiver->writer);
 	close(receiver->wake_fd);

@@ -13,15 +13,17 @@
 /* A receiver for one backup does not fetch more than this to continue an old branch. */
 #define TEMPORARY_CATCH_UP_BYTES (256u << 20)
 
+/* Refused before, or its last unit is surely gone from the server: that is where it would begin. */
 static bool
-is_refused(const struct mb_wal_receiver *receiver, const char *branch)
+is_out(const struct mb_wal_receiver *receiver, const struct mb_wal_branch *branch, const char *own)
 {
-	size_t i, n = receiver->refused_count < MAX_REFUSED ? receiver->refused_count : MAX_REFUSED;
+	size_t i;
 
-	for (i = 0; i < n; i++)
-		if (strcmp(receiver->refused[i], branch) == 0)
+	for (i = 0; i < receiver->refused_count; i++)
+		if (strcmp(receiver->refused[i], branch->branch) == 0)
 			return true;
-	return false;
+	return mb_wal_branch_end(branch) <= receiver->removed_to &&
+		   !(own && strcmp(branch->branch, own) == 0);
 }
 
 /* -- own state -------------------------------------------------------------------------------- */
@@ -241,25 +243,13 @@ mb_walrecv_prepare_slot(struct mb_wal_receiver *receiver, const char *slot, stru
 static uint64_t
 timeline_end(const struct mb_wal_receiver *receiver, uint32_t timeline)
 {
-	char *text, *line, *save = NULL;
-	uint64_t end = 0;
+	uint64_t end;
 
 	if (timeline == receiver->server_timeline)
 		return UINT64_MAX;
-	if (receiver->ancestry.len == 0)
+	if (receiver->ancestry.len == 0 ||
+		!mb_wal_history_left(receiver->ancestry.data, receiver->ancestry.len, timeline, &end))
 		return 0;
-	text = mb_strndup((const char *) receiver->ancestry.data, receiver->ancestry.len);
-	for (line = strtok_r(text, "\n", &save); line; line = strtok_r(NULL, "\n", &save))
-	{
-		char lsn_text[32];
-		unsigned tli;
-		uint64_t lsn;
-
-		if (sscanf(line, "%u %31s", &tli, lsn_text) == 2 && tli == timeline &&
-			mb_lsn_parse(&lsn, lsn_text))
-			end = lsn;
-	}
-	free(text);
 	return end;
 }
 
@@ -303,8 +293,8 @@ mb_walrecv_find_branch(const struct mb_wal_receiver *receiver,
 		const struct mb_wal_branch *branch = &inventory->branches[i];
 		uint64_t end = mb_wal_branch_end(branch);
 
-		if (branch->timeline != timeline || is_refused(receiver, branch->branch) || end == 0 ||
-			end > limit)
+		if (branch->timeline != timeline || end == 0 || end > limit ||
+			is_out(receiver, branch, own))
 			continue;
 		if (!best || (own && strcmp(branch->branch, own) == 0) ||
 			(end > mb_wal_branch_end(best) && !(own && strcmp(best->branch, own) == 0)))

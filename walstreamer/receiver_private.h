@@ -15,7 +15,6 @@
 #include "walstreamer/uploader.h"
 #include "walstreamer/wal_spool.h"
 
-#define MAX_REFUSED 32
 #define POLL_MS 100
 /* One that is filled beside those that are put. */
 #define UNITS (MB_WAL_UPLOADS + 1)
@@ -62,9 +61,11 @@ struct mb_wal_receiver
 	uint64_t slot_lsn; /* restart_lsn, 0 when unknown */
 	bool was_streaming;
 	int64_t last_good_ms;
-	struct mb_buf ancestry; /* the server timeline's history file, empty on 1 */
-	char refused[MAX_REFUSED][MB_WAL_BRANCH_TEXT];
+	struct mb_buf ancestry;              /* the server timeline's history file, empty on 1 */
+	char (*refused)[MB_WAL_BRANCH_TEXT]; /* branches that are not ours, or cannot be proven */
 	size_t refused_count;
+	size_t refused_cap;
+	uint64_t removed_to; /* the server has no WAL before this any more */
 
 	/* the branch that is being written */
 	uint32_t timeline;

@@ -19,9 +19,9 @@ refuse_branch(struct mb_wal_receiver *receiver, const char *why)
 		return;
 	mb_log_info(mb_walrecv_log(receiver), "%s: WAL branch %s of timeline %u is not continued: %s",
 				receiver->options.component, receiver->branch, receiver->timeline, why);
-	snprintf(receiver->refused[receiver->refused_count % MAX_REFUSED], MB_WAL_BRANCH_TEXT, "%s",
-			 receiver->branch);
-	receiver->refused_count++;
+	receiver->refused = mb_grow(receiver->refused, &receiver->refused_cap,
+								receiver->refused_count + 1, sizeof(*receiver->refused));
+	memcpy(receiver->refused[receiver->refused_count++], receiver->branch, MB_WAL_BRANCH_TEXT);
 }
 
 static enum mb_code
@@ -285,7 +285,8 @@ mb_walrecv_stream_from(struct mb_wal_receiver *receiver, const char *slot,
 											 receiver->timeline, receiver->branch,
 											 receiver->segment_size};
 
-				mb_wal_gap_note(receiver->options.env, &where, beginning->from_lsn);
+				mb_wal_gap_note(receiver->options.env, &where, &receiver->ancestry,
+								beginning->from_lsn);
 			}
 			mb_log_info(mb_walrecv_log(receiver),
 						"%s: receiving WAL from " LSN_FMT " on timeline %u, %s branch %s",
@@ -309,6 +310,11 @@ mb_walrecv_stream_from(struct mb_wal_receiver *receiver, const char *slot,
 		if (beginning->branch[0] && (!receiver->verified || receiver->trust_own) &&
 			(code == MB_NEGATIVE || code == MB_NOT_FOUND))
 		{
+			/* Servers remove WAL from its beginning, whatever the timeline. */
+			if (code == MB_NOT_FOUND)
+				receiver->removed_to = beginning->from_lsn -
+									   beginning->from_lsn % receiver->segment_size +
+									   receiver->segment_size;
 			refuse_branch(receiver, err->message);
 			*ending = END_REFUSED;
 			return MB_OK;

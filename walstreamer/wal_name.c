@@ -204,3 +204,27 @@ mb_wal_history_parent(const void *content, size_t len, uint32_t timeline, uint32
 		return mb_fail(err, MB_CORRUPT, "the history file of timeline %u is empty", timeline);
 	return MB_OK;
 }
+
+bool
+mb_wal_history_left(const void *content, size_t len, uint32_t ancestor, uint64_t *switch_lsn)
+{
+	char *text = mb_strndup(content, len);
+	char *line, *save = NULL;
+	bool found = false;
+
+	for (line = strtok_r(text, "\n", &save); line; line = strtok_r(NULL, "\n", &save))
+	{
+		char lsn_text[32];
+		uint64_t lsn;
+		unsigned tli;
+
+		if (sscanf(line, "%u %31s", &tli, lsn_text) == 2 && tli == ancestor &&
+			mb_lsn_parse(&lsn, lsn_text))
+		{
+			*switch_lsn = lsn;
+			found = true;
+		}
+	}
+	free(text);
+	return found;
+}

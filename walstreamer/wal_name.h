@@ -85,5 +85,10 @@ bool mb_wal_history_blob_parse(const char *rest, uint32_t *timeline);
 enum mb_code mb_wal_history_parent(const void *content, size_t len, uint32_t timeline,
 								   uint32_t *parent, uint64_t *switch_lsn,
 								   struct mb_error *err) MB_MUST_CHECK;
+/*
+ * Where a history file says that `ancestor` was left: what lies before *switch_lsn is in the
+ * past of its timeline.  False when the ancestor does not stand in it.
+ */
+bool mb_wal_history_left(const void *content, size_t len, uint32_t ancestor, uint64_t *switch_lsn);
 
 #endif

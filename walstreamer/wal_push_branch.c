@@ -151,7 +151,7 @@ begin_branch(struct mb_push_target *target, const struct mb_push_file *file)
 	where = mb_push_where(target, file);
 	mb_log_info(target->env->log, "%s: archiving WAL from segment %s on, new branch %s",
 				target->component, file->file, target->branch);
-	mb_wal_gap_note(target->env, &where, file->start_lsn);
+	mb_wal_gap_note(target->env, &where, NULL, file->start_lsn);
 }
 
 /* -- the timeline's history file ------------------------------------------------------------- */
