@@ -248,7 +248,11 @@ write_partial(struct writer *writer, struct mb_error *err)
 		json_array_append_new(list, json_string(mb_pg_place_root(&writer->place, i)));
 	json_object_set_new(json, "directories", list);
 	text = mb_json_text(json);
-	code = write_file(writer, MB_PG_PARTIAL_FILE, text, strlen(text), false, err);
+	/* Never without one: a restore that was killed left it, and the next one asks it. */
+	code = write_file(writer, MB_PG_PARTIAL_FILE ".new", text, strlen(text), false, err);
+	if (!code && renameat(writer->place.fd, MB_PG_PARTIAL_FILE ".new", writer->place.fd,
+						  MB_PG_PARTIAL_FILE) != 0)
+		code = mb_fail_errno(err, errno, "could not rename \"%s.new\"", MB_PG_PARTIAL_FILE);
 	free(text);
 	json_decref(json);
 	if (!code && fsync(writer->place.fd) != 0)
