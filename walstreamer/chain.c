@@ -45,6 +45,11 @@ struct search
 	uint32_t furthest_timeline;
 	bool reached_timeline;
 	bool point_missing;
+	/* The stretch that leads furthest, of a timeline that a younger one left still later; 0: none. */
+	uint32_t short_timeline;
+	uint32_t short_parent;
+	uint64_t short_lsn;
+	uint64_t short_switch;
 	uint32_t broken_timeline; /* the youngest that could not be followed for want of its WAL */
 	uint32_t broken_parent;
 	uint64_t broken_lsn;
@@ -228,6 +233,18 @@ note_broken(struct search *search, const struct node *node, const struct mb_wal_
 	return code;
 }
 
+/* A younger timeline left this one behind the end of what is there of it. */
+static void
+note_short(struct search *search, const struct node *node, const struct mb_wal_branch *branch)
+{
+	if (node->to_lsn < search->short_lsn)
+		return;
+	search->short_lsn = node->to_lsn;
+	search->short_parent = node->branch->timeline;
+	search->short_timeline = branch->timeline;
+	search->short_switch = branch->switch_lsn;
+}
+
 /* Can one go on from node to branch, and from where? */
 static enum mb_code
 continues(struct search *search, const struct node *node, struct mb_wal_branch *branch,
@@ -253,6 +270,8 @@ continues(struct search *search, const struct node *node, struct mb_wal_branch *
 		if (code || branch->parent != node->branch->timeline)
 			return code;
 		at = inside = branch->switch_lsn;
+		if (at > node->to_lsn)
+			note_short(search, node, branch);
 		if (at < node->from_lsn || at > node->to_lsn)
 			return MB_OK;
 	}
@@ -488,6 +507,20 @@ explain(const struct search *search, bool started, uint64_t hole_lsn, struct mb_
 				"timeline %u left timeline %u at " LSN_FMT ", but its WAL there is missing: "
 				"segment %s",
 				search->broken_timeline, search->broken_parent, LSN_ARGS(search->broken_lsn), file);
+		return mb_error_hint(err, "Choose a backup that is younger than that.");
+	}
+	if (!search->reached_timeline && search->short_timeline)
+	{
+		char files[64];
+
+		name_hole(files, search->inventory, search->short_lsn, search->short_switch,
+				  search->short_parent);
+		mb_fail(err, MB_CORRUPT,
+				"WAL is missing from " LSN_FMT " to " LSN_FMT
+				" on timeline %u, where timeline %u left it",
+				LSN_ARGS(search->short_lsn), LSN_ARGS(search->short_switch), search->short_parent,
+				search->short_timeline);
+		mb_error_detail(err, "That is in %s.", files);
 		return mb_error_hint(err, "Choose a backup that is younger than that.");
 	}
 	if (!search->reached_timeline)
