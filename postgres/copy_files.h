@@ -44,6 +44,7 @@ struct mb_pg_reading
 	uint32_t *crcs;
 	size_t left;   /* ranges not read yet; lock */
 	bool vanished; /* lock */
+	bool is_torn;  /* a page of it was being written and WAL repairs it; lock */
 	uint32_t *damaged;
 	size_t damaged_count;
 	size_t damaged_cap;

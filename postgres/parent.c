@@ -130,6 +130,12 @@ mb_pg_parent_close(struct mb_pg_parent *parent)
 	free(parent);
 }
 
+bool
+mb_pg_was_judged(const struct mb_entry *parent)
+{
+	return parent && parent->damaged_count == 0 && (parent->flags & MB_ENTRY_CHANGING) == 0;
+}
+
 const struct mb_entry *
 mb_pg_parent_find(const struct mb_pg_parent *parent, const char *path)
 {

@@ -36,6 +36,8 @@ enum mb_code mb_pg_parent_open(struct mb_pg_parent **parent, const struct mb_cap
 							   struct mb_error *err) MB_MUST_CHECK;
 void mb_pg_parent_close(struct mb_pg_parent *parent); /* NULL does nothing */
 
+/* Were all pages of this entry (or NULL) found good when it was made? */
+bool mb_pg_was_judged(const struct mb_entry *parent);
 /* The parent's entry with this path, or NULL; lives as long as the parent. */
 const struct mb_entry *mb_pg_parent_find(const struct mb_pg_parent *parent, const char *path);
 

@@ -68,16 +68,21 @@ judge_page(struct page_check *check, int fd, unsigned char *page, int64_t offset
 		if (code)
 			return code;
 		if (got < sizeof(again))
-			return MB_OK; /* truncated meanwhile: WAL says so */
+		{
+			torn = true; /* truncated meanwhile: WAL says so */
+			break;
+		}
 		memcpy(page, again, sizeof(again));
 		if (mb_page_is_good(page, reading->file->first_block + number))
 			return MB_OK;
 	}
-	code = is_torn(check->copy, page, &torn, err);
-	if (code || torn)
+	if (!torn)
+		code = is_torn(check->copy, page, &torn, err);
+	if (code)
 		return code;
 	pthread_mutex_lock(&check->copy->lock);
-	if (reading->damaged_count < MAX_DAMAGED)
+	reading->is_torn |= torn;
+	if (!torn && reading->damaged_count < MAX_DAMAGED)
 	{
 		reading->damaged = mb_grow(reading->damaged, &reading->damaged_cap,
 								   reading->damaged_count + 1, sizeof(uint32_t));
@@ -176,6 +181,9 @@ finish_reading(struct mb_pg_copy *copy, struct mb_pg_reading *reading, struct mb
 		reading->damaged_count--;
 	entry.damaged_pages = reading->damaged;
 	entry.damaged_count = reading->damaged_count;
+	/* The next backup judges all of it anew. */
+	if (reading->is_torn)
+		entry.flags |= MB_ENTRY_CHANGING;
 	if (!reading->vanished && reading->is_unchanged)
 		check_unchanged(copy, reading->file, reading->parent, &entry);
 	if (!reading->vanished)
@@ -228,8 +236,13 @@ mb_pg_read_range(struct mb_pg_copy *copy, unsigned worker, struct mb_pg_reading 
 	code = open_file(copy, reading->file->path, &fd, err);
 	if (!code && fd >= 0)
 	{
-		struct mb_range_source source = {fd,  reading->file->path,        (int64_t) offset,
-										 len, check ? check_pages : NULL, &ctx};
+		struct mb_range_source source = {.fd = fd,
+										 .path = reading->file->path,
+										 .offset = (int64_t) offset,
+										 .len = len,
+										 .filter = check ? check_pages : NULL,
+										 .filter_ctx = &ctx,
+										 .flags = mb_pg_was_judged(parent) ? MB_RANGE_JUDGED : 0};
 
 		code = mb_capture_range(copy->capture, worker, &source, map, &reading->maps[range],
 								&reading->got[range], &reading->crcs[range], err);

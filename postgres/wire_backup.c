@@ -45,6 +45,7 @@ struct file
 	struct mb_map_ref *maps;
 	struct mb_runs *runs; /* not paged: of each range */
 	uint32_t *crcs;
+	bool is_torn;      /* a page was being written, WAL repairs it; lock */
 	bool changed;      /* a page was read again: not the bytes that were sent; lock */
 	uint32_t *damaged; /* lock */
 	size_t damaged_count;
@@ -210,6 +211,8 @@ finish_file(struct wire_copy *copy, struct file *file, struct mb_error *err)
 						"stored as it is",
 						entry->path, file->damaged_count, file->first_block + file->damaged[0]);
 	}
+	if (file->is_torn)
+		entry->flags |= MB_ENTRY_CHANGING;
 	code = mb_capture_add(copy->capture, entry, err);
 	if (!code && file->changed)
 		mb_wire_manifest_note_changed(copy->manifest, entry->path);
@@ -275,9 +278,12 @@ judge_page(struct wire_copy *copy, struct file *file, uint32_t number, unsigned 
 	file->changed |= again;
 	if (!code && !(again && mb_page_is_good(page, file->first_block + number)))
 	{
+		bool torn;
+
 		code = mb_postgres_wal_lsn(copy->pg, &now, err);
-		if (!code && !(mb_page_lsn(page) > copy->wire.start_lsn && mb_page_lsn(page) <= now) &&
-			file->damaged_count < MAX_DAMAGED)
+		torn = mb_page_lsn(page) > copy->wire.start_lsn && mb_page_lsn(page) <= now;
+		file->is_torn |= torn;
+		if (!code && !torn && file->damaged_count < MAX_DAMAGED)
 		{
 			file->damaged = mb_grow(file->damaged, &file->damaged_cap, file->damaged_count + 1,
 									sizeof(uint32_t));

@@ -67,12 +67,17 @@ enum mb_code mb_capture_fd(struct mb_capture *capture, unsigned worker, int fd, 
 						   struct mb_error *err) MB_MUST_CHECK;
 
 /*
- * Called for every buffer that is read, before it is hashed and packed; may change it
- * (read a torn page again).  offset is in the file; len a multiple of a page, but for
- * the end of the file.
+ * Called for all that is read, in stretches, before it is packed; may change it (read a torn
+ * page again).  offset is in the file; len a multiple of a page, but for the end of the file.
  */
 typedef enum mb_code (*mb_page_filter)(void *ctx, int fd, unsigned char *data, size_t len,
 									   int64_t offset, struct mb_error *err);
+
+enum mb_range_flags
+{
+	/* Pages that the parent holds with the same hash were judged then: no filter for them. */
+	MB_RANGE_JUDGED = 1
+};
 
 /* A range of a file that is to be read: [offset, offset + len). */
 struct mb_range_source
@@ -83,6 +88,7 @@ struct mb_range_source
 	size_t len;            /* at most MB_RANGE_BYTES */
 	mb_page_filter filter; /* or NULL */
 	void *filter_ctx;
+	unsigned flags;
 };
 
 /*

@@ -19,6 +19,12 @@ pages_of(size_t bytes)
 	return (bytes + MB_PAGE_BYTES - 1) / MB_PAGE_BYTES;
 }
 
+static uint64_t
+page_hash(const struct mb_capture *capture, const unsigned char *data, size_t len)
+{
+	return mb_xxh64_seed(data, len < MB_PAGE_BYTES ? len : MB_PAGE_BYTES, capture->repo->page_seed);
+}
+
 static void
 hash_pages(const struct mb_capture *capture, struct mb_page_map *map, const unsigned char *data,
 		   size_t len)
@@ -26,10 +32,7 @@ hash_pages(const struct mb_capture *capture, struct mb_page_map *map, const unsi
 	size_t at;
 
 	for (at = 0; at < len; at += MB_PAGE_BYTES)
-		map->hashes[map->pages++] =
-			mb_xxh64_seed(data + at, len - at < MB_PAGE_BYTES ? len - at : MB_PAGE_BYTES,
-						  capture->repo->page_seed);
-	map->crc32c = mb_crc32c(map->crc32c, data, len);
+		map->hashes[map->pages++] = page_hash(capture, data + at, len - at);
 	map->bytes += len;
 }
 
@@ -149,17 +152,14 @@ load_parent(struct mb_capture *capture, unsigned worker, const struct mb_map_ref
 /* Share, refer to or pack a range whose pages are hashed in map. */
 static enum mb_code
 capture_hashed(struct mb_capture *capture, unsigned worker, const unsigned char *data,
-			   struct mb_page_map *map, const struct mb_map_ref *parent, struct mb_map_ref *ref,
-			   struct mb_error *err)
+			   struct mb_page_map *map, const struct mb_map_ref *parent,
+			   const struct mb_page_map *old, struct mb_map_ref *ref, struct mb_error *err)
 {
-	struct mb_page_map old = {0};
-	struct mb_page_plan plan = {.old = &old};
-	enum mb_code code = load_parent(capture, worker, parent, &old, err);
+	struct mb_page_plan plan = {.old = old};
+	enum mb_code code = MB_OK;
 
-	if (code)
-		return code;
 	mb_page_plan_make(&plan, map, &capture->rehome);
-	if (map->bytes > 0 && plan.kept == map->pages && map->bytes == old.bytes &&
+	if (map->bytes > 0 && plan.kept == map->pages && map->bytes == old->bytes &&
 		(parent->is_inline || !mb_pack_refs_has(&capture->rehome.avoid, &parent->run.pack)))
 	{
 		atomic_fetch_add(&capture->progress->done_bytes, map->bytes);
@@ -173,7 +173,6 @@ capture_hashed(struct mb_capture *capture, unsigned worker, const unsigned char 
 			code = store_map(capture, worker, map, ref, err);
 	}
 	free(plan.keep);
-	mb_page_map_release(&old);
 	return code;
 }
 
@@ -182,15 +181,20 @@ mb_capture_pages(struct mb_capture *capture, unsigned worker, const void *data, 
 				 const struct mb_map_ref *parent, struct mb_map_ref *ref, uint32_t *crc32c,
 				 struct mb_error *err)
 {
-	struct mb_page_map map = {.crc32c = MB_CRC32C_INIT};
+	struct mb_page_map map = {.crc32c = MB_CRC32C_INIT}, old = {0};
 	enum mb_code code;
 
 	MB_ASSERT(worker < capture->workers && len <= MB_RANGE_BYTES);
+	code = load_parent(capture, worker, parent, &old, err);
+	if (code)
+		return code;
 	map.hashes = mb_calloc(pages_of(len), sizeof(*map.hashes));
 	hash_pages(capture, &map, data, len);
-	code = capture_hashed(capture, worker, data, &map, parent, ref, err);
+	map.crc32c = mb_crc32c(map.crc32c, data, len);
+	code = capture_hashed(capture, worker, data, &map, parent, &old, ref, err);
 	if (!code)
 		*crc32c = map.crc32c;
+	mb_page_map_release(&old);
 	mb_page_map_release(&map);
 	return code;
 }
@@ -210,12 +214,65 @@ range_buffer(struct mb_capture *capture, unsigned worker)
 }
 
 /*
+ * Let the filter see the pages of a piece that the parent does not hold with the same hash, and
+ * hash them again; map->hashes has those of the piece from page `first` on.
+ */
+static enum mb_code
+filter_new_pages(const struct mb_capture *capture, const struct mb_range_source *source,
+				 const struct mb_page_map *old, struct mb_page_map *map, unsigned char *data,
+				 size_t len, size_t first, struct mb_error *err)
+{
+	size_t count = pages_of(len), from, to, i;
+	enum mb_code code = MB_OK;
+
+#define IS_JUDGED(i) \
+	(first + (i) < old->pages && old->hashes[first + (i)] == map->hashes[first + (i)])
+	for (from = 0; !code && from < count; from = to + 1)
+	{
+		size_t at = from * MB_PAGE_BYTES, end;
+
+		for (to = from; to < count && !IS_JUDGED(to);)
+			to++;
+		end = to * MB_PAGE_BYTES < len ? to * MB_PAGE_BYTES : len;
+		if (to > from)
+			code = source->filter(source->filter_ctx, source->fd, data + at, end - at,
+								  source->offset + (int64_t) (first * MB_PAGE_BYTES + at), err);
+		for (i = from; i < to; i++)
+			map->hashes[first + i] =
+				page_hash(capture, data + i * MB_PAGE_BYTES, len - i * MB_PAGE_BYTES);
+	}
+#undef IS_JUDGED
+	return code;
+}
+
+/* The next piece of the range: filtered, hashed, added to the map. */
+static enum mb_code
+take_piece(const struct mb_capture *capture, const struct mb_range_source *source,
+		   const struct mb_page_map *old, struct mb_page_map *map, unsigned char *data, size_t len,
+		   struct mb_error *err)
+{
+	bool judged = (source->flags & MB_RANGE_JUDGED) != 0;
+	size_t first = map->pages;
+	enum mb_code code = MB_OK;
+
+	if (source->filter && !judged)
+		code = source->filter(source->filter_ctx, source->fd, data, len,
+							  source->offset + (int64_t) map->bytes, err);
+	hash_pages(capture, map, data, len);
+	if (!code && source->filter && judged)
+		code = filter_new_pages(capture, source, old, map, data, len, first, err);
+	map->crc32c = mb_crc32c(map->crc32c, data, len);
+	return code;
+}
+
+/*
  * Read, filter and hash one range piece by piece.  Against a parent the pieces are kept, because
  * runs are counted before anything is packed; else each is packed at once.
  */
 static enum mb_code
 read_range(struct mb_capture *capture, unsigned worker, const struct mb_range_source *source,
-		   unsigned char *data, struct mb_page_map *map, struct mb_error *err)
+		   const struct mb_page_map *old, unsigned char *data, struct mb_page_map *map,
+		   struct mb_error *err)
 {
 	unsigned char *buf = data ? data : mb_malloc(READ_BYTES);
 	enum mb_code code = MB_OK;
@@ -233,9 +290,7 @@ read_range(struct mb_capture *capture, unsigned worker, const struct mb_range_so
 			code = mb_pread_full(source->fd, piece, want, offset, &got, source->path, err);
 		if (code || got == 0)
 			break;
-		if (source->filter)
-			code = source->filter(source->filter_ctx, source->fd, piece, got, offset, err);
-		hash_pages(capture, map, piece, got);
+		code = take_piece(capture, source, old, map, piece, got, err);
 		if (!code && !data)
 			code = mb_capture_bytes(capture, worker, piece, got, &map->runs, err);
 		if (got < want)
@@ -251,16 +306,19 @@ mb_capture_range(struct mb_capture *capture, unsigned worker, const struct mb_ra
 				 const struct mb_map_ref *parent, struct mb_map_ref *ref, size_t *got,
 				 uint32_t *crc32c, struct mb_error *err)
 {
-	struct mb_page_map map = {.crc32c = MB_CRC32C_INIT};
+	struct mb_page_map map = {.crc32c = MB_CRC32C_INIT}, old = {0};
 	unsigned char *data = NULL;
 	enum mb_code code;
 
 	MB_ASSERT(source->offset % MB_RANGE_BYTES == 0 && source->len <= MB_RANGE_BYTES);
+	code = load_parent(capture, worker, parent, &old, err);
+	if (code)
+		return code;
 	if (parent)
 		data = range_buffer(capture, worker);
-	code = read_range(capture, worker, source, data, &map, err);
+	code = read_range(capture, worker, source, &old, data, &map, err);
 	if (!code && parent)
-		code = capture_hashed(capture, worker, data, &map, parent, ref, err);
+		code = capture_hashed(capture, worker, data, &map, parent, &old, ref, err);
 	else if (!code)
 		code = store_map(capture, worker, &map, ref, err);
 	if (!code)
@@ -268,6 +326,7 @@ mb_capture_range(struct mb_capture *capture, unsigned worker, const struct mb_ra
 		*got = map.bytes;
 		*crc32c = map.crc32c;
 	}
+	mb_page_map_release(&old);
 	mb_page_map_release(&map);
 	return code;
 }

@@ -309,6 +309,80 @@ test_capture__a_file_against_its_parent(void **state)
 	free(path);
 }
 
+/* Notes which pages it is shown, and repairs page 20, as a torn page that is read again. */
+struct seen
+{
+	bool pages[100];
+	size_t count;
+};
+
+static enum mb_code
+see_pages(void *ctx, int fd, unsigned char *data, size_t len, int64_t offset, struct mb_error *err)
+{
+	struct seen *seen = ctx;
+	size_t at;
+
+	(void) fd;
+	(void) err;
+	for (at = 0; at < len; at += PAGE)
+	{
+		size_t page = (size_t) (offset + (int64_t) at) / PAGE;
+
+		assert_false(seen->pages[page]);
+		seen->pages[page] = true;
+		seen->count++;
+		if (page == 20)
+			memset(data + at, 'r', PAGE);
+	}
+	return MB_OK;
+}
+
+static void
+test_capture__only_new_pages_are_judged_again(void **state)
+{
+	char path[] = "/tmp/mbackup-capture.XXXXXX";
+	size_t len = 60 * PAGE + 100, got, page;
+	int fd = mkstemp(path), pass;
+	struct range range;
+
+	(void) state;
+	first_range(&range, len);
+	unlink(path);
+	change_page(&range, 3);
+	change_page(&range, 20);
+	change_page(&range, 21);
+	range.data[60 * PAGE + 5] ^= 1;
+	assert_int_equal(pwrite(fd, range.data, len, 0), (ssize_t) len);
+	memset(range.data + 20 * PAGE, 'r', PAGE);
+	for (pass = 0; pass < 2; pass++)
+	{
+		struct seen seen = {.count = 0};
+		struct mb_range_source source = {.fd = fd,
+										 .path = path,
+										 .len = len,
+										 .filter = see_pages,
+										 .filter_ctx = &seen,
+										 .flags = pass ? 0 : MB_RANGE_JUDGED};
+		struct mb_capture *capture = begin();
+		struct mb_map_ref ref = {0};
+		struct mb_error err;
+		uint32_t crc;
+
+		assert_ok(mb_capture_range(capture, 0, &source, &range.ref, &ref, &got, &crc, &err), err);
+		assert_ok(mb_capture_flush(&session, capture, &err), err);
+		assert_int_equal(got, len);
+		assert_int_equal(crc, mb_crc32c(MB_CRC32C_INIT, range.data, len));
+		mb_capture_free(capture);
+		check_range(&ref, range.data, len);
+		for (page = 0; page < 61; page++)
+			assert_int_equal(seen.pages[page],
+							 pass || page == 3 || page == 20 || page == 21 || page == 60);
+		mb_map_ref_release(&ref);
+	}
+	close(fd);
+	end_range(&range);
+}
+
 static void
 test_capture__small_contents_are_shared_by_their_bytes(void **state)
 {
@@ -453,6 +527,7 @@ main(void)
 		cmocka_unit_test(test_capture__shrunk_and_grown),
 		cmocka_unit_test(test_capture__a_damaged_parent_map_is_done_without),
 		cmocka_unit_test(test_capture__a_file_against_its_parent),
+		cmocka_unit_test(test_capture__only_new_pages_are_judged_again),
 		cmocka_unit_test(test_capture__small_contents_are_shared_by_their_bytes),
 		cmocka_unit_test(test_rehome__a_sparse_pack_is_left),
 		cmocka_unit_test(test_rehome__no_more_than_the_budget),
