@@ -44,7 +44,7 @@ ping_main(void *arg)
 	{
 		struct mb_error ignored;
 
-		mb_sleep_ms(50);
+		mb_sleep_ms(10);
 		if (mb_monotonic_ms() - last < PING_MS)
 			continue;
 		last = mb_monotonic_ms();

@@ -5,7 +5,8 @@
 #include "core/base/time.h"
 #include "postgres/private.h"
 
-#define POLL_MS 100
+#define POLL_MIN_MS 10
+#define POLL_MAX_MS 100
 /* A stream that we rely on may be between two connections for so long. */
 #define TAKE_OVER_MS 5000
 #define GIVE_UP_MS 30000
@@ -219,6 +220,7 @@ mb_postgres_wait_for_wal(struct mb_postgres *pg, struct mb_wal_cursor *cursor, u
 						 int64_t idle_ms, struct mb_error *err)
 {
 	int64_t moved_ms = mb_monotonic_ms(), asked_ms = 0;
+	int64_t poll_ms = POLL_MIN_MS;
 	uint64_t best = 0, seen = 0;
 	enum mb_code code;
 
@@ -246,7 +248,8 @@ mb_postgres_wait_for_wal(struct mb_postgres *pg, struct mb_wal_cursor *cursor, u
 			if (code)
 				return code;
 		}
-		mb_sleep_ms(POLL_MS);
+		mb_sleep_ms(poll_ms);
+		poll_ms = poll_ms * 3 / 2 < POLL_MAX_MS ? poll_ms * 3 / 2 : POLL_MAX_MS;
 	}
 	mb_fail(err, MB_UNREACHABLE,
 			"WAL from " LSN_FMT " to " LSN_FMT

@@ -86,6 +86,7 @@ struct mb_wal_receiver
 	int64_t server_time_us;
 	bool reply_now;
 	int64_t last_status_ms, last_tail_ms;
+	int64_t hurry_until_ms; /* a restore point came by: somebody waits for it */
 	int wake_fd;
 	unsigned under_way[MB_WAL_UPLOADS]; /* units of the uploader's jobs, oldest first */
 	unsigned under_way_count;

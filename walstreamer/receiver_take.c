@@ -9,6 +9,8 @@
 
 #include "core/base/time.h"
 
+/* Behind a restore point nothing waits for tail-interval: the small commit behind it is stored too. */
+#define HURRY_MS 250
 #define PG_EPOCH_US 946684800000000LL
 
 void
@@ -68,6 +70,7 @@ take_wal(struct mb_wal_receiver *receiver, struct mb_error *err)
 	size_t len = receiver->message_len - receiver->message_at;
 	size_t room = receiver->unit_bytes - unit->len;
 	bool was_verified = receiver->verified;
+	size_t points = unit->tail.point_count;
 
 	if (len > room)
 		len = room;
@@ -77,6 +80,9 @@ take_wal(struct mb_wal_receiver *receiver, struct mb_error *err)
 	if (!receiver->verified && !compare_known(receiver, receiver->received_lsn, data, len))
 		return mb_fail(err, MB_NEGATIVE, "the stored WAL differs from the server's");
 	mb_wal_walk_feed(&receiver->walk, data, len, &unit->tail);
+	/* A cut makes one, and a small commit behind it: it waits until both are stored. */
+	if (unit->tail.point_count > points)
+		receiver->hurry_until_ms = mb_monotonic_ms() + HURRY_MS;
 	unit->len += (uint32_t) len;
 	if (!was_verified && receiver->verified)
 		unit->put = (uint32_t) (receiver->known_to - unit->lsn);

@@ -230,7 +230,8 @@ submit_waiting(struct mb_wal_receiver *receiver, struct mb_error *err)
 static bool
 is_tail_due(const struct mb_wal_receiver *receiver, bool flush_all, int64_t now)
 {
-	return flush_all || (mb_wal_sync_is_waited_for(receiver->sync) && !receiver->spool) ||
+	return flush_all || now < receiver->hurry_until_ms ||
+		   (mb_wal_sync_is_waited_for(receiver->sync) && !receiver->spool) ||
 		   now - receiver->last_tail_ms >= receiver->options.tail_interval_ms;
 }
 
