@@ -17,7 +17,7 @@ PREFIX ?= /usr/local
 WARNINGS = -Wall -Wextra -Werror -Wmissing-prototypes -Wstrict-prototypes -Wvla
 CPPFLAGS += -D_GNU_SOURCE -I. -I$(BUILD) -MMD -MP
 ALL_CFLAGS = -std=c11 $(WARNINGS) -fPIC -pthread -fstack-protector-strong $(CFLAGS)
-LDLIBS_CORE = -lzstd -lcrypto -larchive -ljansson -lpthread
+LDLIBS_CORE = -lzstd -lcrypto -larchive -lxxhash -ljansson -lpthread
 LDLIBS_MBACKUP = $(LDLIBS_CORE) -lpq -lhiredis -linih
 
 CORE_SRC :=
@@ -92,7 +92,7 @@ check: deps
 check-long: deps
 	$(MAKE) -j$(JOBS) all
 	$(MAKE) -j$(JOBS) BUILD=build/asan CFLAGS="$(SANITIZE)" fuzz-bin
-	MBACKUP_LONG=1 prove --timer --exec '' $(wildcard tests/integration/4*.t) $(wildcard tests/fuzz/*.t)
+	MBACKUP_LONG=1 prove --timer --exec '' $$(grep -l MBACKUP_LONG tests/integration/*.t) $(wildcard tests/fuzz/*.t)
 
 demo: deps
 	$(MAKE) -j$(JOBS) all

@@ -7,12 +7,23 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
+/* The library chooses AVX2 or AVX-512 at run time; what is inlined here has SSE2 only. */
+#if defined(__x86_64__) && __has_include(<xxh_x86dispatch.h>)
+XXH64_hash_t XXH3_64bits_withSeed_dispatch(const void *data, size_t len, XXH64_hash_t seed);
+XXH128_hash_t XXH3_128bits_dispatch(const void *data, size_t len);
+#define HASH_64(data, len, seed) XXH3_64bits_withSeed_dispatch(data, len, seed)
+#define HASH_128(data, len) XXH3_128bits_dispatch(data, len)
+#else
+#define HASH_64(data, len, seed) XXH3_64bits_withSeed(data, len, seed)
+#define HASH_128(data, len) XXH3_128bits(data, len)
+#endif
+
 void
 mb_xxh128(unsigned char out[MB_XXH128_BYTES], const void *data, size_t len)
 {
 	XXH128_canonical_t canonical;
 
-	XXH128_canonicalFromHash(&canonical, XXH3_128bits(data, len));
+	XXH128_canonicalFromHash(&canonical, HASH_128(data, len));
 	memcpy(out, canonical.digest, MB_XXH128_BYTES);
 }
 
@@ -33,7 +44,7 @@ mb_xxh128_2(unsigned char out[MB_XXH128_BYTES], const void *a, size_t a_len, con
 uint64_t
 mb_xxh64_seed(const void *data, size_t len, uint64_t seed)
 {
-	return XXH3_64bits_withSeed(data, len, seed);
+	return HASH_64(data, len, seed);
 }
 
 /* Slicing-by-8 tables (Kounavis and Berry, 2005); the SSE 4.2 instruction where there is one. */
@@ -76,35 +87,7 @@ crc_by_table(uint32_t crc, const unsigned char *p, size_t len)
 	return crc;
 }
 
-#if defined(__x86_64__)
-__attribute__((target("sse4.2"))) static uint32_t
-crc_by_instruction(uint32_t crc, const unsigned char *p, size_t len)
-{
-	uint64_t wide = crc;
-
-	for (; len >= 8; p += 8, len -= 8)
-	{
-		uint64_t word;
-
-		memcpy(&word, p, 8);
-		wide = __builtin_ia32_crc32di(wide, word);
-	}
-	for (crc = (uint32_t) wide; len > 0; p++, len--)
-		crc = __builtin_ia32_crc32qi(crc, *p);
-	return crc;
-}
-#endif
-
-uint32_t
-mb_crc32c(uint32_t crc, const void *data, size_t len)
-{
-	crc = ~crc;
-#if defined(__x86_64__)
-	if (__builtin_cpu_supports("sse4.2"))
-		return ~crc_by_instruction(crc, data, len);
-#endif
-	return ~crc_by_table(crc, data, len);
-}
+/* -- combination --------------------------------------------------------------------------------- */
 
 /* Combination by squaring the "append one zero bit" matrix over GF(2), as zlib's crc32_combine. */
 static uint32_t
@@ -156,4 +139,87 @@ mb_crc32c_combine(uint32_t crc_a, uint32_t crc_b, uint64_t b_len)
 			break;
 	}
 	return crc_a ^ crc_b;
+}
+
+/* -- by instruction ------------------------------------------------------------------------------ */
+
+#if defined(__x86_64__)
+/*
+ * The instruction has a latency of three cycles and can start in each, so three stretches are
+ * worked on at once and put together by a table (Gopal et al., "Fast CRC Computation for iSCSI
+ * Polynomial Using CRC32 Instruction", 2011).
+ */
+#define STRETCH 4096u
+
+static uint32_t shift_table[4][256]; /* the CRC behind STRETCH zero bytes */
+static pthread_once_t shift_once = PTHREAD_ONCE_INIT;
+
+static void
+shift_build(void)
+{
+	uint32_t i, j;
+
+	for (j = 0; j < 4; j++)
+		for (i = 0; i < 256; i++)
+			shift_table[j][i] = mb_crc32c_combine(i << (8 * j), 0, STRETCH);
+}
+
+static uint32_t
+shift_stretch(uint32_t crc)
+{
+	return shift_table[0][crc & 0xFF] ^ shift_table[1][(crc >> 8) & 0xFF] ^
+		   shift_table[2][(crc >> 16) & 0xFF] ^ shift_table[3][crc >> 24];
+}
+
+__attribute__((target("sse4.2"))) static uint32_t
+crc_of_three(uint32_t crc, const unsigned char *p)
+{
+	uint64_t a = crc, b = 0, c = 0;
+	size_t at;
+
+	for (at = 0; at < STRETCH; at += 8)
+	{
+		uint64_t word_a, word_b, word_c;
+
+		memcpy(&word_a, p + at, 8);
+		memcpy(&word_b, p + STRETCH + at, 8);
+		memcpy(&word_c, p + 2 * STRETCH + at, 8);
+		a = __builtin_ia32_crc32di(a, word_a);
+		b = __builtin_ia32_crc32di(b, word_b);
+		c = __builtin_ia32_crc32di(c, word_c);
+	}
+	return shift_stretch(shift_stretch((uint32_t) a) ^ (uint32_t) b) ^ (uint32_t) c;
+}
+
+__attribute__((target("sse4.2"))) static uint32_t
+crc_by_instruction(uint32_t crc, const unsigned char *p, size_t len)
+{
+	uint64_t wide;
+
+	if (len >= 3 * STRETCH)
+		pthread_once(&shift_once, shift_build);
+	for (; len >= 3 * STRETCH; p += 3 * STRETCH, len -= 3 * STRETCH)
+		crc = crc_of_three(crc, p);
+	for (wide = crc; len >= 8; p += 8, len -= 8)
+	{
+		uint64_t word;
+
+		memcpy(&word, p, 8);
+		wide = __builtin_ia32_crc32di(wide, word);
+	}
+	for (crc = (uint32_t) wide; len > 0; p++, len--)
+		crc = __builtin_ia32_crc32qi(crc, *p);
+	return crc;
+}
+#endif
+
+uint32_t
+mb_crc32c(uint32_t crc, const void *data, size_t len)
+{
+	crc = ~crc;
+#if defined(__x86_64__)
+	if (__builtin_cpu_supports("sse4.2"))
+		return ~crc_by_instruction(crc, data, len);
+#endif
+	return ~crc_by_table(crc, data, len);
 }

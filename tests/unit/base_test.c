@@ -242,10 +242,35 @@ xxh128_of_pieces(void **state)
 	}
 }
 
+/* Long stretches are worked on three at a time: the same sums as in small steps. */
+static void
+test_hash__crc32c_of_long_data(void **state)
+{
+	size_t len = 200001, at, step;
+	unsigned char *data = mb_malloc(len);
+	uint32_t seed = 1, crc;
+
+	(void) state;
+	for (at = 0; at < len; at++)
+		data[at] = (unsigned char) ((seed = seed * 1103515245u + 12345u) >> 16);
+	for (step = 1000; step < 12288; step += 1777)
+	{
+		crc = MB_CRC32C_INIT;
+		for (at = 0; at < len; at += step)
+			crc = mb_crc32c(crc, data + at, len - at < step ? len - at : step);
+		assert_int_equal(crc, mb_crc32c(MB_CRC32C_INIT, data, len));
+	}
+	for (at = 12285; at < 12295; at++)
+		assert_int_equal(mb_crc32c(mb_crc32c(MB_CRC32C_INIT, data + 1, 5), data + 6, at),
+						 mb_crc32c(MB_CRC32C_INIT, data + 1, at + 5));
+	free(data);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_hash__crc32c_of_long_data),
 		cmocka_unit_test(errors_carry_code_message_and_hint),
 		cmocka_unit_test(times_are_parsed),
 		cmocka_unit_test(times_are_formatted),
