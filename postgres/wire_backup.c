@@ -470,6 +470,18 @@ take_member(struct wire_copy *copy, struct mb_tar *tar, const struct mb_tar_memb
 	return code;
 }
 
+/* Now and then between two files: what is packed so far survives a kill. */
+static enum mb_code
+save_when_due(struct wire_copy *copy, struct mb_error *err)
+{
+	enum mb_code code;
+
+	if (!mb_capture_save_due(copy->capture))
+		return MB_OK;
+	code = mb_feed_drain(copy->feed, err);
+	return code ? code : mb_capture_save(copy->capture, err);
+}
+
 static enum mb_code
 take_archive(struct wire_copy *copy, struct mb_error *err)
 {
@@ -482,6 +494,8 @@ take_archive(struct wire_copy *copy, struct mb_error *err)
 	while (!code)
 	{
 		code = mb_cancel_check(copy->pg->base.env->cancel, err);
+		if (!code)
+			code = save_when_due(copy, err);
 		if (!code)
 			code = mb_tar_next(tar, &member, &more, err);
 		if (code || !more)
@@ -566,6 +580,7 @@ run_copy(struct wire_copy *copy, const struct mb_wire_options *options, struct m
 	if (code)
 		return code;
 	mb_progress_phase(copy->capture->progress, "copying");
+	mb_capture_save_begin(copy->capture);
 	atomic_store(&copy->capture->progress->total_bytes, copy->wire.total_bytes);
 	code = take_parts(copy, err);
 	return code ? code : finish_label(copy, err);

@@ -112,17 +112,26 @@ is "$status" 0 "a damaged page does not stop a backup over the wire"
 like "$out$err" "wrong checksum, the first at block 3" "... but it is told, with its number"
 sql "DROP TABLE broken"
 
-# -- kill -9 in the middle; the next one just works ------------------------------------------------------
-for wait in 0.05 0.1 0.2 0.3
+# -- kill -9 in the middle; the next one goes on ----------------------------------------------------------
+head -c 150000000 /dev/urandom >"$PGDATA/big"
+for wait in 0.1 0.3
 do
-	"$MBACKUP" --config "$CONF" backup --type full >/dev/null 2>&1 & VICTIM=$!
+	MBACKUP_TEST_SAVE_MS=20 "$MBACKUP" --config "$CONF" backup --type full >/dev/null 2>&1 & VICTIM=$!
 	sleep "$wait"
 	kill -9 "$VICTIM" 2>/dev/null; wait "$VICTIM" 2>/dev/null
 done
+MBACKUP_TEST_SAVE_MS=20 "$MBACKUP" --config "$CONF" backup --type full >/dev/null 2>&1 & VICTIM=$!
+wait_for 20 eval '[ -n "$(find "$REPO/provisional" -type f 2>/dev/null | head -1)" ]'
+kill -9 "$VICTIM" 2>/dev/null; wait "$VICTIM" 2>/dev/null
+ok "a killed backup leaves what it has finished" test -n "$(find "$REPO/provisional" -type f | head -1)"
 run mb verify
-is "$status" 0 "the repository verifies after kill -9 at four moments"
-run mb backup
+is "$status" 0 "the repository verifies after kill -9 at three moments"
+run mb backup --type full
 is "$status" 0 "the next backup works"
+like "$err" "going on from what a killed backup has stored" "... and goes on from there"
+is "$(find "$REPO/provisional" -type f | wc -l)" 0 "... and nothing provisional is left"
+rm -f "$PGDATA/big"
+judge "after a kill"
 
 # -- from a standby -----------------------------------------------------------------------------------------
 pg_basebackup -D "$T/standby" -R -X stream -c fast -T "$T/space one=$T/space standby" >/dev/null 2>&1
