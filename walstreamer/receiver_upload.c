@@ -146,6 +146,7 @@ spool_unit(struct mb_wal_receiver *receiver, struct unit *unit)
 	struct mb_wal_piece piece = {.where = where_of(receiver), .from_lsn = unit->lsn};
 	struct mb_error err;
 	enum mb_code code = MB_OK;
+	bool appended = false;
 
 	if (unit->len == unit->spooled || unit->lsn + unit->len <= receiver->durable_lsn ||
 		(receiver->spool_tried_ms && mb_monotonic_ms() - receiver->spool_tried_ms < SPOOL_RETRY_MS))
@@ -157,13 +158,18 @@ spool_unit(struct mb_wal_receiver *receiver, struct unit *unit)
 	if (!code)
 		code = mb_wal_spool_append(receiver->spool, unit->lsn + unit->spooled,
 								   unit->data + unit->spooled, unit->len - unit->spooled, &err);
+	appended = !code;
 	if (!code)
 		code = mb_wal_spool_sync(receiver->spool, &err);
 	receiver->spool_tried_ms = code ? mb_monotonic_ms() : 0;
 	if (code)
 	{
-		/* A file that may hold part of it is written anew. */
-		unit->spooled = 0;
+		/*
+		 * A file that could not be synced is written anew, beside the one that holds what was
+		 * acknowledged; one that could not grow goes on from where it is.
+		 */
+		if (appended)
+			unit->spooled = 0;
 		alarm_about(receiver, err.message);
 		return;
 	}

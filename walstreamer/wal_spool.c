@@ -22,25 +22,31 @@ mb_wal_spool_path(const struct mb_wal_spool *spool, const struct mb_wal_where *w
 			 where->branch);
 }
 
-/* What lies there counts against the limit from the start. */
+/* What lies there counts against the limit from the start; what never got its name is removed. */
 static enum mb_code
 count_files(struct mb_wal_spool *spool, struct mb_error *err)
 {
 	DIR *dir = opendir(spool->dir);
+	enum mb_code code = MB_OK;
 	struct dirent *entry;
 
 	if (!dir)
 		return mb_fail_errno(err, errno, "could not list \"%s\"", spool->dir);
-	while ((entry = readdir(dir)) != NULL)
+	for (errno = 0; (entry = readdir(dir)) != NULL; errno = 0)
 	{
 		struct stat st;
 
+		if (mb_ends_with(entry->d_name, MB_SPOOL_NEW) &&
+			unlinkat(dirfd(dir), entry->d_name, 0) == 0)
+			continue;
 		if (fstatat(dirfd(dir), entry->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
 			S_ISREG(st.st_mode))
 			spool->used_bytes += (uint64_t) st.st_size;
 	}
+	if (errno)
+		code = mb_fail_errno(err, errno, "could not list \"%s\"", spool->dir);
 	closedir(dir);
-	return MB_OK;
+	return code;
 }
 
 enum mb_code
@@ -77,8 +83,7 @@ mb_wal_spool_close(struct mb_wal_spool *spool)
 {
 	if (!spool)
 		return;
-	if (spool->fd >= 0)
-		close(spool->fd);
+	mb_wal_spool_leave(spool);
 	if (spool->lock_fd >= 0)
 		close(spool->lock_fd);
 	free(spool->dir);
@@ -132,31 +137,52 @@ meta_text(const struct mb_wal_spool *spool, const struct mb_wal_piece *piece)
 	return text;
 }
 
+static void
+forget_bytes(struct mb_wal_spool *spool, uint64_t bytes)
+{
+	spool->used_bytes -= bytes < spool->used_bytes ? bytes : spool->used_bytes;
+}
+
+void
+mb_wal_spool_leave(struct mb_wal_spool *spool)
+{
+	if (spool->fd < 0)
+		return;
+	close(spool->fd);
+	if (spool->is_new)
+	{
+		char path[MB_SPOOL_PATH + sizeof(MB_SPOOL_NEW)];
+
+		snprintf(path, sizeof(path), "%s%s", spool->path, MB_SPOOL_NEW);
+		unlink(path); /* else the next start does */
+		forget_bytes(spool, spool->file_bytes);
+	}
+	spool->fd = -1;
+	spool->is_new = spool->dirty = false;
+}
+
 enum mb_code
 mb_wal_spool_begin(struct mb_wal_spool *spool, const struct mb_wal_piece *piece,
 				   struct mb_error *err)
 {
 	char *text = meta_text(spool, piece);
+	char path[MB_SPOOL_PATH + sizeof(MB_SPOOL_NEW)];
 	struct mb_buf bytes = {0};
-	enum mb_code code = mb_wal_spool_sync(spool, err);
+	enum mb_code code = MB_OK;
 
-	if (!code)
-	{
-		if (spool->fd >= 0)
-			close(spool->fd);
-		mb_wal_spool_path(spool, &piece->where, piece->from_lsn, spool->path);
-		spool->file_bytes = 0;
-		spool->fd = open(spool->path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
-		if (spool->fd < 0)
-			code = mb_fail_errno(err, errno, "could not create \"%s\"", spool->path);
-	}
+	mb_wal_spool_leave(spool);
+	mb_wal_spool_path(spool, &piece->where, piece->from_lsn, spool->path);
+	snprintf(path, sizeof(path), "%s%s", spool->path, MB_SPOOL_NEW);
+	spool->file_bytes = 0;
+	spool->fd = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (spool->fd < 0)
+		code = mb_fail_errno(err, errno, "could not create \"%s\"", path);
+	spool->is_new = !code;
 	mb_buf_put(&bytes, MB_SPOOL_MAGIC, strlen(MB_SPOOL_MAGIC));
 	mb_buf_put_u32(&bytes, (uint32_t) strlen(text));
 	mb_buf_put_str(&bytes, text);
 	if (!code)
 		code = write_all(spool, &bytes, err);
-	if (!code)
-		code = mb_fsync_path(spool->dir, err);
 	mb_buf_release(&bytes);
 	free(text);
 	return code;
@@ -180,15 +206,37 @@ mb_wal_spool_append(struct mb_wal_spool *spool, uint64_t lsn, const void *data, 
 	return code;
 }
 
+/* It is whole up to here and durable: from now on it stands for its unit. */
+static enum mb_code
+give_name(struct mb_wal_spool *spool, struct mb_error *err)
+{
+	char path[MB_SPOOL_PATH + sizeof(MB_SPOOL_NEW)];
+	struct stat before;
+	bool replaces = stat(spool->path, &before) == 0;
+
+	snprintf(path, sizeof(path), "%s%s", spool->path, MB_SPOOL_NEW);
+	if (rename(path, spool->path) != 0)
+		return mb_fail_errno(err, errno, "could not rename \"%s\"", path);
+	spool->is_new = false;
+	if (replaces)
+		forget_bytes(spool, (uint64_t) before.st_size);
+	return mb_fsync_path(spool->dir, err);
+}
+
 enum mb_code
 mb_wal_spool_sync(struct mb_wal_spool *spool, struct mb_error *err)
 {
+	enum mb_code code = MB_OK;
+
 	if (!spool->dirty)
 		return MB_OK;
 	if (fdatasync(spool->fd) != 0)
 		return mb_fail_errno(err, errno, "could not sync \"%s\"", spool->path);
-	spool->dirty = false;
-	return MB_OK;
+	if (spool->is_new)
+		code = give_name(spool, err);
+	if (!code)
+		spool->dirty = false;
+	return code;
 }
 
 /* -- reading ------------------------------------------------------------------------------------- */
@@ -262,15 +310,10 @@ mb_wal_spool_unlink(struct mb_wal_spool *spool, const char *path)
 	struct stat st;
 
 	if (spool->fd >= 0 && strcmp(path, spool->path) == 0)
-	{
-		close(spool->fd);
-		spool->fd = -1;
-		spool->dirty = false;
-	}
+		mb_wal_spool_leave(spool);
 	if (stat(path, &st) != 0 || unlink(path) != 0)
 		return;
-	spool->used_bytes -=
-		(uint64_t) st.st_size < spool->used_bytes ? (uint64_t) st.st_size : spool->used_bytes;
+	forget_bytes(spool, (uint64_t) st.st_size);
 }
 
 void

@@ -6,7 +6,8 @@
  * {"repository", "component", "system_id", "timeline", "branch", "segment_size", "lsn", "history",
  * "parent_branch"}, and records {lsn u64, length u32, zero u32, XXH3-64 of the bytes seeded with
  * lsn u64, bytes}, all little-endian.  A record that a crash has cut or damaged ends the file: it was
- * never reported as flushed.
+ * never reported as flushed.  A file has its name from its first sync on, so that one that is
+ * written anew never takes away what the one before holds.
  */
 #ifndef MB_WALSTREAMER_WAL_SPOOL_H
 #define MB_WALSTREAMER_WAL_SPOOL_H
@@ -22,13 +23,19 @@ enum mb_code mb_wal_spool_open(struct mb_wal_spool **spool, const struct mb_env 
 							   struct mb_error *err) MB_MUST_CHECK;
 void mb_wal_spool_close(struct mb_wal_spool *spool); /* files stay; NULL does nothing */
 
-/* Begin the file of a unit (piece: where, from_lsn, history, parent_branch count). */
+/*
+ * Begin the file of a unit (piece: where, from_lsn, history, parent_branch count).  One that is there
+ * stays until the new one has been synced.  What was appended to another and not synced is given up.
+ */
 enum mb_code mb_wal_spool_begin(struct mb_wal_spool *spool, const struct mb_wal_piece *piece,
 								struct mb_error *err) MB_MUST_CHECK;
 /* Append to the file begun last; after a failure the file is as it was. */
 enum mb_code mb_wal_spool_append(struct mb_wal_spool *spool, uint64_t lsn, const void *data,
 								 size_t len, struct mb_error *err) MB_MUST_CHECK;
-/* What was appended is durable. */
+/*
+ * What was appended is durable.  After a failure nobody knows what is (the kernel may have dropped
+ * the pages, and would not fail again): begin anew.
+ */
 enum mb_code mb_wal_spool_sync(struct mb_wal_spool *spool, struct mb_error *err) MB_MUST_CHECK;
 bool mb_wal_spool_is_full(const struct mb_wal_spool *spool);
 /* The bytes of a unit that lies in the spool; *len of them. */

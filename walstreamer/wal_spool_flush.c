@@ -158,10 +158,7 @@ mb_wal_spool_flush(struct mb_wal_spool *spool, struct mb_error *err)
 	int count, i;
 	enum mb_code code = MB_OK;
 
-	if (spool->fd >= 0)
-		close(spool->fd);
-	spool->fd = -1;
-	spool->dirty = false;
+	mb_wal_spool_leave(spool);
 	/* By timeline, then by position. */
 	count = scandir(spool->dir, &entries, is_spool_file, alphasort);
 	if (count < 0)

@@ -184,6 +184,38 @@ test_wal_spool__has_a_limit_and_one_writer(void **state)
 	mb_wal_spool_close(spool);
 }
 
+/* After a failed sync a unit is written again: until that is durable the first file must stay. */
+static void
+test_wal_spool__what_is_acknowledged_stays_while_it_is_rewritten(void **state)
+{
+	struct mb_wal_piece piece = {.where = where,
+								 .from_lsn = MIB,
+								 .history = "",
+								 .parent_branch = ""};
+	struct mb_wal_spool *spool = open_spool(64 * MIB), *next;
+	struct mb_error err;
+	uint64_t end;
+
+	(void) state;
+	write_unit(spool, MIB, 300000, 100000);
+	assert_int_equal(mb_wal_spool_begin(spool, &piece, &err), MB_OK);
+	assert_int_equal(mb_wal_spool_append(spool, MIB, bytes, 100000, &err), MB_OK);
+	/* As if it were killed here. */
+	close(spool->lock_fd);
+	spool->lock_fd = -1;
+	next = open_spool(64 * MIB);
+	assert_int_equal(mb_wal_spool_flush(next, &err), MB_OK);
+	assert_int_equal(branches(&end), 1);
+	assert_int_equal(end, MIB + 300000);
+	assert_int_equal(next->used_bytes, 0);
+	/* Written twice, it counts once. */
+	write_unit(next, MIB, 300000, 100000);
+	write_unit(next, MIB, 300000, 100000);
+	assert_in_range(next->used_bytes, 300000, 310000);
+	mb_wal_spool_close(next);
+	mb_wal_spool_close(spool);
+}
+
 int
 main(void)
 {
@@ -195,6 +227,8 @@ main(void)
 										tear_down),
 		cmocka_unit_test_setup_teardown(test_wal_spool__has_a_limit_and_one_writer, set_up,
 										tear_down),
+		cmocka_unit_test_setup_teardown(
+			test_wal_spool__what_is_acknowledged_stays_while_it_is_rewritten, set_up, tear_down),
 	};
 
 	return cmocka_run_group_tests_name("wal_spool", tests, NULL, NULL);
