@@ -23,7 +23,7 @@ spooled_bytes(const struct mb_postgres *pg, uint64_t *bytes, struct mb_error *er
 	*bytes = 0;
 	if (!dir && errno != ENOENT)
 		code = mb_fail_errno(err, errno, "could not list \"%s\"", path);
-	while (dir && (entry = readdir(dir)) != NULL)
+	for (errno = 0; dir && (entry = readdir(dir)) != NULL; errno = 0)
 	{
 		struct stat st;
 
@@ -31,6 +31,8 @@ spooled_bytes(const struct mb_postgres *pg, uint64_t *bytes, struct mb_error *er
 			S_ISREG(st.st_mode))
 			*bytes += (uint64_t) st.st_size;
 	}
+	if (dir && errno)
+		code = mb_fail_errno(err, errno, "could not list \"%s\"", path);
 	if (dir)
 		closedir(dir);
 	free(path);

@@ -102,7 +102,7 @@ find_end(struct mb_push_file *file, struct mb_error *err)
 
 	if (!dir)
 		code = mb_fail_errno(err, errno, "could not list \"%s\"", dir_path);
-	while (!code && (entry = readdir(dir)) != NULL)
+	for (errno = 0; !code && (entry = readdir(dir)) != NULL; errno = 0)
 	{
 		struct mb_buf text = {0};
 		uint64_t end;
@@ -122,6 +122,9 @@ find_end(struct mb_push_file *file, struct mb_error *err)
 		mb_buf_release(&text);
 		free(path);
 	}
+	/* One that was not seen may be the one that leaves this timeline. */
+	if (!code && errno)
+		code = mb_fail_errno(err, errno, "could not list \"%s\"", dir_path);
 	if (dir)
 		closedir(dir);
 	free(dir_path);

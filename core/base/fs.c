@@ -212,9 +212,11 @@ mb_rmtree_at(int dir_fd, const char *name, struct mb_error *err)
 		close(fd);
 		return mb_fail_errno(err, errno, "could not read directory \"%s\"", name);
 	}
-	while (!code && (entry = readdir(dir)) != NULL)
+	for (errno = 0; !code && (entry = readdir(dir)) != NULL; errno = 0)
 		if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
 			code = mb_rmtree_at(fd, entry->d_name, err);
+	if (!code && errno)
+		code = mb_fail_errno(err, errno, "could not read directory \"%s\"", name);
 	closedir(dir);
 	if (!code && unlinkat(dir_fd, name, AT_REMOVEDIR) != 0 && errno != ENOENT)
 		code = mb_fail_errno(err, errno, "could not remove directory \"%s\"", name);
@@ -231,7 +233,9 @@ enum mb_code
 mb_dir_is_empty(const char *path, bool *empty, struct mb_error *err)
 {
 	struct dirent *entry;
+	enum mb_code code = MB_OK;
 	DIR *dir = opendir(path);
+	bool found = false;
 
 	if (!dir && errno == ENOENT)
 	{
@@ -240,13 +244,15 @@ mb_dir_is_empty(const char *path, bool *empty, struct mb_error *err)
 	}
 	if (!dir)
 		return mb_fail_errno(err, errno, "could not read directory \"%s\"", path);
-	*empty = true;
-	while (*empty && (entry = readdir(dir)) != NULL)
-		if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0 &&
-			strcmp(entry->d_name, "lost+found") != 0)
-			*empty = false;
+	for (errno = 0; !found && (entry = readdir(dir)) != NULL; errno = 0)
+		found = strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0 &&
+				strcmp(entry->d_name, "lost+found") != 0;
+	if (!found && errno)
+		code = mb_fail_errno(err, errno, "could not read directory \"%s\"", path);
+	else
+		*empty = !found;
 	closedir(dir);
-	return MB_OK;
+	return code;
 }
 
 bool
