@@ -1,3 +1,11 @@
 UNIT_TESTS += $(notdir $(wildcard tests/unit/*_test.c))
 FUZZ_TARGETS += $(notdir $(wildcard tests/fuzz/*_fuzz.c))
 FUZZ_MAIN = $(BUILD)/tests/fuzz/replay.o
+
+# What makes system calls fail (LD_PRELOAD): never sanitized, it is loaded into any build.
+$(BUILD)/fault.so: tests/lib/fault.c
+	@mkdir -p $(@D)
+	@echo "  CC    $@"
+	@$(CC) -std=c11 $(WARNINGS) -Wno-missing-prototypes -D_GNU_SOURCE -O2 -g -fPIC -shared -o $@ $< -ldl
+
+all: $(BUILD)/fault.so

@@ -155,7 +155,7 @@ stack_drop_root()
 	stage=$(mktemp -d /tmp/mbackup-test.XXXXXX)
 	chmod 755 "$stage"
 	mkdir "$stage/build"
-	cp "$BUILD/mbackup" "$stage/build/" 2>/dev/null
+	cp "$BUILD/mbackup" "$BUILD/fault.so" "$stage/build/" 2>/dev/null
 	cp -r "$here/tests" "$here/tools" "$here/demo" "$stage/" 2>/dev/null
 	mkdir "$stage/tmp"
 	chown -R "$user" "$stage"

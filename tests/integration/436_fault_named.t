@@ -1,0 +1,93 @@
+#!/bin/bash
+# Single faults that must have one answer. A filesystem whose times lie: what was changed behind them is
+# told by verify-unchanged, and kept. A directory that cannot be read to its end is never empty. With
+# ack = spool a sync that fails once acknowledges nothing and takes nothing away.
+. "$(dirname "$0")/../lib/stack.sh"
+stack_begin
+[ -e "$BUILD/fault.so" ] || skip_all "no $BUILD/fault.so: make all"
+stack_postgres --wal-segsize=1 || exit 1
+printf 'fsync = off\nautovacuum = off\n' >>"$PGDATA/postgresql.conf"
+stop_cluster "$PGDATA"; start_cluster "$PGDATA" || exit 1
+stack_config none
+sed -i '/^\[objects/,$d' "$CONF"
+echo "tail-interval = 100ms" >>"$CONF"
+export MBACKUP_TEST_OLD_ENOUGH_S=1
+mb init >/dev/null 2>&1 || { diag "init failed"; exit 1; }
+# fault CALL:N:WHAT:PATH command...
+fault()
+{
+	local what=$1
+	shift
+	rm -f "$T/fault"
+	run env LD_PRELOAD="$BUILD/fault.so" MBACKUP_FAULT="$what" MBACKUP_FAULT_FILE="$T/fault" "$MBACKUP" --config "$CONF" "$@"
+}
+hits() { head -c 1024 "$T/fault" | head -1 | tr -d '\0' | cut -d' ' -f2; }
+restored() { rm -rf "$T/r"; mb restore --yes --component "postgres=$T/r" && pg_verifybackup -n "$T/r"; }
+
+# -- times that lie ------------------------------------------------------------------------------------
+sql "CREATE TABLE t AS SELECT g AS id, md5(g::text) AS m FROM generate_series(1, 20000) g; UPDATE t SET m = md5(m) WHERE id = 7; CHECKPOINT"
+file=$(sql "SELECT pg_relation_filepath('t')")
+lie="stat:1+:lie:$file"
+sleep 1.2
+fault "$lie" backup
+is "$status" 0 "a backup while the times of $file lie"
+ok "... they did" test "$(hits)" -gt 0
+size=$(stat -c %s "$PGDATA/$file")
+sql "UPDATE t SET m = md5(m) WHERE id = 9; CHECKPOINT"
+is "$(stat -c %s "$PGDATA/$file")" "$size" "the file changes and keeps its size"
+fault "$lie" backup
+like "$err" "[1-9][0-9]* of [0-9]+ files are as backup" "the next backup believes the times"
+restored >/dev/null 2>&1
+ok "... and keeps the file as it was: this is what must be told" bash -c "! cmp -s '$PGDATA/$file' '$T/r/$file'"
+sed -i 's/^tail-interval/verify-unchanged = 0\n&/' "$CONF"
+fault "$lie" backup
+is "$status" 0 "a backup that reads every file"
+like "$err" "warning: .*$file\" is not what backup" "... tells the file whose times lie"
+ok "... keeps it all the same" restored
+ok "... as it is" cmp "$PGDATA/$file" "$T/r/$file"
+sed -i '/^verify-unchanged/d' "$CONF"
+
+# -- a directory that cannot be read to its end ------------------------------------------------------------
+mkdir "$T/precious"; echo mine >"$T/precious/file"
+fault "readdir:1+:EIO:$T/precious" restore --yes --component "postgres=$T/precious"
+is "$status" 11 "a target that cannot be read is not empty"
+is "$(cat "$T/precious/file")" mine "... and is as it was"
+is "$(ls "$T/precious")" file "... with nothing else"
+
+# -- ack = spool, and no space for it -----------------------------------------------------------------------
+sql "CREATE TABLE event (id int)"
+run mb backup
+echo "ack = spool" >>"$CONF"
+LD_PRELOAD="$BUILD/fault.so" MBACKUP_FAULT="write:14+:ENOSPC:$T/spool/wal-postgres/" MBACKUP_FAULT_FILE="$T/fault" \
+	"$MBACKUP" --config "$CONF" stream >"$T/stream.log" 2>&1 & STREAM=$!
+stack_owns $STREAM
+wait_for 20 slot_active
+sql "ALTER SYSTEM SET synchronous_standby_names = 'mbackup'"; sql "SELECT pg_reload_conf()" >/dev/null
+synchronous() { [ "$(sql "SELECT sync_state FROM pg_stat_replication")" = sync ]; }
+ok "commits wait for the stream" wait_for 20 synchronous
+mv "$REPO" "$REPO.away"
+: >"$T/acked"
+(for i in $(seq 200); do sql "INSERT INTO event VALUES ($i)" || break; echo "$i" >>"$T/acked"; done) >/dev/null 2>&1 & WRITER=$!
+stack_owns $WRITER
+alarmed() { grep -q "no more WAL is read.*No space" "$T/stream.log"; }
+ok "a spool that is full is told" wait_for 20 alarmed
+sleep 2.5 # it tries again meanwhile
+acked=$(tail -n 1 "$T/acked")
+ok "some commits were acknowledged (${acked:-0}), not all" test "${acked:-0}" -gt 0 -a "${acked:-0}" -lt 200
+kill -KILL $STREAM; wait $STREAM 2>/dev/null
+kill $WRITER 2>/dev/null
+stop_cluster "$PGDATA" immediate
+mv "$REPO.away" "$REPO"
+# The server is lost, the spool is not.
+timeout 3 "$MBACKUP" --config "$CONF" stream >>"$T/stream.log" 2>&1
+rm -rf "$T/r"
+run mb restore --yes --to-latest --component "postgres=$T/r"
+is "$status" 0 "restore of what was acknowledged"
+printf "port = %s\nsynchronous_standby_names = ''\n" "$(free_port)" >>"$T/r/postgresql.conf"
+sed -i '/synchronous_standby_names/d' "$T/r/postgresql.auto.conf"
+ok "it starts" start_cluster "$T/r"
+port=$(sed -n 4p "$T/r/postmaster.pid")
+wait_for 60 sql 'CREATE TEMP TABLE x ()' -p "$port"
+ok "every acknowledged commit is there" test "$(sql "SELECT coalesce(max(id), 0) FROM event" -p "$port")" -ge "${acked:-1}"
+stop_cluster "$T/r"
+done_testing
