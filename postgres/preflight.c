@@ -218,6 +218,41 @@ check_start(struct mb_postgres *pg, struct preflight *flight, struct mb_error *e
 	return MB_OK;
 }
 
+/*
+ * What root restores is recovered by the server's user, whose restore_command must come as far as
+ * ours: asked by running it.  "info" opens all that wal-get opens; that there is no set is no matter.
+ */
+static enum mb_code
+check_fetch(struct preflight *flight, bool starts, struct mb_error *err)
+{
+	const struct mb_env *env = flight->restore->env;
+	const struct mb_pg_place *place = &flight->place;
+	const char *argv[] = {env->program, "--config", env->config_path, "info", NULL};
+	struct mb_pg_run run = {.argv = argv,
+							.change_user = true,
+							.uid = place->uid,
+							.gid = place->gid,
+							.out_fd = -1,
+							.fine_status = mb_code_exit_status(MB_NOT_FOUND, 0)};
+	struct mb_error why;
+
+	if (!place->change_owner || place->uid == 0 || !env->config_path || !mb_pg_run(&run, &why))
+		return MB_OK;
+	if (!starts)
+	{
+		mb_restore_warn(flight->restore,
+						"user %u, whom the server belongs to, cannot fetch its WAL until that is "
+						"mended: %s",
+						(unsigned) place->uid, why.message);
+		return MB_OK;
+	}
+	mb_fail(err, MB_DENIED, "user %u, whom the server belongs to, cannot fetch its WAL",
+			(unsigned) place->uid);
+	mb_error_detail(err, "%s", why.message);
+	return mb_error_hint(err, "Let that user run mbackup and read its configuration, the key and "
+							  "the repository; or run mbackup as that user.");
+}
+
 static void
 write_plan(struct preflight *flight)
 {
@@ -275,6 +310,8 @@ mb_pg_preflight(struct mb_postgres *pg, struct mb_restore *restore, struct mb_er
 	const char *id = restore->candidates[restore->chosen].id;
 	enum mb_code code =
 		mb_commit_get(restore->env->repo, restore->component, id, &restore->commit, err);
+	bool starts =
+		(restore->wishes->flags & MB_RESTORE_START) != 0 || restore->wishes->table_count > 0;
 	size_t i;
 
 	flight.place.fd = flight.place.wal_fd = -1;
@@ -288,8 +325,10 @@ mb_pg_preflight(struct mb_postgres *pg, struct mb_restore *restore, struct mb_er
 		code = mb_pg_place_check(&flight.place, restore, err);
 	if (!code)
 		code = check_space(&flight, err);
-	if (!code && ((restore->wishes->flags & MB_RESTORE_START) || restore->wishes->table_count > 0))
+	if (!code && starts)
 		code = check_start(pg, &flight, err);
+	if (!code)
+		code = check_fetch(&flight, starts, err);
 	if (!code)
 	{
 		write_plan(&flight);

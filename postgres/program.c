@@ -205,7 +205,8 @@ mb_pg_run(const struct mb_pg_run *run, struct mb_error *err)
 	{
 		while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
 			;
-		if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
+		if (!WIFEXITED(status) ||
+			(WEXITSTATUS(status) != 0 && WEXITSTATUS(status) != run->fine_status))
 		{
 			last_words(err_fd, words);
 			code = mb_fail(err, MB_IO, "\"%s\" failed: %s", run->argv[0],

@@ -113,9 +113,10 @@ struct mb_pg_run
 	uid_t uid;
 	gid_t gid;
 	int out_fd;       /* its stdout; -1: nowhere */
+	int fine_status;  /* an exit status that is as good as 0 */
 	bool die_with_us; /* it gets a SIGQUIT when this thread ends */
 };
-/* Run to its end.  MB_IO with its last words for any other exit status than 0. */
+/* Run to its end.  MB_IO with its last words for any other exit status. */
 enum mb_code mb_pg_run(const struct mb_pg_run *run, struct mb_error *err) MB_MUST_CHECK;
 /* Start and go on; the caller waits for it. */
 enum mb_code mb_pg_spawn(const struct mb_pg_run *run, int err_fd, pid_t *pid,
