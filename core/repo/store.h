@@ -15,7 +15,7 @@
  *
  * Threads: every function may be called from any thread at the same time.
  *
- * Drivers: store_posix.c (a directory), store_memory.c (tests).  A driver is
+ * Drivers: store_posix.c (a directory), store_memory.c (tests), store_mirror.c (several).  A driver is
  * written from this page and must pass tests/unit/store_contract_test.c.
  */
 #ifndef MB_REPO_STORE_H

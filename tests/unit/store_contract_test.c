@@ -1,5 +1,5 @@
 /* store_contract_test.c - what store.h promises, asked of every driver. */
-#include "tests/lib/repo_fixture.h"
+#include "tests/lib/place_fixture.h"
 
 #include <fcntl.h>
 #include <pthread.h>
@@ -11,12 +11,14 @@
 
 #include "core/base/fs.h"
 #include "core/base/time.h"
+#include "core/repo/store_mirror.h"
 
 struct fixture
 {
 	bool posix;
 	char dir[64];
 	struct mb_store *store;
+	struct place places[2]; /* of a mirror */
 };
 
 static int
@@ -41,6 +43,75 @@ setup_posix(void **state)
 		return -1;
 	*state = f;
 	return 0;
+}
+
+static enum mb_code
+open_copy(void *ctx, const char *url, struct mb_store **store, struct mb_error *err)
+{
+	(void) err;
+	*store = place_store(ctx, url);
+	return MB_OK;
+}
+
+static int
+setup_mirror(void **state)
+{
+	static const struct mb_mirror_place places[] = {{"copy", "copy:"}};
+	struct fixture *f = mb_calloc(1, sizeof(*f));
+	struct mb_mirror_options options = {.spool = f->dir,
+										.open = open_copy,
+										.open_ctx = &f->places[1]};
+	struct mb_error err;
+	int i;
+
+	strcpy(f->dir, "/tmp/mb-store-XXXXXX");
+	for (i = 0; i < 2; i++)
+	{
+		f->places[i].memory = mb_store_memory_new(0);
+		atomic_store(&f->places[i].no_space_after, -1);
+		found(&f->places[i]);
+	}
+	if (!mkdtemp(f->dir) ||
+		mb_store_mirror_open(&f->store, place_store(&f->places[0], "first:"), places, 1, &options,
+							 &err) != MB_OK ||
+		mb_mirror_reconcile(f->store, &err) != MB_OK)
+		return -1;
+	*state = f;
+	return 0;
+}
+
+/* Whatever the test did: both places hold the same. */
+static enum mb_code
+add_size(void *ctx, const struct mb_blob_info *info, struct mb_error *err)
+{
+	(void) err;
+	mb_buf_printf(ctx, "%s %llu\n", info->name, (unsigned long long) info->bytes);
+	return MB_OK;
+}
+
+static int
+teardown_mirror(void **state)
+{
+	struct fixture *f = *state;
+	struct mb_mirror_status status;
+	struct mb_buf names[2] = {{0}, {0}};
+	struct mb_error err;
+	int i, failed;
+
+	mb_mirror_status(f->store, 0, &status);
+	failed = status.is_behind;
+	mb_store_free(f->store);
+	for (i = 0; i < 2; i++)
+		failed |= mb_store_list(f->places[i].memory, "", add_size, &names[i], &err) != MB_OK;
+	failed |= strcmp(mb_buf_cstr(&names[0]), mb_buf_cstr(&names[1])) != 0;
+	for (i = 0; i < 2; i++)
+	{
+		mb_store_free(f->places[i].memory);
+		mb_buf_release(&names[i]);
+	}
+	failed |= mb_rmtree(f->dir, &err) != MB_OK;
+	free(f);
+	return failed ? -1 : 0;
 }
 
 static int
@@ -567,10 +638,11 @@ injected_failures(void **state)
 	put_text(f->store, "b", "x");
 }
 
-#define BOTH(test)                                          \
-	{"memory: " #test, test, setup_memory, teardown, NULL}, \
-	{                                                       \
-		"posix: " #test, test, setup_posix, teardown, NULL  \
+#define EVERY(test)                                                 \
+	{"memory: " #test, test, setup_memory, teardown, NULL},         \
+		{"posix: " #test, test, setup_posix, teardown, NULL},       \
+	{                                                               \
+		"mirror: " #test, test, setup_mirror, teardown_mirror, NULL \
 	}
 #define POSIX(test)                                        \
 	{                                                      \
@@ -581,17 +653,17 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		BOTH(a_blob_comes_back),
-		BOTH(no_name_is_written_twice),
-		BOTH(what_is_not_there_is_not_found),
-		BOTH(listings_are_sorted_and_filtered),
-		BOTH(a_call_back_ends_the_listing),
-		BOTH(hostile_names_are_refused),
-		BOTH(removed_blobs_are_gone),
-		BOTH(blobs_have_a_maximum),
-		BOTH(of_concurrent_puts_exactly_one_wins),
-		BOTH(puts_and_removes_do_not_disturb_each_other),
-		BOTH(the_clock_goes_forward),
+		EVERY(a_blob_comes_back),
+		EVERY(no_name_is_written_twice),
+		EVERY(what_is_not_there_is_not_found),
+		EVERY(listings_are_sorted_and_filtered),
+		EVERY(a_call_back_ends_the_listing),
+		EVERY(hostile_names_are_refused),
+		EVERY(removed_blobs_are_gone),
+		EVERY(blobs_have_a_maximum),
+		EVERY(of_concurrent_puts_exactly_one_wins),
+		EVERY(puts_and_removes_do_not_disturb_each_other),
+		EVERY(the_clock_goes_forward),
 		POSIX(a_killed_put_leaves_nothing_listed),
 		POSIX(old_leftovers_are_removed),
 		POSIX(a_root_that_went_away_is_unreachable),
