@@ -63,6 +63,16 @@ extern struct mb_cancel mb_interrupt;
 enum mb_code cli_open_repository(struct mb_cli *cli, struct mb_error *err) MB_MUST_CHECK;
 enum mb_code cli_open_store(struct mb_cli *cli, unsigned flags, struct mb_store **store,
 							struct mb_error *err) MB_MUST_CHECK;
+/* places.c: the first, and the copies that the configuration names. */
+enum mb_code cli_open_places(struct mb_cli *cli, struct mb_store **store,
+							 struct mb_error *err) MB_MUST_CHECK;
+/* Bring the copies up to date at the end of a backup; what cannot be is a warning. */
+void cli_reconcile(struct mb_cli *cli);
+/* init: make the copies that are missing; then give them everything (takes first). */
+enum mb_code cli_make_copies(struct mb_cli *cli, struct mb_store *first, size_t *made,
+							 struct mb_error *err) MB_MUST_CHECK;
+enum mb_code cli_fill_copies(struct mb_cli *cli, struct mb_store *first,
+							 struct mb_error *err) MB_MUST_CHECK;
 enum mb_code cli_prepare(struct mb_cli *cli, struct mb_error *err) MB_MUST_CHECK;
 enum mb_code cli_read_unlock(const struct mb_cli *cli, struct mb_unlock *unlock,
 							 struct mb_error *err) MB_MUST_CHECK;

@@ -62,7 +62,10 @@ cmd_backup(struct mb_cli *cli, struct mb_error *err)
 	if (!code)
 		code = select_components(cli, &chosen, err);
 	if (!code)
+	{
 		code = mb_backup_run(&chosen, &options, &set, err);
+		cli_reconcile(cli);
+	}
 	if (set)
 		cli->answer = json_pack("{s:o}", "backup", set);
 	mb_stack_release(&chosen);

@@ -160,12 +160,47 @@ create_repository(struct mb_cli *cli, struct mb_error *err)
 	return code;
 }
 
+/*
+ * The copies that the configuration names.  When the repository was there already (code says
+ * so), making a missing copy is what init was called for; with none missing that stands.
+ */
+static enum mb_code
+create_copies(struct mb_cli *cli, enum mb_code code, size_t *made, struct mb_error *err)
+{
+	struct mb_error was = *err;
+	struct mb_store *store = NULL;
+	enum mb_code first = code;
+
+	if (code == MB_CONFLICT)
+		first = cli_open_repository(cli, err);
+	if (first == MB_NOT_FOUND)
+	{
+		*err = was; /* the place is full of something else */
+		return code;
+	}
+	if (!first)
+		first = cli_make_copies(cli, cli->env.repo->store, made, err);
+	if (!first && *made > 0)
+		first = cli_open_store(cli, MB_STORE_OPEN, &store, err);
+	if (!first && *made > 0)
+		first = cli_fill_copies(cli, store, err);
+	if (code == MB_CONFLICT && *made > 0)
+		mb_log_warning(&cli->log,
+					   "restart \"mbackup stream\" where it runs: it does not know the new "
+					   "copy yet");
+	if (first || *made > 0 || !code)
+		return first;
+	*err = was;
+	return code;
+}
+
 enum mb_code
 cmd_init(struct mb_cli *cli, struct mb_error *err)
 {
 	char *path = cli->config.path ? mb_strdup(cli->config.path) : mb_config_path(&cli->config);
 	bool keeps_config = cli->config.path != NULL;
 	enum mb_code code = MB_OK;
+	size_t copies = 0;
 
 	/* An existing file is used, never overwritten: options that would change it are refused. */
 	if (keeps_config && (option(cli, "postgres", 0) || option(cli, "objects", 0) ||
@@ -182,9 +217,11 @@ cmd_init(struct mb_cli *cli, struct mb_error *err)
 		code = cli_open_spool(cli, err);
 	if (!code)
 		code = create_repository(cli, err);
+	if (cli->config.copy_count > 0 && (!code || code == MB_CONFLICT) && cli->env.spool)
+		code = create_copies(cli, code, &copies, err);
 	if (!code && !keeps_config)
 		code = write_config(cli, path, err);
-	if (!code)
+	if (!code || (code == MB_PARTIAL && cli->env.repo))
 		cli->answer =
 			json_pack("{s:{s:s, s:s, s:s, s:s}}", "init", "repository", cli->env.repo->store->url,
 					  "id", cli->env.repo->id_text, "encryption",

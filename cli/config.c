@@ -53,8 +53,9 @@ unknown_section(struct reader *reader, const char *section)
 	if (nearest.best)
 		return mb_error_hint(reader->err, "Did you mean [%s]?", nearest.best);
 	return mb_error_hint(reader->err, "Sections are [global], [repository], [postgres], [objects], "
-									  "[redis] and [files]; components may be named: "
-									  "[objects:uploads].");
+									  "[redis] and [files]; components may be named "
+									  "([objects:uploads]), and so are copies of the "
+									  "repository ([repository:offsite]).");
 }
 
 static struct mb_settings *
@@ -96,6 +97,40 @@ open_component(struct reader *reader, const char *kind, const char *name)
 	return MB_OK;
 }
 
+static struct mb_copy_section *
+find_copy(struct mb_config *config, const char *name)
+{
+	size_t i;
+
+	for (i = 0; i < config->copy_count; i++)
+		if (strcmp(config->copies[i].name, name) == 0)
+			return &config->copies[i];
+	return NULL;
+}
+
+static enum mb_code
+open_copy(struct reader *reader, const char *name)
+{
+	struct mb_config *config = reader->config;
+	struct mb_copy_section *copy = find_copy(config, name);
+
+	if (!mb_component_name_is_valid(name))
+	{
+		mb_fail(reader->err, MB_CONFIG, "%s line %d: \"%s\" is not a name for a copy", config->path,
+				reader->line, name);
+		return mb_error_hint(reader->err, "Use lower-case letters, digits, - and _, beginning "
+										  "with a letter.");
+	}
+	if (!copy)
+	{
+		config->copies = mb_grow(config->copies, &config->copy_cap, config->copy_count + 1,
+								 sizeof(*config->copies));
+		copy = &config->copies[config->copy_count++];
+		*copy = (struct mb_copy_section){.name = mb_strdup(name), .line = reader->line};
+	}
+	return MB_OK;
+}
+
 static enum mb_code
 open_section(struct reader *reader, const char *section)
 {
@@ -106,14 +141,14 @@ open_section(struct reader *reader, const char *section)
 	for (i = 0; i < SECTION_COUNT; i++)
 		if (strlen(sections[i].name) == kind_len &&
 			strncmp(section, sections[i].name, kind_len) == 0 &&
-			(sections[i].is_component || !colon))
+			(sections[i].is_component || !colon || sections[i].scope == SCOPE_REPOSITORY))
 			break;
 	if (i == SECTION_COUNT)
 		return unknown_section(reader, section);
 	snprintf(reader->section, sizeof(reader->section), "%s", section);
 	reader->section_index = i;
 	if (!sections[i].is_component)
-		return MB_OK;
+		return colon ? open_copy(reader, colon + 1) : MB_OK;
 	return open_component(reader, sections[i].name, colon ? colon + 1 : sections[i].name);
 }
 
@@ -157,6 +192,26 @@ strip_comment(char *value)
 	}
 }
 
+/* A copy has a place of its own and nothing else: its blobs are those of the first. */
+static enum mb_code
+take_copy_key(struct reader *reader, const struct mb_option *option, const char *key,
+			  const char *value)
+{
+	struct mb_config *config = reader->config;
+	struct mb_copy_section *copy = find_copy(config, strchr(reader->section, ':') + 1);
+
+	if (strcmp(option->name, "url") != 0)
+	{
+		mb_fail(reader->err, MB_CONFIG, "%s line %d: \"%s\" is shared by all copies", config->path,
+				reader->line, key);
+		return mb_error_hint(reader->err, "Write it in [repository]; [%s] has only url.",
+							 reader->section);
+	}
+	free(copy->url);
+	copy->url = mb_strdup(value);
+	return MB_OK;
+}
+
 static enum mb_code
 take_key(struct reader *reader, const char *key, const char *raw_value)
 {
@@ -186,6 +241,8 @@ take_key(struct reader *reader, const char *key, const char *raw_value)
 
 		mb_settings_add(settings, key, value);
 	}
+	else if (!code && strchr(reader->section, ':'))
+		code = take_copy_key(reader, option, key, value);
 	else if (!code)
 	{
 		char *text =
@@ -308,6 +365,24 @@ parse_file(struct mb_config *config, struct mb_error *err)
 		reader.code = check_mode(&reader, err);
 	fclose(reader.file);
 	return reader.code;
+}
+
+static enum mb_code
+check_copies(const struct mb_config *config, struct mb_error *err)
+{
+	size_t i;
+
+	for (i = 0; i < config->copy_count; i++)
+	{
+		const struct mb_copy_section *copy = &config->copies[i];
+
+		if (copy->url && copy->url[0])
+			continue;
+		mb_fail(err, MB_CONFIG, "%s line %d: [repository:%s] has no url", config->path, copy->line,
+				copy->name);
+		return mb_error_hint(err, "Write url = /a/directory there.");
+	}
+	return MB_OK;
 }
 
 static enum mb_scope
@@ -511,6 +586,8 @@ mb_config_read(struct mb_config *config, unsigned flags, struct mb_error *err)
 	config->path = mb_strdup(realpath(path, absolute) ? absolute : path);
 	free(path);
 	code = parse_file(config, err);
+	if (!code)
+		code = check_copies(config, err);
 	for (i = 0; !code && i < config->component_count; i++)
 		code = complete_component(&config->components[i], err);
 	return code;
@@ -526,6 +603,12 @@ mb_config_release(struct mb_config *config)
 	for (i = 0; i < config->component_count; i++)
 		mb_settings_release(&config->components[i]);
 	free(config->components);
+	for (i = 0; i < config->copy_count; i++)
+	{
+		free(config->copies[i].name);
+		free(config->copies[i].url);
+	}
+	free(config->copies);
 	free(config->path);
 	memset(config, 0, sizeof(*config));
 }

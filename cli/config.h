@@ -7,6 +7,14 @@
 #include "cli/options.h"
 #include "core/engine/env.h"
 
+/* A second place of the repository. */
+struct mb_copy_section
+{
+	char *name;
+	char *url; /* never NULL once the file has been read */
+	int line;
+};
+
 struct mb_config
 {
 	char *path; /* absolute path of the file that was read, or NULL */
@@ -15,6 +23,9 @@ struct mb_config
 	struct mb_settings *components; /* sections of components, in order, defaults filled in */
 	size_t component_count;
 	size_t component_cap;
+	struct mb_copy_section *copies; /* [repository:NAME], in order */
+	size_t copy_count;
+	size_t copy_cap;
 };
 
 enum mb_config_flags

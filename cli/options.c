@@ -8,6 +8,7 @@
 #include "core/base/json.h"
 #include "core/base/time.h"
 
+#define READS (CMD_CHECK | CMD_LIST | CMD_INFO | CMD_RESTORE | CMD_VERIFY | CMD_WAL_GET)
 #define SELECTS (CMD_CHECK | CMD_BACKUP | CMD_STREAM | CMD_RESTORE | CMD_WAL_GET | CMD_WAL_PUSH)
 
 /* clang-format off */
@@ -50,6 +51,7 @@ const struct mb_option mb_options[] = {
 	{"only", 0, OPT_LIST, SCOPE_COMMAND, CMD_RESTORE, NULL, NULL, "PATTERN", "only paths and keys that match, repeatable (files, objects)"},
 	{"dry-run", 'n', OPT_FLAG, SCOPE_COMMAND, CMD_RESTORE, NULL, NULL, NULL, "plan and show, write nothing"},
 	{"yes", 'y', OPT_FLAG, SCOPE_COMMAND, CMD_RESTORE, NULL, NULL, NULL, "do not ask"},
+	{"repository", 0, OPT_TEXT, SCOPE_COMMAND, READS, NULL, NULL, "NAME", "read this copy of the repository, [repository:NAME]"},
 	{"read-data", 0, OPT_CHOICE, SCOPE_COMMAND, CMD_VERIFY, "changed", "full|changed|none", "HOW", "read every blob; the packs of the backups named; or only commits and manifests"},
 	{"restore", 0, OPT_TEXT, SCOPE_COMMAND, CMD_WAL_GET, NULL, NULL, "ID", "serve the plan of this restore (restore_command has it)"},
 
@@ -57,6 +59,7 @@ const struct mb_option mb_options[] = {
 	{"log-level", 0, OPT_CHOICE, SCOPE_GLOBAL, CMD_ANY, "info", "error|warning|info|debug", "LEVEL", "how much to say on stderr"},
 	{"log-format", 0, OPT_CHOICE, SCOPE_GLOBAL, CMD_ANY, "text", "text|json", "FORMAT", "lines for people or for machines"},
 	{"spool", 0, OPT_TEXT, SCOPE_GLOBAL, CMD_ANY, "/var/lib/mbackup/spool", NULL, "DIR", "local directory for state, locks and temporary files"},
+	{"catch-up-interval", 0, OPT_DURATION, SCOPE_GLOBAL, CMD_ANY, "30s", NULL, "TIME", "how often a copy of the repository that is behind is tried again"},
 
 	{"url", 0, OPT_TEXT, SCOPE_REPOSITORY, CMD_ANY, NULL, NULL, "URL", "where backups are kept: a directory"},
 	{"encryption", 0, OPT_CHOICE, SCOPE_REPOSITORY, CMD_ANY, "aes-256-gcm", "aes-256-gcm|none", "HOW", "chosen at init, fixed afterwards"},

@@ -121,29 +121,6 @@ cli_open_spool(struct mb_cli *cli, struct mb_error *err)
 }
 
 enum mb_code
-cli_open_store(struct mb_cli *cli, unsigned flags, struct mb_store **store, struct mb_error *err)
-{
-	const char *url = mb_config_get(&cli->config, SCOPE_REPOSITORY, "url");
-
-	if (!url || !url[0])
-	{
-		mb_fail(err, MB_CONFIG, "no repository is configured");
-		return mb_error_hint(err, "Write url = /a/directory in [repository], or give "
-								  "--repository-url.");
-	}
-	if (strncmp(url, "s3://", 5) == 0)
-		return mb_fail(err, MB_UNSUPPORTED, "repositories in S3 are not supported yet (%s)", url);
-	if (strncmp(url, "file://", 7) == 0)
-		url += 7;
-	if (url[0] != '/')
-	{
-		mb_fail(err, MB_CONFIG, "repository \"%s\" is not an absolute path", url);
-		return mb_error_hint(err, "Give a directory such as /backup/shop.");
-	}
-	return mb_store_posix_open(store, url, flags, err);
-}
-
-enum mb_code
 cli_read_unlock(const struct mb_cli *cli, struct mb_unlock *unlock, struct mb_error *err)
 {
 	const char *key_file = mb_config_get(&cli->config, SCOPE_REPOSITORY, "key-file");
@@ -214,10 +191,10 @@ cli_open_repository(struct mb_cli *cli, struct mb_error *err)
 	struct mb_store *store = NULL;
 	enum mb_code code;
 
-	code = cli_open_store(cli, MB_STORE_OPEN, &store, err);
+	code = cli_open_places(cli, &store, err);
 	if (code)
 	{
-		if (code == MB_NOT_FOUND)
+		if (code == MB_NOT_FOUND && cli->config.copy_count == 0)
 			mb_error_hint(err, "Check url in [repository], or run \"mbackup init\".");
 		return code;
 	}

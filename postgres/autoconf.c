@@ -125,7 +125,10 @@ put_recovery_settings(struct mb_buf *out, const struct mb_restore *restore,
 		mb_buf_put_str(&command, " --config ");
 		put_shell_word(&command, restore->env->config_path);
 	}
-	mb_buf_printf(&command, " wal-get --restore=%s %%f %%p", restore->id);
+	mb_buf_printf(&command, " wal-get --restore=%s", restore->id);
+	if (restore->env->repository)
+		mb_buf_printf(&command, " --repository=%s", restore->env->repository);
+	mb_buf_put_str(&command, " %f %p");
 	snprintf(timeline, sizeof(timeline), "%u",
 			 (unsigned) mb_json_int(restore->plan, "timeline", 1));
 	mb_buf_printf(out, "# Restore %s by mbackup\n", restore->id);

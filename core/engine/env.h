@@ -30,6 +30,7 @@ struct mb_env
 	const char *spool;              /* local directory that exists and is ours, 0700 */
 	const char *program;            /* absolute path of mbackup, for restore_command */
 	const char *config_path;        /* absolute path of mbackup.conf, or NULL */
+	const char *repository;         /* the copy that --repository names, or NULL */
 	/*
 	 * Called when a long operation begins on a component; the progress lives until
 	 * mb_env's owner frees it.  Never NULL in practice: see mb_env_progress.

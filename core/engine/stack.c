@@ -6,6 +6,7 @@
 
 #include "core/base/time.h"
 #include "core/engine/docs.h"
+#include "core/repo/store_mirror.h"
 
 struct mb_component *
 mb_stack_find(const struct mb_stack *stack, const char *name)
@@ -174,12 +175,37 @@ mb_list_run(const struct mb_stack *stack, json_t **answer, struct mb_error *err)
 
 /* -- check --------------------------------------------------------------------------------- */
 
+/* A copy that is behind fails nothing, and is what one wants to know before the first is lost. */
+static void
+check_copy(struct mb_store *store, size_t i, struct mb_checks *checks)
+{
+	struct mb_mirror_status status;
+	char since[MB_TIME_TEXT];
+
+	mb_mirror_status(store, i, &status);
+	mb_time_format(since, status.since_us);
+	if (status.access.code)
+		mb_check_add(checks, status.access.code == MB_CONFIG ? MB_CHECK_FAILED : MB_CHECK_WARNING,
+					 "repository", status.name,
+					 status.access.hint[0] ? status.access.hint : "Make it readable and writable.",
+					 "this copy cannot be used: %s", status.access.message);
+	else if (status.is_behind)
+		mb_check_add(checks, MB_CHECK_WARNING, "repository", status.name,
+					 "Run mbackup stream or mbackup backup: both give it what it lacks.",
+					 "this copy at \"%s\" is behind%s%s: %s", status.url,
+					 status.since_us ? " since " : "", status.since_us ? since : "", status.why);
+	else
+		mb_check_add(checks, MB_CHECK_OK, "repository", status.name, "",
+					 "this copy at \"%s\" is up to date", status.url);
+}
+
 static void
 check_repository(const struct mb_stack *stack, struct mb_checks *checks)
 {
 	struct mb_store *store = stack->env->repo->store;
 	struct mb_error err;
 	int64_t store_us, skew_ms;
+	size_t i;
 
 	mb_error_clear(&err);
 	if (mb_store_clock(store, &store_us, &err))
@@ -206,6 +232,8 @@ check_repository(const struct mb_stack *stack, struct mb_checks *checks)
 	else
 		mb_check_add(checks, MB_CHECK_OK, "repository", "encryption", "",
 					 "it is encrypted with AES-256-GCM");
+	for (i = 0; i < mb_mirror_count(store); i++)
+		check_copy(store, i, checks);
 }
 
 enum mb_code
