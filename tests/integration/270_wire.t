@@ -140,7 +140,7 @@ printf 'port = %s\n' "$SPORT" >>"$T/standby/postgresql.conf"
 start_cluster "$T/standby" || diag "no standby"
 standby="standby = host=$T port=$SPORT user=mbtest dbname=postgres"
 "$MBACKUP" --config "$CONF" stream >"$T/stream.log" 2>&1 & STREAM=$!; stack_owns "$STREAM"
-wait_for 20 test -n "$(sql "SELECT 1 FROM pg_stat_replication WHERE application_name = 'mbackup'")"
+wait_for 20 eval '[ -n "$(sql "SELECT 1 FROM pg_stat_replication")" ]'
 caught_up() { [ "$(sql "SELECT pg_last_wal_replay_lsn() >= '$1'" -p "$SPORT")" = t ]; }
 for method in direct basebackup
 do

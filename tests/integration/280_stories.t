@@ -118,7 +118,7 @@ refused() # what pattern option...
 	like "$err" "$pattern" "$NAME: $what: and says why"
 	ok "$NAME: $what: nothing was made" test ! -e "$T/no"
 }
-isnt_zero() { [ "$status" != 0 ]; result "$NAME: $1: refused ($status)" "$?"; }
+isnt_zero() { [ "$status" != 0 ]; result "$NAME: $1: refused ($status)" "$?"; [ "$status" != 0 ] || diag "it was not"; }
 gaps() { find "$REPO/streams/postgres/gaps" -type f 2>/dev/null | wc -l; }
 finish()
 {
@@ -223,10 +223,11 @@ story_6="the primary dies during a backup"
 tell_6()
 {
 	begin; standby; start_stream "$A"; backup; add "$A" 100; catch_up "$B" "$(position "$A")"
-	head -c 400000000 /dev/zero >"$T/a/big"
+	head -c 300000000 /dev/urandom >"$T/a/big"
 	"$MBACKUP" --config "$CONF" backup --type full >"$T/victim.out" 2>&1 & VICTIM=$!; stack_owns "$VICTIM"
-	wait_for 10 test -n "$(on "$A" "SELECT 1 FROM pg_stat_activity WHERE query LIKE '%pg_backup_start%'")"
-	sleep 0.1; crash "$T/a"; wait "$VICTIM"; status=$?
+	# Held in the middle, so that it cannot be over before the server is gone.
+	sleep 0.25; kill -STOP "$VICTIM"
+	crash "$T/a"; kill -CONT "$VICTIM"; wait "$VICTIM"; status=$?
 	rm -f "$T/a/big"
 	isnt_zero "the backup that was under way"
 	promote "$T/b" "$B"; add "$B" 10

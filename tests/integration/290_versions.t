@@ -86,6 +86,8 @@ do
 	# The restored cluster takes the place: another timeline.
 	run mb restore --component "postgres=$T/next" --yes --to-mark here
 	is "$status" 0 "$VERSION: restore, to go on from there"
+	run mb adopt "$T/next"
+	is "$status" 0 "$VERSION: adopt it"
 	stop_cluster "$PGDATA"; mv "$PGDATA" "$T/old"; mv "$T/next" "$PGDATA"
 	printf 'port = %s\n' "$PGPORT" >>"$PGDATA/postgresql.conf"
 	ok "$VERSION: it starts" start_cluster "$PGDATA"
