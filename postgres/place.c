@@ -375,7 +375,8 @@ static enum mb_code
 check_delta(const struct mb_pg_place *place, const struct mb_restore *restore, struct mb_error *err)
 {
 	if (!has(place->directory, "PG_VERSION") && !has(place->directory, "backup_manifest") &&
-		!has(place->directory, MB_PG_PARTIAL_FILE))
+		!has(place->directory, MB_PG_PARTIAL_FILE) &&
+		!has(place->directory, MB_PG_PARTIAL_FILE ".new"))
 	{
 		mb_fail(err, MB_CONFLICT, "\"%s\" is not empty and not a data directory of Postgres",
 				place->directory);

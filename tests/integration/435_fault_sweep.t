@@ -143,7 +143,7 @@ pushed() { rm -f "$T/got"; must wait_for 5 mb wal-get "$1" "$T/got"; must cmp "$
 # Recovery must get the very segment, or stop; "past the end" (1) would lose what comes behind.
 wal_get()
 {
-	local i
+	local i worst=0
 	rm -rf "$T/get"; mkdir "$T/get"
 	cp -a "$T/plan/PG_VERSION" "$T/plan/mbackup_restore.json" "$T/get/"; mkdir "$T/get/pg_wal" "$T/get/global"
 	cp -a "$T/plan/global/pg_control" "$T/get/global/"
@@ -159,7 +159,9 @@ wal_get()
 			20[2-9] | 21[01]) fair_status $((tried - 200)) "$T/try.err" ;;
 			*) problem "wal-get exits $tried: $(cat "$T/try.err")" ;;
 		esac
+		[ "$tried" = 0 ] || worst=$tried
 	done
+	tried=$worst
 	sleep 0.2 # for the helper's calls
 	for i in 0 1 2
 	do
@@ -201,10 +203,10 @@ stream_spool()
 # It is as if it had not begun, or it cannot be started, or it is whole.
 half() # directory
 {
-	[ ! -e "$1/global/pg_control" ] || { [ -n "$before" ] && [ "$before" = "$(contents "$1")" ]; } || pg_verifybackup -n "$1" >"$T/must.out" 2>&1 || problem "what is not whole could be started: $(tail -n 3 "$T/must.out")"
+	[ ! -s "$1/global/pg_control" ] || { [ -n "$before" ] && [ "$before" = "$(contents "$1")" ]; } || pg_verifybackup -n "$1" >"$T/must.out" 2>&1 || problem "what is not whole could be started: $(tail -n 3 "$T/must.out")"
 }
 before=""
-contents() { (cd "$1" && find . -type f ! -name '*.partial' -print0 | sort -z | xargs -0 cat | sha256sum); }
+contents() { (cd "$1" && find . -type f ! -name "mbackup_restore.partial*" -print0 | sort -z | xargs -0 cat | sha256sum); }
 finish() # directory option...
 {
 	local directory=$1 over=""
@@ -291,8 +293,8 @@ adopt()
 # What one point costs differs by a hundred times: so do the numbers of points.
 n() { [ -n "$LONG" ] && echo "$2" || echo "$1"; } # short long
 sweep backup_full "$(n 1 25)"
-sweep backup_incremental "$(n 2 40)"
-sweep backup_wire "$(n 1 25)"
+sweep backup_incremental "$(n 1 30)"
+sweep backup_wire "$(n 1 15)"
 if [ -n "$LONG" ]
 then
 	pg_basebackup -D "$T/standby" -R -X stream -c fast >/dev/null 2>&1
@@ -325,8 +327,8 @@ for i in range(3):
     print("%08X%08X%08X" % (link["timeline"], (n + i) // 4096, (n + i) % 4096))
 PY
 ))
-sweep wal_get "$(n 4 70)"
-sweep stream_spool "$(n 1 20)"
+sweep wal_get "$(n 3 70)"
+sweep stream_spool "$(n 1 10)"
 must mb backup
 sweep restore_new "$(n 2 60)"
 rm -rf "$T/n"
@@ -335,7 +337,7 @@ sweep restore_delta "$(n 3 60)"
 sweep restore_database "$(n 1 40)"
 pg_dump -t public.t postgres | grep -v '^\\' >"$T/t.expected"
 ROWS=$(sql "SELECT count(*) FROM t")
-sweep restore_table "$(n 1 20)"
+sweep restore_table "$(n 1 14)"
 sweep restore_start "$(n 1 20)"
 cp "$T/plan/postgresql.auto.conf" "$T/adopted.conf"; sed -i '/mbackup.restored/d' "$T/adopted.conf"
 sweep adopt "$(n 4 46)"

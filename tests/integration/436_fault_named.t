@@ -54,6 +54,15 @@ is "$status" 11 "a target that cannot be read is not empty"
 is "$(cat "$T/precious/file")" mine "... and is as it was"
 is "$(ls "$T/precious")" file "... with nothing else"
 
+# -- a restore that is killed before its first mark has its name -------------------------------------------------
+fault "rename:1:kill:mbackup_restore.partial" restore --yes --component "postgres=$T/k"
+is "$status" 137 "a restore is killed at its first step"
+run mb restore --yes --delta --component "postgres=$T/k"
+is "$status" 0 "... and finished by a delta"
+[ "$status" = 0 ] || diag "$err"
+ok "... pg_verifybackup" pg_verifybackup -n "$T/k"
+ok "... with nothing else in it" test -z "$(ls "$T/k" | grep partial)"
+
 # -- ack = spool, and no space for it -----------------------------------------------------------------------
 sql "CREATE TABLE event (id int)"
 run mb backup
