@@ -101,6 +101,8 @@ demo: deps
 bench: deps
 	$(MAKE) -j$(JOBS) all
 	tests/bench/run
+	tests/bench/incremental
+	tests/bench/wal
 
 install: all
 	install -D -m 755 $(BUILD)/mbackup $(DESTDIR)$(PREFIX)/bin/mbackup
