@@ -194,7 +194,8 @@ tell_4()
 	rm -f "$T/b/standby.signal"; start_cluster "$T/b"; stop_cluster "$T/b"
 	touch "$T/b/standby.signal"; sed -i '/primary_conninfo/d' "$T/b/postgresql.auto.conf"
 	start_cluster "$T/b"; promote "$T/b" "$B"
-	add "$B" 50; mark two 2>/dev/null
+	ok "$NAME: the stream comes along" wait_for 60 stream_runs "$B"
+	add "$B" 50; mark two
 	judge "the lost commits are in their own history" "$at_lost" --to-mark lost
 	backup
 	judge "the new primary" "$(state "$B")" --to-backup
