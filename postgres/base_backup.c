@@ -321,8 +321,9 @@ ensure_wal_from(struct mb_postgres *pg, const struct mb_postgres *from, struct m
 		mb_sleep_ms(100);
 	} while (mb_monotonic_ms() - begun_ms < WAL_FROM_WAIT_MS);
 	mb_fail(err, MB_CONFLICT,
-			"the standby's backup begins at %X/%X, and the WAL from there is not in the repository",
-			(unsigned) (from->start_lsn >> 32), (unsigned) from->start_lsn);
+			"the standby's backup begins at " LSN_FMT
+			", and the WAL from there is not in the repository",
+			LSN_ARGS(from->start_lsn));
 	return mb_error_hint(err,
 						 "Keep \"mbackup stream\" running; then CHECKPOINT on the primary, and "
 						 "again once the standby has replayed it.");

@@ -5,6 +5,7 @@
 #ifndef MB_POSTGRES_COPY_FILES_H
 #define MB_POSTGRES_COPY_FILES_H
 
+#include "postgres/damaged.h"
 #include "postgres/data_directory.h"
 #include "postgres/parent.h"
 #include "postgres/private.h"
@@ -42,12 +43,10 @@ struct mb_pg_reading
 	struct mb_map_ref *maps;
 	size_t *got;
 	uint32_t *crcs;
-	size_t left;   /* ranges not read yet; lock */
-	bool vanished; /* lock */
-	bool is_torn;  /* a page of it was being written and WAL repairs it; lock */
-	uint32_t *damaged;
-	size_t damaged_count;
-	size_t damaged_cap;
+	size_t left;                  /* ranges not read yet; lock */
+	bool vanished;                /* lock */
+	bool is_torn;                 /* a page of it was being written and WAL repairs it; lock */
+	struct mb_pg_damaged damaged; /* lock */
 };
 
 void mb_pg_reading_begin(struct mb_pg_copy *copy, struct mb_pg_reading *reading,

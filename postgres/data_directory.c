@@ -48,6 +48,12 @@ take_digits(const char *p, uint32_t *value)
 	return p;
 }
 
+uint32_t
+mb_pg_first_block(const struct mb_pg_relation_name *name)
+{
+	return name->segment * BLOCKS_PER_SEGMENT;
+}
+
 bool
 mb_pg_relation_parse(struct mb_pg_relation_name *out, const char *name)
 {
@@ -213,7 +219,7 @@ add_regular(struct scan *scan, const char *dir, const char *name, const char *pa
 			 (relation.fork == MB_PG_FORK_INIT || !has_init_fork(names, relation.number)))
 	{
 		file = add_file(scan, path, MB_PG_RELATION, st);
-		file->first_block = relation.segment * BLOCKS_PER_SEGMENT;
+		file->first_block = mb_pg_first_block(&relation);
 	}
 }
 

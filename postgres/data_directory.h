@@ -64,6 +64,8 @@ struct mb_pg_relation_name
 	enum mb_pg_fork fork;
 	uint32_t segment;
 };
+/* The number in its fork of a segment file's first block. */
+uint32_t mb_pg_first_block(const struct mb_pg_relation_name *name);
 /* "16384_vm.1"; false when it is not the name of a relation's file. */
 bool mb_pg_relation_parse(struct mb_pg_relation_name *out, const char *name);
 

@@ -7,9 +7,6 @@
 #include "core/engine/component.h"
 #include "postgres/component_postgres.h"
 
-#define LSN_FMT "%X/%X"
-#define LSN_ARGS(lsn) (unsigned) ((lsn) >> 32), (unsigned) (lsn)
-
 /* Facts about the server that a session is connected to. */
 struct mb_pg_server
 {

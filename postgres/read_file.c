@@ -19,7 +19,6 @@
 /* Reads of a page whose checksum is wrong, before it is judged. */
 #define PAGE_TRIES 5
 #define PAGE_WAIT_MS 10
-#define MAX_DAMAGED 10000
 
 /* -- pages ----------------------------------------------------------------------------------------- */
 
@@ -28,20 +27,6 @@ struct page_check
 	struct mb_pg_copy *copy;
 	struct mb_pg_reading *reading;
 };
-
-static enum mb_code
-is_torn(struct mb_pg_copy *copy, const unsigned char *page, bool *torn, struct mb_error *err)
-{
-	uint64_t lsn = mb_page_lsn(page), now;
-	enum mb_code code;
-
-	*torn = false;
-	if (lsn <= copy->pg->start_lsn)
-		return MB_OK;
-	code = mb_postgres_wal_lsn(copy->pg, &now, err);
-	*torn = !code && lsn <= now;
-	return code;
-}
 
 /*
  * The page at `offset` has a wrong checksum.  Read it again a few times: a page that is being
@@ -77,17 +62,14 @@ judge_page(struct page_check *check, int fd, unsigned char *page, int64_t offset
 			return MB_OK;
 	}
 	if (!torn)
-		code = is_torn(check->copy, page, &torn, err);
+		code =
+			mb_postgres_page_is_torn(check->copy->pg, check->copy->pg->start_lsn, page, &torn, err);
 	if (code)
 		return code;
 	pthread_mutex_lock(&check->copy->lock);
 	reading->is_torn |= torn;
-	if (!torn && reading->damaged_count < MAX_DAMAGED)
-	{
-		reading->damaged = mb_grow(reading->damaged, &reading->damaged_cap,
-								   reading->damaged_count + 1, sizeof(uint32_t));
-		reading->damaged[reading->damaged_count++] = number;
-	}
+	if (!torn)
+		mb_pg_damaged_add(&reading->damaged, number);
 	pthread_mutex_unlock(&check->copy->lock);
 	return MB_OK;
 }
@@ -176,11 +158,12 @@ finish_reading(struct mb_pg_copy *copy, struct mb_pg_reading *reading, struct mb
 	entry.has_crc32c = true;
 	entry.maps = reading->maps;
 	entry.map_count = maps;
-	while (reading->damaged_count > 0 &&
-		   (uint64_t) reading->damaged[reading->damaged_count - 1] * MB_PG_PAGE_BYTES >= entry.size)
-		reading->damaged_count--;
-	entry.damaged_pages = reading->damaged;
-	entry.damaged_count = reading->damaged_count;
+	while (reading->damaged.count > 0 &&
+		   (uint64_t) reading->damaged.pages[reading->damaged.count - 1] * MB_PG_PAGE_BYTES >=
+			   entry.size)
+		reading->damaged.count--;
+	entry.damaged_pages = reading->damaged.pages;
+	entry.damaged_count = reading->damaged.count;
 	/* The next backup judges all of it anew. */
 	if (reading->is_torn)
 		entry.flags |= MB_ENTRY_CHANGING;
@@ -188,15 +171,14 @@ finish_reading(struct mb_pg_copy *copy, struct mb_pg_reading *reading, struct mb
 		check_unchanged(copy, reading->file, reading->parent, &entry);
 	if (!reading->vanished)
 		code = mb_capture_add(copy->capture, &entry, err);
-	if (!reading->vanished && reading->damaged_count > 0)
+	if (!reading->vanished && reading->damaged.count > 0)
 		mb_capture_warn(copy->capture,
 						"%zu page(s) of \"%s\" have a wrong checksum in the source, the first is "
 						"block %u",
-						reading->damaged_count, reading->file->path, reading->damaged[0]);
+						reading->damaged.count, reading->file->path, reading->damaged.pages[0]);
 	for (i = 0; i < reading->ranges; i++)
 		mb_map_ref_release(&reading->maps[i]);
-	free(reading->damaged);
-	reading->damaged = NULL;
+	mb_pg_damaged_release(&reading->damaged);
 	return code;
 }
 
@@ -207,14 +189,6 @@ open_file(const struct mb_pg_copy *copy, const char *path, int *fd, struct mb_er
 	if (*fd < 0 && errno != ENOENT)
 		return mb_fail_errno(err, errno, "could not open \"%s\"", path);
 	return MB_OK;
-}
-
-static int
-compare_blocks(const void *a, const void *b)
-{
-	uint32_t x = *(const uint32_t *) a, y = *(const uint32_t *) b;
-
-	return (x > y) - (x < y);
 }
 
 enum mb_code
@@ -256,8 +230,7 @@ mb_pg_read_range(struct mb_pg_copy *copy, unsigned worker, struct mb_pg_reading 
 	pthread_mutex_unlock(&copy->lock);
 	if (!last)
 		return MB_OK;
-	if (reading->damaged_count > 0)
-		qsort(reading->damaged, reading->damaged_count, sizeof(uint32_t), compare_blocks);
+	mb_pg_damaged_sort(&reading->damaged);
 	return finish_reading(copy, reading, err);
 }
 
@@ -359,5 +332,5 @@ mb_pg_reading_end(struct mb_pg_reading *reading)
 	free(reading->maps);
 	free(reading->got);
 	free(reading->crcs);
-	free(reading->damaged);
+	mb_pg_damaged_release(&reading->damaged);
 }

@@ -18,6 +18,10 @@
 #include "core/engine/env.h"
 #include "postgres/connection.h"
 
+/* printf("... " LSN_FMT " ...", LSN_ARGS(lsn)): as Postgres writes a position. */
+#define LSN_FMT "%X/%X"
+#define LSN_ARGS(lsn) (unsigned) ((lsn) >> 32), (unsigned) (lsn)
+
 #define MB_WAL_BRANCH_TEXT 17
 #define MB_WAL_SYSID_TEXT 24
 

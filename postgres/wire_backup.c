@@ -18,6 +18,7 @@
 #include "core/base/tar.h"
 #include "core/base/time.h"
 #include "postgres/backup_label.h"
+#include "postgres/damaged.h"
 #include "postgres/data_directory.h"
 #include "postgres/page_checksum.h"
 #include "postgres/parent.h"
@@ -28,8 +29,6 @@
 /* What is read and not packed yet; one range may always be. */
 #define FEED_BYTES ((size_t) 96 << 20)
 #define LABEL_MAX_BYTES (1u << 20)
-#define BLOCKS_PER_SEGMENT 131072u
-#define MAX_DAMAGED 10000
 
 /* A file whose ranges are on their way. */
 struct file
@@ -45,11 +44,9 @@ struct file
 	struct mb_map_ref *maps;
 	struct mb_runs *runs; /* not paged: of each range */
 	uint32_t *crcs;
-	bool is_torn;      /* a page was being written, WAL repairs it; lock */
-	bool changed;      /* a page was read again: not the bytes that were sent; lock */
-	uint32_t *damaged; /* lock */
-	size_t damaged_count;
-	size_t damaged_cap;
+	bool is_torn;                 /* a page was being written, WAL repairs it; lock */
+	bool changed;                 /* a page was read again: not the bytes that were sent; lock */
+	struct mb_pg_damaged damaged; /* lock */
 };
 
 struct job
@@ -94,7 +91,7 @@ unref_file(struct wire_copy *copy, struct file *file)
 	free(file->maps);
 	free(file->runs);
 	free(file->crcs);
-	free(file->damaged);
+	mb_pg_damaged_release(&file->damaged);
 	free((char *) (uintptr_t) file->entry.path);
 	free((char *) (uintptr_t) file->entry.user);
 	free((char *) (uintptr_t) file->entry.group);
@@ -122,7 +119,7 @@ classify(const struct wire_copy *copy, struct file *file)
 	if (!file->paged || !mb_pg_relation_parse(&relation, name + 1))
 		return;
 	file->is_relation = copy->pg->server.checksums;
-	file->first_block = relation.segment * BLOCKS_PER_SEGMENT;
+	file->first_block = mb_pg_first_block(&relation);
 }
 
 static struct file *
@@ -171,14 +168,6 @@ range_bytes(const struct file *file, size_t range)
 	return file->entry.size - begin < MB_RANGE_BYTES ? file->entry.size - begin : MB_RANGE_BYTES;
 }
 
-static int
-compare_blocks(const void *a, const void *b)
-{
-	uint32_t x = *(const uint32_t *) a, y = *(const uint32_t *) b;
-
-	return (x > y) - (x < y);
-}
-
 /* All ranges are packed: the entry, and its line for the comparison with the manifest. */
 static enum mb_code
 finish_file(struct wire_copy *copy, struct file *file, struct mb_error *err)
@@ -201,15 +190,16 @@ finish_file(struct wire_copy *copy, struct file *file, struct mb_error *err)
 	}
 	entry->runs = all.items;
 	entry->run_count = all.count;
-	if (file->damaged_count > 0)
+	if (file->damaged.count > 0)
 	{
-		qsort(file->damaged, file->damaged_count, sizeof(uint32_t), compare_blocks);
-		entry->damaged_pages = file->damaged;
-		entry->damaged_count = file->damaged_count;
+		mb_pg_damaged_sort(&file->damaged);
+		entry->damaged_pages = file->damaged.pages;
+		entry->damaged_count = file->damaged.count;
 		mb_capture_warn(copy->capture,
 						"\"%s\" has %zu pages with a wrong checksum, the first at block %u: it is "
 						"stored as it is",
-						entry->path, file->damaged_count, file->first_block + file->damaged[0]);
+						entry->path, file->damaged.count,
+						file->first_block + file->damaged.pages[0]);
 	}
 	if (file->is_torn)
 		entry->flags |= MB_ENTRY_CHANGING;
@@ -270,7 +260,6 @@ judge_page(struct wire_copy *copy, struct file *file, uint32_t number, unsigned 
 		   struct mb_error *err)
 {
 	bool again = false;
-	uint64_t now = 0;
 	enum mb_code code;
 
 	pthread_mutex_lock(&copy->lock);
@@ -280,15 +269,10 @@ judge_page(struct wire_copy *copy, struct file *file, uint32_t number, unsigned 
 	{
 		bool torn;
 
-		code = mb_postgres_wal_lsn(copy->pg, &now, err);
-		torn = mb_page_lsn(page) > copy->wire.start_lsn && mb_page_lsn(page) <= now;
-		file->is_torn |= torn;
-		if (!code && !torn && file->damaged_count < MAX_DAMAGED)
-		{
-			file->damaged = mb_grow(file->damaged, &file->damaged_cap, file->damaged_count + 1,
-									sizeof(uint32_t));
-			file->damaged[file->damaged_count++] = number;
-		}
+		code = mb_postgres_page_is_torn(copy->pg, copy->wire.start_lsn, page, &torn, err);
+		file->is_torn |= !code && torn;
+		if (!code && !torn)
+			mb_pg_damaged_add(&file->damaged, number);
 	}
 	pthread_mutex_unlock(&copy->lock);
 	return code;

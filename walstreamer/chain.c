@@ -20,9 +20,6 @@
 /* Headers read when looking for the newest commit of an idle cluster. */
 #define MAX_LOOK_BACK 4000
 
-#define LSN_FMT "%X/%X"
-#define LSN_ARGS(lsn) (unsigned) ((lsn) >> 32), (unsigned) (lsn)
-
 struct node
 {
 	struct mb_wal_branch *branch;

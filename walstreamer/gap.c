@@ -6,9 +6,6 @@
 #include "core/base/time.h"
 #include "walstreamer/inventory.h"
 
-#define LSN_FMT "%X/%X"
-#define LSN_ARGS(lsn) (unsigned) ((lsn) >> 32), (unsigned) (lsn)
-
 static enum mb_code
 put_record(const struct mb_env *env, const struct mb_wal_where *where, uint64_t from_lsn,
 		   uint64_t to_lsn, struct mb_error *err)

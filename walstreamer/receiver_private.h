@@ -18,8 +18,6 @@
 #define POLL_MS 100
 /* One that is filled beside those that are put. */
 #define UNITS (MB_WAL_UPLOADS + 1)
-#define LSN_FMT "%X/%X"
-#define LSN_ARGS(lsn) (unsigned) ((lsn) >> 32), (unsigned) (lsn)
 
 struct unit
 {
