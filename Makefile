@@ -18,7 +18,7 @@ WARNINGS = -Wall -Wextra -Werror -Wmissing-prototypes -Wstrict-prototypes -Wvla
 CPPFLAGS += -D_GNU_SOURCE -I. -I$(BUILD) -MMD -MP
 ALL_CFLAGS = -std=c11 $(WARNINGS) -fPIC -pthread -fstack-protector-strong $(CFLAGS)
 LDLIBS_CORE = -lzstd -lcrypto -larchive -lxxhash -ljansson -lpthread
-LDLIBS_MBACKUP = $(LDLIBS_CORE) -lpq -lhiredis -linih
+LDLIBS_MBACKUP = $(LDLIBS_CORE) -lpq -lhiredis -linih -lcurl -lexpat
 
 CORE_SRC :=
 DRIVER_SRC :=

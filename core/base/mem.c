@@ -427,6 +427,25 @@ mb_unhex(unsigned char *out, const char *hex, size_t len)
 	return hex[2 * len] == '\0';
 }
 
+void
+mb_base64(struct mb_buf *out, const void *data, size_t len)
+{
+	static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+	const unsigned char *p = data;
+	size_t i;
+
+	for (i = 0; i < len; i += 3)
+	{
+		uint32_t v = (uint32_t) p[i] << 16 | (i + 1 < len ? (uint32_t) p[i + 1] << 8 : 0) |
+					 (i + 2 < len ? p[i + 2] : 0);
+
+		mb_buf_put_u8(out, (uint8_t) digits[v >> 18]);
+		mb_buf_put_u8(out, (uint8_t) digits[v >> 12 & 63]);
+		mb_buf_put_u8(out, i + 1 < len ? (uint8_t) digits[v >> 6 & 63] : '=');
+		mb_buf_put_u8(out, i + 2 < len ? (uint8_t) digits[v & 63] : '=');
+	}
+}
+
 bool
 mb_starts_with(const char *s, const char *prefix)
 {

@@ -107,8 +107,9 @@ void mb_secret_release(struct mb_secret *secret);
 void mb_wipe(void *data, size_t len);
 
 /* -- small string helpers ---------------------------------------------------------------- */
-void mb_hex(char *out, const unsigned char *data, size_t len);  /* out: 2 * len + 1 bytes */
-bool mb_unhex(unsigned char *out, const char *hex, size_t len); /* exactly 2 * len lower-case */
+void mb_hex(char *out, const unsigned char *data, size_t len);    /* out: 2 * len + 1 bytes */
+bool mb_unhex(unsigned char *out, const char *hex, size_t len);   /* exactly 2 * len lower-case */
+void mb_base64(struct mb_buf *out, const void *data, size_t len); /* RFC 4648, padded, appended */
 bool mb_starts_with(const char *s, const char *prefix);
 bool mb_ends_with(const char *s, const char *suffix);
 /* Edit distance; strings above 63 bytes count as far away. */

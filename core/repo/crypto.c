@@ -156,3 +156,47 @@ mb_sha256(unsigned char out[MB_SHA256_BYTES], const void *data, size_t len)
 {
 	SHA256(data, len, out);
 }
+
+void
+mb_hmac_sha256(unsigned char out[MB_SHA256_BYTES], const void *key, size_t key_len,
+			   const void *data, size_t len)
+{
+	unsigned int out_len = MB_SHA256_BYTES;
+
+	must(HMAC(EVP_sha256(), key, (int) key_len, data, len, out, &out_len) != NULL, "HMAC");
+}
+
+void
+mb_md5(unsigned char out[MB_MD5_BYTES], const void *data, size_t len)
+{
+	must(EVP_Digest(data, len, out, NULL, EVP_md5(), NULL), "MD5");
+}
+
+/* The context itself, under a name of ours. */
+struct mb_md5_sum *
+mb_md5_new(void)
+{
+	EVP_MD_CTX *context = EVP_MD_CTX_new();
+
+	MB_ASSERT(context != NULL);
+	must(EVP_DigestInit_ex(context, EVP_md5(), NULL), "MD5");
+	return (struct mb_md5_sum *) context;
+}
+
+void
+mb_md5_add(struct mb_md5_sum *sum, const void *data, size_t len)
+{
+	must(EVP_DigestUpdate((EVP_MD_CTX *) sum, data, len), "MD5");
+}
+
+void
+mb_md5_end(struct mb_md5_sum *sum, unsigned char out[MB_MD5_BYTES])
+{
+	EVP_MD_CTX *context = (EVP_MD_CTX *) sum;
+
+	if (!context)
+		return;
+	if (out)
+		must(EVP_DigestFinal_ex(context, out, NULL), "MD5");
+	EVP_MD_CTX_free(context);
+}

@@ -48,4 +48,17 @@ enum mb_code mb_scrypt(unsigned char out[MB_KEY_BYTES], const void *pass, size_t
 
 void mb_sha256(unsigned char out[MB_SHA256_BYTES], const void *data, size_t len);
 
+/* HMAC-SHA-256 (RFC 2104) and MD5 (RFC 1321): for protocols that ask for them (S3). */
+#define MB_MD5_BYTES 16
+void mb_hmac_sha256(unsigned char out[MB_SHA256_BYTES], const void *key, size_t key_len,
+					const void *data, size_t len);
+void mb_md5(unsigned char out[MB_MD5_BYTES], const void *data, size_t len);
+
+/* MD5 over pieces: the ETag of a multipart upload. */
+struct mb_md5_sum;
+struct mb_md5_sum *mb_md5_new(void);
+void mb_md5_add(struct mb_md5_sum *sum, const void *data, size_t len);
+void mb_md5_end(struct mb_md5_sum *sum,
+				unsigned char out[MB_MD5_BYTES]); /* frees it; out may be NULL */
+
 #endif
