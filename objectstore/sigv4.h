@@ -2,8 +2,8 @@
  * sigv4.h - AWS Signature Version 4 ("AWS4-HMAC-SHA256", S3 flavour) for one request.
  *
  * Source: the "Signature Version 4 signing process" of the AWS general reference and "Signature
- * calculations for the Authorization header" of the S3 API reference; test vectors: the
- * AWS signing test suite (tests/fixtures/sigv4).  libcurl's own CURLOPT_AWS_SIGV4 signs several legal
+ * calculations for the Authorization header" of the S3 API reference, whose examples
+ * tests/unit/sigv4_test.c holds us to.  libcurl's own CURLOPT_AWS_SIGV4 signs several legal
  * requests wrongly, differently in each release, so it is not used.
  *
  * Names and values come as they are, unencoded; what mb_sigv4_url makes is what must be sent.
