@@ -116,6 +116,7 @@ struct mb_s3_op
 	unsigned attempts;   /* how many were sent */
 	bool maybe_done;     /* an earlier attempt may have been carried out by the server */
 	struct mb_http_request http;
+	struct mb_buf answer;          /* private */
 	struct mb_s3_attempt *attempt; /* private */
 };
 
