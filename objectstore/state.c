@@ -1,0 +1,180 @@
+/* state.c - see state.h. */
+#include "objectstore/state.h"
+
+#include <fnmatch.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/base/time.h"
+#include "core/engine/entry.h"
+
+struct mb_state
+{
+	struct mb_manifest_reader *reader;
+	struct mb_state_time time;
+	const struct mb_entry *ahead; /* read, but of the next key; borrowed from the reader */
+	bool has_begun;
+	struct mb_arena arena; /* of the key that was returned */
+	struct mb_state_key key;
+	struct mb_state_version *versions;
+	size_t cap;
+};
+
+struct mb_state_time
+mb_state_at(int64_t time_us, int64_t skew_us, int64_t margin_us)
+{
+	int64_t server_us = time_us + skew_us;
+	struct mb_state_time time = {(uint64_t) (server_us + margin_us) * 1000,
+								 (uint64_t) (server_us - margin_us) * 1000};
+
+	return time;
+}
+
+struct mb_state *
+mb_state_new(const struct mb_repo *repo, const struct mb_commit *commit, struct mb_state_time time)
+{
+	struct mb_state *state = mb_calloc(1, sizeof(*state));
+
+	state->reader = mb_manifest_reader_new(repo, &commit->blocks);
+	state->time = time;
+	return state;
+}
+
+void
+mb_state_free(struct mb_state *state)
+{
+	if (!state)
+		return;
+	mb_manifest_reader_free(state->reader);
+	mb_arena_release(&state->arena);
+	free(state->versions);
+	free(state);
+}
+
+enum presence
+{
+	ABSENT,
+	PRESENT,
+	MAYBE
+};
+
+/* meta.erased: [the last time that it was seen, the time when it was found gone]. */
+static enum presence
+erased_presence(const struct mb_entry *entry, struct mb_state_time time)
+{
+	enum presence presence = PRESENT;
+	struct mb_error err;
+	json_t *meta = NULL;
+	json_t *erased;
+	int64_t seen_us = 0, gone_us = 0;
+
+	if (!entry->meta || !strstr(entry->meta, "\"erased\""))
+		return PRESENT;
+	if (mb_json_parse(&meta, entry->meta, strlen(entry->meta), "meta", &err))
+		return PRESENT;
+	erased = json_object_get(meta, "erased");
+	if (json_is_array(erased) && json_array_size(erased) == 2 &&
+		mb_time_parse(&seen_us, json_string_value(json_array_get(erased, 0)), &err) == MB_OK &&
+		mb_time_parse(&gone_us, json_string_value(json_array_get(erased, 1)), &err) == MB_OK)
+	{
+		if ((uint64_t) gone_us * 1000 <= time.deleted_ns)
+			presence = ABSENT;
+		else if ((uint64_t) seen_us * 1000 < time.created_ns)
+			presence = MAYBE;
+	}
+	json_decref(meta);
+	return presence;
+}
+
+static enum presence
+presence_of(const struct mb_entry *entry, struct mb_state_time time)
+{
+	if (entry->type == MB_ENTRY_MARKER)
+		return entry->version <= time.deleted_ns ? PRESENT : ABSENT;
+	if (entry->type != MB_ENTRY_OBJECT || entry->version > time.created_ns)
+		return ABSENT;
+	return erased_presence(entry, time);
+}
+
+static bool
+is_of_key(const struct mb_entry *entry, const struct mb_state_key *key)
+{
+	return entry->path_len == key->key_len && memcmp(entry->path, key->key, key->key_len) == 0;
+}
+
+static void
+add_version(struct mb_state *state, const struct mb_entry *entry, enum presence presence)
+{
+	struct mb_state_version *version;
+
+	state->versions =
+		mb_grow(state->versions, &state->cap, state->key.count + 1, sizeof(*state->versions));
+	version = &state->versions[state->key.count++];
+	memset(version, 0, sizeof(*version));
+	mb_entry_copy(&state->arena, entry, &version->entry);
+	version->is_ambiguous = presence == MAYBE;
+}
+
+/* Take all versions of the key that `ahead` begins. */
+static enum mb_code
+take_key(struct mb_state *state, struct mb_error *err)
+{
+	struct mb_state_key *key = &state->key;
+	enum mb_code code = MB_OK;
+	char *name;
+
+	mb_arena_release(&state->arena);
+	memset(key, 0, sizeof(*key));
+	key->key_len = state->ahead->path_len;
+	name = mb_arena_alloc(&state->arena, key->key_len + 1);
+	memcpy(name, state->ahead->path, key->key_len);
+	key->key = name;
+	while (!code && state->ahead && is_of_key(state->ahead, key))
+	{
+		enum presence presence = presence_of(state->ahead, state->time);
+
+		if (presence != ABSENT)
+			add_version(state, state->ahead, presence);
+		code = mb_manifest_next(state->reader, &state->ahead, err);
+	}
+	key->versions = state->versions;
+	if (!code && key->count > 0 && state->versions[0].entry.type == MB_ENTRY_OBJECT)
+	{
+		key->current = &state->versions[0];
+		key->is_ambiguous =
+			key->current->is_ambiguous || (key->current->entry.flags & MB_ENTRY_AMBIGUOUS) != 0;
+	}
+	return code;
+}
+
+enum mb_code
+mb_state_next(struct mb_state *state, const struct mb_state_key **key, struct mb_error *err)
+{
+	enum mb_code code = MB_OK;
+
+	*key = NULL;
+	if (!state->has_begun)
+		code = mb_manifest_next(state->reader, &state->ahead, err);
+	state->has_begun = true;
+	while (!code && state->ahead)
+	{
+		code = take_key(state, err);
+		if (!code && state->key.count > 0)
+		{
+			*key = &state->key;
+			break;
+		}
+	}
+	return code;
+}
+
+bool
+mb_state_wanted(char *const *only, size_t only_count, const char *key)
+{
+	size_t i;
+
+	for (i = 0; i < only_count; i++)
+		if (fnmatch(only[i], key, 0) == 0)
+			return true;
+	return only_count == 0;
+}
