@@ -166,3 +166,15 @@ mb_mark_find(const struct mb_repo *repo, const char *name, json_t **mark, struct
 	json_decref(marks);
 	return code;
 }
+
+const char *
+mb_set_commit_id(const json_t *set, const char *component)
+{
+	json_t *parts = json_object_get(set, "components");
+	size_t i;
+
+	for (i = 0; i < json_array_size(parts); i++)
+		if (strcmp(mb_json_str(json_array_get(parts, i), "name", ""), component) == 0)
+			return mb_json_str(json_array_get(parts, i), "backup", NULL);
+	return NULL;
+}

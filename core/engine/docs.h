@@ -23,4 +23,7 @@ enum mb_code mb_set_put(const struct mb_repo *repo, const json_t *set,
 enum mb_code mb_mark_put(const struct mb_repo *repo, const json_t *mark,
 						 struct mb_error *err) MB_MUST_CHECK;
 
+/* The commit of a component in a set, borrowed; NULL when it holds none. */
+const char *mb_set_commit_id(const json_t *set, const char *component);
+
 #endif

@@ -22,8 +22,6 @@ struct run
 
 /* -- finding what to restore --------------------------------------------------------------- */
 
-static const char *commit_in_set(const json_t *set, const char *component);
-
 /* Does a set hold every component that is to be restored? */
 static bool
 holds_all(const struct run *run, const json_t *set)
@@ -31,7 +29,7 @@ holds_all(const struct run *run, const json_t *set)
 	size_t i;
 
 	for (i = 0; i < run->stack->count; i++)
-		if (!commit_in_set(set, run->stack->components[i]->name))
+		if (!mb_set_commit_id(set, run->stack->components[i]->name))
 			return false;
 	return true;
 }
@@ -103,19 +101,6 @@ load_cut(struct run *run, struct mb_error *err)
 	return code;
 }
 
-/* The commit of a component in the set, or in the bases of the mark; NULL when it has none. */
-static const char *
-commit_in_set(const json_t *set, const char *component)
-{
-	json_t *parts = json_object_get(set, "components");
-	size_t i;
-
-	for (i = 0; i < json_array_size(parts); i++)
-		if (strcmp(mb_json_str(json_array_get(parts, i), "name", ""), component) == 0)
-			return mb_json_str(json_array_get(parts, i), "backup", NULL);
-	return NULL;
-}
-
 static enum mb_code
 load_candidates(struct mb_restore *part, struct mb_error *err)
 {
@@ -151,7 +136,7 @@ prefill(struct run *run, struct mb_restore *part, struct mb_error *err)
 	if (run->mark)
 		id = mb_json_str(json_object_get(run->mark, "bases"), part->component, NULL);
 	else if (run->set)
-		id = commit_in_set(run->set, part->component);
+		id = mb_set_commit_id(run->set, part->component);
 	if (!id && (run->mark || run->set))
 	{
 		mb_fail(err, MB_NOT_FOUND, "%s \"%s\" holds no \"%s\"", run->mark ? "mark" : "backup",
