@@ -9,6 +9,8 @@
 #     judge mkbucket shop versioning
 #     judge put shop a/b FILE --meta colour=red --tags 'x=1&y=2'
 #     judge dump shop               # every version and marker: canonical, sorted, one line each
+#     s3_proxy                      # from now on through a proxy ...
+#     fault 'mode=lost&p=0.2&methods=PUT'     # ... that does harm: s3_proxy.py
 #
 # Each start exports S3_SERVER (ceph, minio), S3_ENDPOINT, S3_ACCESS and S3_SECRET; s3_use goes back
 # to a server that runs already.  They keep their data below $T and end with the test.
@@ -162,3 +164,26 @@ s3_user() # access-key secret-key policy-file
 	ceph) radosgw-admin user create --uid "$1" --display-name "$1" --access-key "$1" --secret "$2" >/dev/null ;;
 	esac
 }
+
+# -- harm -------------------------------------------------------------------------------------------
+
+# A proxy before the present server; S3_ENDPOINT leads through it, s3_use goes back to the server.
+s3_proxy() # [option of s3_proxy.py...]
+{
+	local port scheme=http
+
+	port=$(free_port)
+	S3_CONTROL=$(free_port)
+	python3 "$here/tests/lib/s3_proxy.py" --listen "$port" --control "$S3_CONTROL" \
+		--server "${S3_ENDPOINT#http://}" "$@" >>"$T/proxy.log" 2>&1 &
+	S3_PROXY_PID=$!
+	stack_owns "$S3_PROXY_PID"
+	case " $* " in *" --tls "*) scheme=https ;; esac
+	wait_for 20 curl -sf "http://127.0.0.1:$S3_CONTROL/counts" || return
+	export S3_ENDPOINT=$scheme://127.0.0.1:$port
+}
+
+fault() { curl -sf "http://127.0.0.1:$S3_CONTROL/set?$1"; }
+fault_too() { curl -sf "http://127.0.0.1:$S3_CONTROL/add?$1"; }
+# How often: fault_count lost
+fault_count() { curl -sf "http://127.0.0.1:$S3_CONTROL/counts" | awk -v what="$1" '$1 == what { n = $2 } END { print n + 0 }'; }
