@@ -79,6 +79,9 @@ enum mb_code cli_read_unlock(const struct mb_cli *cli, struct mb_unlock *unlock,
 enum mb_code cli_open_spool(struct mb_cli *cli, struct mb_error *err) MB_MUST_CHECK;
 void cli_release(struct mb_cli *cli);
 
+/* All values of a repeatable option; free() the array, not the texts. */
+char **cli_all_values(const struct mb_cli *cli, const char *name, size_t *count);
+
 /* drivers.c */
 const struct mb_component_ops *cli_find_driver(const char *kind);
 
@@ -96,6 +99,7 @@ enum mb_code cmd_mark(struct mb_cli *cli, struct mb_error *err);
 enum mb_code cmd_list(struct mb_cli *cli, struct mb_error *err);
 enum mb_code cmd_info(struct mb_cli *cli, struct mb_error *err);
 enum mb_code cmd_restore(struct mb_cli *cli, struct mb_error *err);
+enum mb_code cmd_objects(struct mb_cli *cli, struct mb_error *err);
 enum mb_code cmd_adopt(struct mb_cli *cli, struct mb_error *err);
 enum mb_code cmd_verify(struct mb_cli *cli, struct mb_error *err);
 enum mb_code cmd_wal_push(struct mb_cli *cli, struct mb_error *err);
@@ -113,6 +117,7 @@ void render_backup(const json_t *answer, FILE *out);
 void render_mark(const json_t *answer, FILE *out);
 void render_list(const json_t *answer, FILE *out);
 void render_restore(const json_t *answer, FILE *out);
+void render_objects(const json_t *answer, FILE *out);
 void render_adopt(const json_t *answer, FILE *out);
 void render_verify(const json_t *answer, FILE *out);
 void render_version(const json_t *answer, FILE *out);

@@ -12,27 +12,10 @@
 #include "core/base/time.h"
 #include "postgres/component_postgres.h"
 
-#define MAX_LIST 256
-
 static const char *
 option(const struct mb_cli *cli, const char *name)
 {
 	return mb_values_get(&cli->config.command_line, SCOPE_COMMAND, name, 0);
-}
-
-/* All values of a repeatable option; free() the array, not the texts. */
-static char **
-all_values(const struct mb_cli *cli, const char *name, size_t *count)
-{
-	char **list = mb_calloc(MAX_LIST, sizeof(*list));
-	const char *text;
-	size_t n = 0;
-
-	while (n < MAX_LIST &&
-		   (text = mb_values_get(&cli->config.command_line, SCOPE_COMMAND, name, n)) != NULL)
-		list[n++] = (char *) (uintptr_t) text;
-	*count = n;
-	return list;
 }
 
 static enum mb_code
@@ -142,7 +125,7 @@ absolute_destination(const char *text)
 static struct mb_restore_destination *
 read_destinations(const struct mb_cli *cli, size_t *count)
 {
-	char **texts = all_values(cli, "component", count);
+	char **texts = cli_all_values(cli, "component", count);
 	struct mb_restore_destination *list = mb_calloc(*count + 1, sizeof(*list));
 	size_t i;
 
@@ -333,9 +316,9 @@ read_wishes(const struct mb_cli *cli, struct mb_restore_wishes *wishes, struct m
 	for (i = 0; i < sizeof(flags) / sizeof(flags[0]); i++)
 		if (mb_config_flag(&cli->config, flags[i].name))
 			wishes->flags |= flags[i].flag;
-	wishes->tablespaces = all_values(cli, "tablespace", &wishes->tablespace_count);
-	wishes->databases = all_values(cli, "database", &wishes->database_count);
-	wishes->tables = all_values(cli, "table", &wishes->table_count);
+	wishes->tablespaces = cli_all_values(cli, "tablespace", &wishes->tablespace_count);
+	wishes->databases = cli_all_values(cli, "database", &wishes->database_count);
+	wishes->tables = cli_all_values(cli, "table", &wishes->table_count);
 	wishes->tablespace_all = option(cli, "tablespace-all");
 	wishes->wal_dir = option(cli, "wal-dir");
 	wishes->output = option(cli, "output");
@@ -362,7 +345,7 @@ cmd_restore(struct mb_cli *cli, struct mb_error *err)
 	destinations = read_destinations(cli, &count);
 	options.destinations = destinations;
 	options.destination_count = count;
-	options.only = all_values(cli, "only", &options.only_count);
+	options.only = cli_all_values(cli, "only", &options.only_count);
 	code = read_wishes(cli, &options.wishes, err);
 	databases = options.wishes.databases;
 	if (!code)

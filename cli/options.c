@@ -8,7 +8,7 @@
 #include "core/base/json.h"
 #include "core/base/time.h"
 
-#define READS (CMD_CHECK | CMD_LIST | CMD_INFO | CMD_RESTORE | CMD_VERIFY | CMD_WAL_GET)
+#define READS (CMD_CHECK | CMD_LIST | CMD_INFO | CMD_RESTORE | CMD_VERIFY | CMD_WAL_GET | CMD_OBJECTS)
 #define SELECTS (CMD_CHECK | CMD_BACKUP | CMD_STREAM | CMD_RESTORE | CMD_WAL_GET | CMD_WAL_PUSH)
 
 /* clang-format off */
@@ -22,9 +22,9 @@ const struct mb_option mb_options[] = {
 	{"objects", 0, OPT_LIST, SCOPE_COMMAND, CMD_INIT, NULL, NULL, "[NAME=]URL", "protect this bucket (file:///DIR), repeatable"},
 	{"redis", 0, OPT_TEXT, SCOPE_COMMAND, CMD_INIT, NULL, NULL, "URL", "protect this Redis"},
 	{"files", 0, OPT_LIST, SCOPE_COMMAND, CMD_INIT, NULL, NULL, "PATH", "protect this file or tree, repeatable"},
-	{"type", 0, OPT_CHOICE, SCOPE_COMMAND, CMD_BACKUP, "auto", "auto|full|incremental", "TYPE", "what to read again: all of it, or what changed"},
+	{"type", 0, OPT_CHOICE, SCOPE_COMMAND, CMD_BACKUP | CMD_OBJECTS, "auto", "auto|full|incremental", "TYPE", "what to read again: all of it, or what changed"},
 	{"component", 0, OPT_LIST, SCOPE_COMMAND, SELECTS, NULL, NULL, "NAME", "only this component, repeatable; a restore takes NAME=DESTINATION too"},
-	{"label", 0, OPT_LIST, SCOPE_COMMAND, CMD_BACKUP, NULL, NULL, "KEY=VALUE", "note this with the backup, repeatable"},
+	{"label", 0, OPT_LIST, SCOPE_COMMAND, CMD_BACKUP | CMD_OBJECTS, NULL, NULL, "KEY=VALUE", "note this with the backup, repeatable"},
 	{"pause", 0, OPT_FLAG, SCOPE_COMMAND, CMD_BACKUP | CMD_MARK, NULL, NULL, NULL, "hold Redis writes for the milliseconds of the cut"},
 	{"to-time", 0, OPT_TIME, SCOPE_COMMAND, CMD_RESTORE, NULL, NULL, "TIME", "to this time"},
 	{"to-mark", 0, OPT_TEXT, SCOPE_COMMAND, CMD_RESTORE, NULL, NULL, "NAME", "to this mark"},
@@ -39,7 +39,7 @@ const struct mb_option mb_options[] = {
 	{"tablespace", 0, OPT_LIST, SCOPE_COMMAND, CMD_RESTORE, NULL, NULL, "OLD=NEW", "put a tablespace into another directory, repeatable"},
 	{"tablespace-all", 0, OPT_TEXT, SCOPE_COMMAND, CMD_RESTORE, NULL, NULL, "DIR", "put every other tablespace into DIR/OID"},
 	{"wal-dir", 0, OPT_TEXT, SCOPE_COMMAND, CMD_RESTORE, NULL, NULL, "DIR", "put pg_wal there and make a link to it"},
-	{"delta", 0, OPT_FLAG, SCOPE_COMMAND, CMD_RESTORE, NULL, NULL, NULL, "Postgres: over an existing data directory, write only what differs"},
+	{"delta", 0, OPT_FLAG, SCOPE_COMMAND, CMD_RESTORE | CMD_OBJECTS, NULL, NULL, NULL, "over what is there: write only what differs (Postgres, buckets)"},
 	{"force", 0, OPT_FLAG, SCOPE_COMMAND, CMD_RESTORE, NULL, NULL, NULL, "with --delta: also over another cluster's data directory"},
 	{"database", 0, OPT_LIST, SCOPE_COMMAND, CMD_RESTORE, NULL, NULL, "NAME", "Postgres: only this database comes back whole, repeatable"},
 	{"table", 0, OPT_LIST, SCOPE_COMMAND, CMD_RESTORE, NULL, NULL, "DB.SCHEMA.TABLE", "Postgres: only this table, to --output or --into, repeatable"},
@@ -48,9 +48,12 @@ const struct mb_option mb_options[] = {
 	{"start", 0, OPT_FLAG, SCOPE_COMMAND, CMD_RESTORE, NULL, NULL, NULL, "start the restored Postgres and wait until the target is reached"},
 	{"start-timeout", 0, OPT_DURATION, SCOPE_COMMAND, CMD_RESTORE, NULL, NULL, "TIME", "wait at most so long (default: as long as it takes)"},
 	{"port", 0, OPT_INTEGER, SCOPE_COMMAND, CMD_RESTORE, NULL, NULL, "PORT", "the port of the restored Postgres, instead of the original's"},
-	{"only", 0, OPT_LIST, SCOPE_COMMAND, CMD_RESTORE, NULL, NULL, "PATTERN", "only paths and keys that match, repeatable (files, objects)"},
-	{"dry-run", 'n', OPT_FLAG, SCOPE_COMMAND, CMD_RESTORE, NULL, NULL, NULL, "plan and show, write nothing"},
-	{"yes", 'y', OPT_FLAG, SCOPE_COMMAND, CMD_RESTORE, NULL, NULL, NULL, "do not ask"},
+	{"only", 0, OPT_LIST, SCOPE_COMMAND, CMD_RESTORE | CMD_OBJECTS, NULL, NULL, "PATTERN", "only paths and keys that match, repeatable (files, objects)"},
+	{"at", 0, OPT_TEXT, SCOPE_COMMAND, CMD_OBJECTS, NULL, NULL, "MARK|BACKUP|TIME", "as of this moment (default: the newest backup)"},
+	{"versions", 0, OPT_FLAG, SCOPE_COMMAND, CMD_OBJECTS, NULL, NULL, NULL, "ls: every version and delete marker, not only what is current"},
+	{"version-id", 0, OPT_TEXT, SCOPE_COMMAND, CMD_OBJECTS, NULL, NULL, "ID", "cat: this version"},
+	{"dry-run", 'n', OPT_FLAG, SCOPE_COMMAND, CMD_RESTORE | CMD_OBJECTS, NULL, NULL, NULL, "plan and show, write nothing"},
+	{"yes", 'y', OPT_FLAG, SCOPE_COMMAND, CMD_RESTORE | CMD_OBJECTS, NULL, NULL, NULL, "do not ask"},
 	{"repository", 0, OPT_TEXT, SCOPE_COMMAND, READS, NULL, NULL, "NAME", "read this copy of the repository, [repository:NAME]"},
 	{"read-data", 0, OPT_CHOICE, SCOPE_COMMAND, CMD_VERIFY, "changed", "full|changed|none", "HOW", "read every blob; the packs of the backups named; or only commits and manifests"},
 	{"restore", 0, OPT_TEXT, SCOPE_COMMAND, CMD_WAL_GET, NULL, NULL, "ID", "serve the plan of this restore (restore_command has it)"},

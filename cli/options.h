@@ -31,7 +31,8 @@ enum mb_command_id
 	CMD_VERSION = 1 << 10,
 	CMD_HELP = 1 << 11,
 	CMD_WAL_PUSH = 1 << 12,
-	CMD_ADOPT = 1 << 13
+	CMD_ADOPT = 1 << 13,
+	CMD_OBJECTS = 1 << 14
 };
 #define CMD_ANY 0xFFFFu
 

@@ -11,6 +11,7 @@
 #define MAX_AUTO_WORKERS 4
 #define MAX_WORKERS 64
 #define KEY_FILE_MAX 4096
+#define MAX_LIST 256
 
 /* Values from the environment have not been looked at by the parser. */
 static enum mb_code
@@ -291,4 +292,18 @@ cli_release(struct mb_cli *cli)
 	json_decref(cli->answer);
 	free(cli->words.items);
 	mb_config_release(&cli->config);
+}
+
+char **
+cli_all_values(const struct mb_cli *cli, const char *name, size_t *count)
+{
+	char **list = mb_calloc(MAX_LIST, sizeof(*list));
+	const char *text;
+	size_t n = 0;
+
+	while (n < MAX_LIST &&
+		   (text = mb_values_get(&cli->config.command_line, SCOPE_COMMAND, name, n)) != NULL)
+		list[n++] = (char *) (uintptr_t) text;
+	*count = n;
+	return list;
 }

@@ -10,7 +10,9 @@
 
 struct mb_state
 {
+	struct mb_blocks blocks; /* a view of the commit's */
 	struct mb_manifest_reader *reader;
+	const char *from; /* NULL, or where the keys begin */
 	struct mb_state_time time;
 	const struct mb_entry *ahead; /* read, but of the next key; borrowed from the reader */
 	bool has_begun;
@@ -30,12 +32,63 @@ mb_state_at(int64_t time_us, int64_t skew_us, int64_t margin_us)
 	return time;
 }
 
+struct mb_state_time
+mb_state_of(const struct mb_commit *commit, const struct mb_settings *settings, int64_t time_us)
+{
+	int64_t margin_us = mb_json_int(commit->meta, "margin_us",
+									mb_settings_ms(settings, "clock-margin", 1000) * 1000);
+
+	return mb_state_at(time_us, mb_json_int(commit->meta, "clock_skew_us", 0), margin_us);
+}
+
+/* Manifest order: bytes, the shorter first. */
+static int
+compare_path(const char *path, size_t len, const char *key)
+{
+	size_t key_len = strlen(key);
+	int order = memcmp(path, key, len < key_len ? len : key_len);
+
+	return order ? order : len < key_len ? -1 : len > key_len;
+}
+
 struct mb_state *
 mb_state_new(const struct mb_repo *repo, const struct mb_commit *commit, struct mb_state_time time)
 {
-	struct mb_state *state = mb_calloc(1, sizeof(*state));
+	return mb_state_new_from(repo, commit, time, NULL);
+}
 
-	state->reader = mb_manifest_reader_new(repo, &commit->blocks);
+/* Key before block: the block before it may still end with versions of the key. */
+static size_t
+first_block(const struct mb_blocks *blocks, const char *from)
+{
+	size_t low = 0, high = blocks->count;
+
+	/* Blocks below `low` begin before `from`. */
+	while (low < high)
+	{
+		size_t middle = low + (high - low) / 2;
+		const struct mb_block *block = &blocks->items[middle];
+
+		if (compare_path(block->first_path, block->first_path_len, from) < 0)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low > 0 ? low - 1 : 0;
+}
+
+struct mb_state *
+mb_state_new_from(const struct mb_repo *repo, const struct mb_commit *commit,
+				  struct mb_state_time time, const char *from)
+{
+	struct mb_state *state = mb_calloc(1, sizeof(*state));
+	size_t skipped = from ? first_block(&commit->blocks, from) : 0;
+
+	state->blocks = commit->blocks;
+	state->blocks.items += skipped;
+	state->blocks.count -= skipped;
+	state->reader = mb_manifest_reader_new(repo, &state->blocks);
+	state->from = from;
 	state->time = time;
 	return state;
 }
@@ -154,7 +207,10 @@ mb_state_next(struct mb_state *state, const struct mb_state_key **key, struct mb
 
 	*key = NULL;
 	if (!state->has_begun)
-		code = mb_manifest_next(state->reader, &state->ahead, err);
+		do
+			code = mb_manifest_next(state->reader, &state->ahead, err);
+		while (!code && state->ahead && state->from &&
+			   compare_path(state->ahead->path, state->ahead->path_len, state->from) < 0);
 	state->has_begun = true;
 	while (!code && state->ahead)
 	{

@@ -25,6 +25,13 @@ struct mb_state_time
 /* T +- margin in the server's clock, which is skew_us ahead of the one that T was read from. */
 struct mb_state_time mb_state_at(int64_t time_us, int64_t skew_us, int64_t margin_us);
 
+/*
+ * The same as a backup of the component says it: its meta.clock_skew_us and meta.margin_us, or,
+ * where it says no margin, the setting clock-margin.
+ */
+struct mb_state_time mb_state_of(const struct mb_commit *commit, const struct mb_settings *settings,
+								 int64_t time_us);
+
 struct mb_state_version
 {
 	struct mb_entry entry; /* complete; type OBJECT or MARKER */
@@ -46,6 +53,9 @@ struct mb_state;
 /* All is borrowed and outlives the state. */
 struct mb_state *mb_state_new(const struct mb_repo *repo, const struct mb_commit *commit,
 							  struct mb_state_time time);
+/* The same from the first key that is not before `from`: what lies far before it is not read. */
+struct mb_state *mb_state_new_from(const struct mb_repo *repo, const struct mb_commit *commit,
+								   struct mb_state_time time, const char *from);
 /*
  * The next key that has a version at the time; *key is NULL at the end.  Borrowed until the next call.
  * MB_CORRUPT: the manifest is damaged.

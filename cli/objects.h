@@ -1,0 +1,33 @@
+/*
+ * objects.h - what the verbs of `mbackup objects` share: one component of kind objects and its
+ * state at a moment.
+ */
+#ifndef MB_CLI_OBJECTS_H
+#define MB_CLI_OBJECTS_H
+
+#include "cli/cli.h"
+#include "core/engine/look.h"
+#include "objectstore/state.h"
+
+struct objects_view
+{
+	struct mb_component *component;
+	struct mb_look look;
+	struct mb_state_time time;
+};
+
+/* The component that the second word names, and its backup as of --at. */
+enum mb_code objects_open(struct mb_cli *cli, struct objects_view *view,
+						  struct mb_error *err) MB_MUST_CHECK;
+void objects_close(struct objects_view *view);
+/* MB_NOT_FOUND names what there is; MB_CONFIG when it is of another kind. */
+enum mb_code objects_component(struct mb_cli *cli, struct mb_component **component,
+							   struct mb_error *err) MB_MUST_CHECK;
+
+/* cmd_objects_read.c */
+enum mb_code objects_ls(struct mb_cli *cli, struct mb_error *err);
+enum mb_code objects_cat(struct mb_cli *cli, struct mb_error *err);
+enum mb_code objects_verify(struct mb_cli *cli, struct mb_error *err);
+void render_objects_answer(const json_t *answer, FILE *out);
+
+#endif
