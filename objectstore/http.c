@@ -29,6 +29,7 @@ struct mb_http_transfer
 	CURL *easy;
 	struct curl_slist *lines;
 	size_t body_at;
+	bool has_headers; /* all of the last answer's */
 	int64_t started_us;
 	struct mb_error err; /* why a call-back ended the transfer; code MB_OK: it did not */
 	char text[CURL_ERROR_SIZE];
@@ -185,10 +186,13 @@ take_header(char *data, size_t size, size_t count, void *arg)
 	if (len >= 5 && memcmp(data, "HTTP/", 5) == 0)
 	{
 		mb_buf_reset(headers);
+		transfer->has_headers = false;
 		return len;
 	}
 	while (used > 0 && (data[used - 1] == '\r' || data[used - 1] == '\n'))
 		used--;
+	if (used == 0)
+		transfer->has_headers = true;
 	colon = memchr(data, ':', used);
 	if (!colon)
 		return len;
@@ -257,6 +261,7 @@ take_transfer(struct mb_http *http)
 		MB_ASSERT(transfer->easy != NULL);
 	}
 	transfer->body_at = 0;
+	transfer->has_headers = false;
 	transfer->text[0] = '\0';
 	mb_error_clear(&transfer->err);
 	transfer->previous = NULL;
@@ -398,6 +403,27 @@ fail_transfer(struct mb_http_transfer *transfer, CURLcode result, struct mb_erro
 	}
 }
 
+/*
+ * Was all of the answer there?  libcurl takes a connection that closes within the headers, or behind
+ * headers that tell no length, for the end of the answer.
+ */
+static bool
+is_complete(const struct mb_http_transfer *transfer)
+{
+	const struct mb_http_request *request = transfer->request;
+	struct mb_buf value = {0};
+	bool has_length;
+
+	if (!transfer->has_headers)
+		return false;
+	if (request->response.status == 204 || strcmp(request->method, "HEAD") == 0)
+		return true;
+	has_length = mb_http_header(&request->response, "content-length", &value) ||
+				 mb_http_header(&request->response, "transfer-encoding", &value);
+	mb_buf_release(&value);
+	return has_length;
+}
+
 static void
 finish(struct mb_http_transfer *transfer, CURLcode result)
 {
@@ -416,6 +442,8 @@ finish(struct mb_http_transfer *transfer, CURLcode result)
 	response->received_us = received_us ? transfer->started_us + (int64_t) received_us : 0;
 	if (result != CURLE_OK)
 		code = fail_transfer(transfer, result, &err);
+	else if (!is_complete(transfer))
+		code = mb_fail(&err, MB_UNREACHABLE, "the answer was cut off");
 	retire(transfer);
 	request->done(request, code, &err);
 }
