@@ -1,0 +1,42 @@
+/*
+ * bucket.h - what the parts of the bucket component share: the settings of one bucket.
+ *
+ *     bucket_listing   pages in order, a thread ahead, to groups of one key each
+ *     bucket_entry     a version <-> the meta of its entry
+ *     bucket_fetch     contents and headers of versions, by all workers, into packs
+ *     bucket_capture   the listing merged with the parent backup
+ *     bucket_config    what is configured for the bucket as a whole
+ *     bucket_put       one version into a bucket
+ *     bucket_restore   a history, or a state, into a bucket
+ *
+ * component_bucket.h says what is kept and what a restore promises.
+ */
+#ifndef MB_OBJECTSTORE_BUCKET_H
+#define MB_OBJECTSTORE_BUCKET_H
+
+#include "core/engine/component.h"
+#include "objectstore/s3.h"
+#include "objectstore/state.h"
+
+enum mb_bucket_tags
+{
+	MB_BUCKET_TAGS_AUTO, /* ask again where the listing does not tell and the bucket has a lock */
+	MB_BUCKET_TAGS_ALWAYS,
+	MB_BUCKET_TAGS_NEVER
+};
+
+struct mb_bucket
+{
+	struct mb_component base; /* first */
+	struct mb_s3 *s3;         /* NULL until the first call that needs it */
+	char *name;
+	char *prefix;         /* "" or "some/prefix/": only keys that begin with it */
+	bool is_current_only; /* versions = current */
+	enum mb_bucket_tags check_tags;
+	int64_t margin_us;
+};
+
+/* Make the client from the settings, once. */
+enum mb_code mb_bucket_connect(struct mb_bucket *bucket, struct mb_error *err) MB_MUST_CHECK;
+
+#endif

@@ -1,0 +1,604 @@
+/*
+ * bucket_capture.c - see bucket_capture.h.
+ *
+ * Both sides come in the order of keys; of one key everything is in memory.  A version of the
+ * listing is the parent's when id, ETag, size and time are the same.  What the parent had and the
+ * listing lacks was erased in between; it stays as long as a target could need it.
+ */
+#include "objectstore/bucket_capture.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/base/time.h"
+#include "core/engine/entry.h"
+#include "objectstore/bucket_config.h"
+#include "objectstore/bucket_entry.h"
+#include "objectstore/bucket_fetch.h"
+#include "objectstore/bucket_listing.h"
+
+/* A version or marker of the parent, with what of its meta the comparison needs. */
+struct known
+{
+	struct mb_entry entry;
+	json_t *meta;
+	bool is_taken;
+};
+
+struct merge
+{
+	struct mb_bucket *bucket;
+	struct mb_capture *capture;
+	struct mb_bucket_fetch *fetch;
+	struct mb_bucket_config config;
+	const struct mb_commit *parent;
+	/* the parent's manifest, one entry ahead */
+	struct mb_manifest_reader *reader;
+	const struct mb_entry *ahead;
+	/* the parent's entries of the key that is merged */
+	struct mb_arena arena;
+	struct known *known;
+	size_t known_count;
+	size_t known_cap;
+	/* bucket/... of the parent */
+	struct mb_arena data_arena;
+	struct mb_entry *data;
+	size_t data_count;
+	size_t data_cap;
+	/* new entries of one key */
+	struct mb_entry *made;
+	size_t made_cap;
+	/* times of the server, in ns and us */
+	uint64_t limit_ns;      /* younger versions are after the cut */
+	int64_t parent_from_us; /* when the parent's listing began */
+	int64_t parent_cut_us;  /* no target that needs this backup is before */
+	bool asks_headers;      /* of what the listing says nothing about */
+	uint64_t changes;
+	uint64_t erased;
+	uint64_t keys;
+	uint64_t versions;
+};
+
+/* -- the parent ------------------------------------------------------------------------------------ */
+
+static enum mb_code
+advance(struct merge *merge, struct mb_error *err)
+{
+	enum mb_code code = MB_OK;
+
+	merge->ahead = NULL;
+	if (!merge->reader)
+		return MB_OK;
+	for (;;)
+	{
+		code = mb_manifest_next(merge->reader, &merge->ahead, err);
+		if (code || !merge->ahead || merge->ahead->type != MB_ENTRY_DATA)
+			return code;
+		merge->data =
+			mb_grow(merge->data, &merge->data_cap, merge->data_count + 1, sizeof(*merge->data));
+		mb_entry_copy(&merge->data_arena, merge->ahead, &merge->data[merge->data_count++]);
+	}
+}
+
+static int
+compare_key(const struct mb_entry *entry, const char *key)
+{
+	size_t len = strlen(key);
+	int order = memcmp(entry->path, key, entry->path_len < len ? entry->path_len : len);
+
+	if (order)
+		return order;
+	return (entry->path_len > len) - (entry->path_len < len);
+}
+
+static void
+forget_known(struct merge *merge)
+{
+	size_t i;
+
+	for (i = 0; i < merge->known_count; i++)
+		json_decref(merge->known[i].meta);
+	merge->known_count = 0;
+	mb_arena_release(&merge->arena);
+}
+
+/* A meta that cannot be read is that of another driver: nothing is known about the version. */
+static json_t *
+read_meta(const char *text)
+{
+	struct mb_error err;
+	json_t *meta = NULL;
+
+	if (!text || mb_json_parse(&meta, text, strlen(text), "meta", &err))
+		return json_object();
+	return meta;
+}
+
+/* Take all entries of the key that is ahead. */
+static enum mb_code
+take_known(struct merge *merge, struct mb_error *err)
+{
+	enum mb_code code;
+	const char *key;
+
+	forget_known(merge);
+	do
+	{
+		struct known *known;
+
+		merge->known =
+			mb_grow(merge->known, &merge->known_cap, merge->known_count + 1, sizeof(*merge->known));
+		known = &merge->known[merge->known_count++];
+		memset(known, 0, sizeof(*known));
+		mb_entry_copy(&merge->arena, merge->ahead, &known->entry);
+		known->meta = read_meta(known->entry.meta);
+		key = merge->known[0].entry.path;
+		code = advance(merge, err);
+	} while (!code && merge->ahead && compare_key(merge->ahead, key) == 0);
+	return code;
+}
+
+/* -- one key ------------------------------------------------------------------------------------------ */
+
+static bool
+is_same_version(const struct known *known, const struct mb_s3_version *version)
+{
+	enum mb_entry_type type = version->is_marker ? MB_ENTRY_MARKER : MB_ENTRY_OBJECT;
+
+	return !known->is_taken && known->entry.type == type &&
+		   strcmp(mb_json_str(known->meta, "id", ""), version->version_id) == 0 &&
+		   known->entry.mtime_ns == version->modified_ns && known->entry.size == version->size &&
+		   strcmp(mb_json_str(known->meta, "etag", ""), version->etag) == 0;
+}
+
+/* Both sides are in the same order, so the search begins where the last one ended. */
+static struct known *
+find_known(struct merge *merge, const struct mb_s3_version *version, size_t *from)
+{
+	size_t i;
+
+	for (i = 0; i < merge->known_count; i++)
+	{
+		struct known *known = &merge->known[(*from + i) % merge->known_count];
+
+		if (is_same_version(known, version))
+		{
+			*from = (size_t) (known - merge->known) + 1;
+			known->is_taken = true;
+			return known;
+		}
+	}
+	return NULL;
+}
+
+/* Everything the same?  Else the meta has to be made anew. */
+static bool
+is_meta_current(const struct merge *merge, const struct known *known,
+				const struct mb_s3_version *version)
+{
+	const char *stored = mb_json_str(known->meta, "listed", "");
+	char listed[MB_LISTED_TEXT];
+
+	if (version->is_marker)
+		return true;
+	mb_version_listed(version, listed);
+	if (listed[0])
+		return strcmp(listed, stored) == 0;
+	return !merge->asks_headers;
+}
+
+/* A version that was found gone is there again. */
+static enum mb_code
+add_without_erased(struct merge *merge, struct known *known, struct mb_entry *entry,
+				   struct mb_error *err)
+{
+	enum mb_code code;
+	char *meta;
+
+	merge->changes++;
+	json_object_del(known->meta, "erased");
+	meta = mb_json_text(known->meta);
+	entry->meta = meta;
+	code = mb_capture_add(merge->capture, entry, err);
+	free(meta);
+	return code;
+}
+
+static enum mb_code
+add_marker(struct merge *merge, const struct mb_s3_version *version, struct mb_entry *entry,
+		   struct mb_error *err)
+{
+	json_t *json = mb_version_meta(version);
+	char *meta = mb_json_text(json);
+	enum mb_code code;
+
+	entry->meta = meta;
+	code = mb_capture_add(merge->capture, entry, err);
+	free(meta);
+	json_decref(json);
+	return code;
+}
+
+static enum mb_code
+keep_listed(struct merge *merge, const struct mb_s3_version *version, struct known *known,
+			struct mb_entry *entry, struct mb_error *err)
+{
+	if (!known)
+	{
+		merge->changes++;
+		if (version->is_marker)
+			return add_marker(merge, version, entry, err);
+		return mb_bucket_fetch_version(merge->fetch, version, entry, err);
+	}
+	if (!is_meta_current(merge, known, version))
+		return mb_bucket_fetch_headers(merge->fetch, version, entry, err);
+	if (json_object_get(known->meta, "erased"))
+		return add_without_erased(merge, known, entry, err);
+	return mb_capture_add(merge->capture, entry, err);
+}
+
+/* The entry of a listed version; its own version number comes later. */
+static struct mb_entry
+entry_of(const struct mb_s3_version *version, const struct known *known)
+{
+	struct mb_entry entry = {.type = version->is_marker ? MB_ENTRY_MARKER : MB_ENTRY_OBJECT,
+							 .path = version->key,
+							 .path_len = strlen(version->key),
+							 .mode = 0644,
+							 .size = version->size,
+							 .mtime_ns = version->modified_ns};
+
+	if (known)
+	{
+		entry = known->entry;
+		entry.path = version->key;
+	}
+	return entry;
+}
+
+/*
+ * Number the versions of a key from the oldest: by their time, but each above the one before it,
+ * because listings cut times to milliseconds or seconds, and the order is what the server says.
+ */
+static void
+number_versions(struct merge *merge, const struct mb_listed_key *key)
+{
+	uint64_t last = 0;
+	size_t i;
+
+	for (i = key->count; i-- > 0;)
+	{
+		struct mb_entry *entry = &merge->made[i];
+		uint64_t wanted = entry->version ? entry->version
+						  : key->versions[i].modified_ns > 0
+							  ? (uint64_t) key->versions[i].modified_ns
+							  : 1;
+
+		entry->version = wanted > last ? wanted : last + 1;
+		last = entry->version;
+		entry->flags &= ~(unsigned) (MB_ENTRY_AFTER_CUT | MB_ENTRY_AMBIGUOUS);
+		if (entry->version > merge->limit_ns)
+			entry->flags |= MB_ENTRY_AFTER_CUT;
+	}
+}
+
+static enum mb_code
+keep_key(struct merge *merge, const struct mb_listed_key *key, struct mb_error *err)
+{
+	struct known **known = mb_calloc(key->count, sizeof(struct known *));
+	enum mb_code code = MB_OK;
+	size_t from = 0, i;
+
+	merge->made = mb_grow(merge->made, &merge->made_cap, key->count, sizeof(*merge->made));
+	for (i = 0; i < key->count; i++)
+	{
+		known[i] = find_known(merge, &key->versions[i], &from);
+		merge->made[i] = entry_of(&key->versions[i], known[i]);
+	}
+	number_versions(merge, key);
+	for (i = 0; !code && i < key->count; i++)
+		code = keep_listed(merge, &key->versions[i], known[i], &merge->made[i], err);
+	free(known);
+	return code;
+}
+
+/* -- what is gone --------------------------------------------------------------------------------------- */
+
+static int64_t
+server_now_us(const struct merge *merge)
+{
+	int64_t low_us = 0, high_us = 0;
+
+	(void) mb_s3_clock(merge->bucket->s3, &low_us, &high_us);
+	return mb_time_now_us() + high_us;
+}
+
+/* When an erased version was found gone; 0: it was not. */
+static int64_t
+gone_us(const json_t *meta)
+{
+	json_t *erased = json_object_get(meta, "erased");
+	const char *text = json_string_value(json_array_get(erased, 1));
+	struct mb_error err;
+	int64_t time_us;
+
+	return text && mb_time_parse(&time_us, text, &err) == MB_OK ? time_us : 0;
+}
+
+/* Two entries of one key must not have the same number; the erased one makes way. */
+static uint64_t
+free_number(const struct merge *merge, size_t listed, uint64_t wanted)
+{
+	bool is_taken = true;
+	size_t i;
+
+	while (is_taken && wanted > 1)
+	{
+		is_taken = false;
+		for (i = 0; !is_taken && i < listed; i++)
+			is_taken = merge->made[i].version == wanted;
+		for (i = 0; !is_taken && i < merge->known_count; i++)
+			is_taken = merge->known[i].is_taken && merge->known[i].entry.version == wanted;
+		wanted -= is_taken;
+	}
+	return wanted;
+}
+
+static enum mb_code
+keep_erased(struct merge *merge, struct known *known, size_t listed, struct mb_error *err)
+{
+	struct mb_entry entry = known->entry;
+	char seen[MB_TIME_TEXT], gone[MB_TIME_TEXT];
+	enum mb_code code;
+	char *meta;
+
+	if (gone_us(known->meta) && gone_us(known->meta) < merge->parent_cut_us)
+	{
+		merge->changes++;
+		return MB_OK;
+	}
+	entry.version = free_number(merge, listed, entry.version);
+	known->entry.version = entry.version;
+	known->is_taken = true;
+	if (gone_us(known->meta))
+		return mb_capture_add(merge->capture, &entry, err);
+	merge->changes++;
+	merge->erased++;
+	entry.flags = (entry.flags & ~(unsigned) MB_ENTRY_AFTER_CUT) | MB_ENTRY_AMBIGUOUS;
+	mb_time_format(seen, merge->parent_from_us);
+	mb_time_format(gone, server_now_us(merge));
+	json_object_set_new(known->meta, "erased", json_pack("[ss]", seen, gone));
+	meta = mb_json_text(known->meta);
+	entry.meta = meta;
+	code = mb_capture_add(merge->capture, &entry, err);
+	free(meta);
+	return code;
+}
+
+static enum mb_code
+keep_missing(struct merge *merge, size_t listed, struct mb_error *err)
+{
+	enum mb_code code = MB_OK;
+	size_t i;
+
+	for (i = 0; !code && i < merge->known_count; i++)
+		if (!merge->known[i].is_taken)
+			code = keep_erased(merge, &merge->known[i], listed, err);
+	return code;
+}
+
+/* -- the merge -------------------------------------------------------------------------------------------- */
+
+/* Keys of the parent before `key` (NULL: all that are left) are gone. */
+static enum mb_code
+pass_gone(struct merge *merge, const char *key, struct mb_error *err)
+{
+	enum mb_code code = MB_OK;
+
+	while (!code && merge->ahead && (!key || compare_key(merge->ahead, key) < 0))
+	{
+		code = take_known(merge, err);
+		if (!code)
+			code = keep_missing(merge, 0, err);
+	}
+	return code;
+}
+
+static enum mb_code
+merge_key(struct merge *merge, const struct mb_listed_key *key, struct mb_error *err)
+{
+	enum mb_code code = pass_gone(merge, key->key, err);
+
+	forget_known(merge);
+	if (!code && merge->ahead && compare_key(merge->ahead, key->key) == 0)
+		code = take_known(merge, err);
+	if (!code)
+		code = keep_key(merge, key, err);
+	if (!code)
+		code = keep_missing(merge, key->count, err);
+	merge->keys++;
+	merge->versions += key->count;
+	return code;
+}
+
+static unsigned
+listing_flags(const struct merge *merge)
+{
+	unsigned flags = merge->bucket->is_current_only ? MB_LISTING_CURRENT : 0;
+
+	if (mb_s3_dialect(merge->bucket->s3) == MB_S3_MINIO)
+		flags |= MB_LISTING_METADATA;
+	return flags;
+}
+
+static enum mb_code
+merge_all(struct merge *merge, struct mb_error *err)
+{
+	struct mb_bucket *bucket = merge->bucket;
+	struct mb_bucket_listing *listing =
+		mb_bucket_listing_new(bucket->s3, bucket->name, bucket->prefix, listing_flags(merge),
+							  merge->capture->env->cancel);
+	const struct mb_listed_key *key;
+	uint64_t pages, broken;
+	enum mb_code code = advance(merge, err);
+
+	while (!code && !(code = mb_cancel_check(merge->capture->env->cancel, err)) &&
+		   !(code = mb_bucket_listing_next(listing, &key, err)) && key)
+		code = merge_key(merge, key, err);
+	if (!code)
+		code = pass_gone(merge, NULL, err);
+	pages = mb_bucket_listing_pages(listing, &broken);
+	mb_bucket_listing_free(listing);
+	mb_json_set_int(merge->capture->meta, "pages", (int64_t) pages);
+	if (broken > 0)
+		mb_capture_note(merge->capture,
+						"%llu pages of the listing were broken by metadata and "
+						"asked for again without",
+						(unsigned long long) broken);
+	return code;
+}
+
+/* -- times ------------------------------------------------------------------------------------------------- */
+
+static void
+set_times(struct merge *merge, const struct mb_cut *cut)
+{
+	json_t *meta = merge->capture->meta;
+	int64_t low_us = 0, high_us = 0, skew_us, margin_us;
+
+	/* Without a Date in the answers nothing but the margin is left. */
+	(void) mb_s3_clock(merge->bucket->s3, &low_us, &high_us);
+	skew_us = cut->clock_skew_us + (low_us + high_us) / 2;
+	margin_us = merge->bucket->margin_us + (high_us - low_us) / 2 + cut->clock_error_us;
+	merge->limit_ns = (uint64_t) (cut->time_us + skew_us + margin_us) * 1000;
+	mb_json_set_int(meta, "clock_skew_us", skew_us);
+	mb_json_set_int(meta, "margin_us", margin_us);
+	mb_json_set_time(meta, "listed_from", mb_time_now_us() + low_us);
+}
+
+/* A parent of another bucket, or of a directory, has nothing to build on. */
+static void
+use_parent(struct merge *merge, const char *url)
+{
+	const struct mb_commit *parent = merge->capture->parent;
+	const char *was;
+
+	if (!parent)
+		return;
+	was = mb_json_str(parent->meta, "bucket", "");
+	if (strcmp(was, url) != 0)
+	{
+		mb_capture_note(merge->capture, "the backup before was of %s: this one is full",
+						was[0] ? was : "a directory");
+		merge->capture->parent = NULL;
+		return;
+	}
+	merge->parent = parent;
+	merge->parent_from_us = mb_json_time(parent->meta, "listed_from");
+	merge->parent_cut_us = mb_commit_cut_time(parent) +
+						   mb_json_int(parent->meta, "clock_skew_us", 0) -
+						   2 * mb_json_int(parent->meta, "margin_us", 1000000);
+	if (!merge->parent_from_us)
+		merge->parent_from_us = mb_commit_cut_time(parent);
+	merge->reader = mb_manifest_reader_new(merge->capture->repo, &parent->blocks);
+}
+
+static bool
+asks_headers(const struct merge *merge)
+{
+	switch (merge->bucket->check_tags)
+	{
+		case MB_BUCKET_TAGS_ALWAYS:
+			return true;
+		case MB_BUCKET_TAGS_NEVER:
+			return false;
+		case MB_BUCKET_TAGS_AUTO:
+			break;
+	}
+	/* MinIO tells, but for broken pages: those few are asked about. */
+	return mb_s3_dialect(merge->bucket->s3) == MB_S3_MINIO || merge->config.has_lock;
+}
+
+/* -- the whole --------------------------------------------------------------------------------------------- */
+
+static void
+report(struct merge *merge, const struct mb_bucket_fetched *sum, const char *url)
+{
+	static const char *const dialects[] = {"unknown", "AWS", "MinIO", "Ceph", "other"};
+	struct mb_capture *capture = merge->capture;
+	json_t *meta = capture->meta;
+
+	mb_json_set_str(meta, "bucket", url);
+	mb_json_set_str(meta, "server", dialects[mb_s3_dialect(merge->bucket->s3)]);
+	mb_json_set_bool(meta, "current_only", merge->bucket->is_current_only);
+	mb_json_set_bool(meta, "versioned", merge->config.is_versioned);
+	mb_json_set_bool(meta, "lock", merge->config.has_lock);
+	mb_json_set_bool(meta, "unchanged", capture->parent && merge->changes == 0);
+	mb_json_set_int(meta, "ambiguous", (int64_t) merge->erased);
+	mb_json_set_int(meta, "keys", (int64_t) merge->keys);
+	mb_json_set_int(meta, "versions", (int64_t) merge->versions);
+	mb_json_set_int(meta, "read", (int64_t) sum->read);
+	mb_json_set_int(meta, "looked_at", (int64_t) sum->looked_at);
+	mb_json_set_int(meta, "vanished", (int64_t) sum->vanished);
+	mb_json_set_int(meta, "failed", (int64_t) sum->failed);
+	if (sum->vanished > 0)
+		mb_capture_warn(capture,
+						"%llu versions were listed, but gone when they were to be read, such as "
+						"one of \"%s\"",
+						(unsigned long long) sum->vanished, sum->first_vanished);
+	if (!merge->config.is_versioned && !merge->bucket->is_current_only)
+		mb_capture_note(capture, "the bucket keeps no versions: what is overwritten or deleted "
+								 "between two looks is not in the repository");
+}
+
+static enum mb_code
+run_merge(struct merge *merge, const struct mb_cut *cut, const char *url, struct mb_error *err)
+{
+	struct mb_bucket_fetched sum = {0};
+	bool config_changed = false;
+	enum mb_code code;
+
+	use_parent(merge, url);
+	set_times(merge, cut);
+	merge->asks_headers = asks_headers(merge);
+	merge->fetch = mb_bucket_fetch_new(merge->bucket, merge->capture);
+	code = merge_all(merge, err);
+	if (!code)
+		code = mb_bucket_fetch_finish(merge->fetch, &sum, err);
+	if (!code)
+		code = mb_bucket_config_keep(&merge->config, merge->capture, merge->data, merge->data_count,
+									 &config_changed, err);
+	merge->changes += config_changed + sum.looked_at;
+	if (!code)
+		report(merge, &sum, url);
+	return code;
+}
+
+enum mb_code
+mb_bucket_capture(struct mb_bucket *bucket, struct mb_capture *capture, const struct mb_cut *cut,
+				  struct mb_error *err)
+{
+	struct merge merge = {.bucket = bucket, .capture = capture};
+	const char *url = mb_settings_get(bucket->base.settings, "url");
+	enum mb_code code;
+
+	mb_progress_phase(capture->progress, "copying");
+	code = mb_bucket_connect(bucket, err);
+	if (!code)
+		code = mb_bucket_config_read(&merge.config, bucket->s3, bucket->name, err);
+	/* A bucket that is not there must not look like an empty one. */
+	if (code == MB_NOT_FOUND)
+		return err->code = MB_UNREACHABLE;
+	if (code)
+		return code;
+	code = run_merge(&merge, cut, url, err);
+	mb_bucket_fetch_free(merge.fetch);
+	mb_manifest_reader_free(merge.reader);
+	forget_known(&merge);
+	mb_arena_release(&merge.data_arena);
+	free(merge.known);
+	free(merge.data);
+	free(merge.made);
+	mb_bucket_config_release(&merge.config);
+	return code;
+}
