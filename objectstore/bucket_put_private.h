@@ -1,0 +1,26 @@
+/*
+ * bucket_put_private.h - what bucket_put.c and bucket_put_parts.c share.
+ */
+#ifndef MB_OBJECTSTORE_BUCKET_PUT_PRIVATE_H
+#define MB_OBJECTSTORE_BUCKET_PUT_PRIVATE_H
+
+#include "objectstore/bucket_put.h"
+#include "objectstore/s3_xml.h"
+
+enum mb_source
+{
+	MB_SOURCE_TIME = 1,
+	MB_SOURCE_ETAG = 2
+};
+
+void mb_put_header(struct mb_put_texts *texts, struct mb_s3_op *op, const char *name,
+				   const char *value);
+void mb_put_headers(const struct mb_put_place *place, const struct mb_put_version *version,
+					struct mb_put_texts *texts, struct mb_s3_op *op);
+/* The id to be sent, or NULL. */
+const char *mb_put_id(const struct mb_put_place *place, const struct mb_put_version *version);
+/* x-minio-source-*: what is a set of enum mb_source. */
+void mb_put_source(const struct mb_put_place *place, const struct mb_put_version *version,
+				   unsigned what, struct mb_put_texts *texts, struct mb_s3_op *op);
+
+#endif

@@ -1,0 +1,63 @@
+/*
+ * bucket_restore_private.h - what bucket_restore.c (plan, the way of a restore), bucket_decide.c
+ * (what each key needs) and bucket_files.c (into a directory) share.
+ */
+#ifndef MB_OBJECTSTORE_BUCKET_RESTORE_PRIVATE_H
+#define MB_OBJECTSTORE_BUCKET_RESTORE_PRIVATE_H
+
+#include "objectstore/bucket_config.h"
+#include "objectstore/bucket_restore.h"
+#include "objectstore/bucket_walk.h"
+#include "objectstore/bucket_write.h"
+
+enum restore_how
+{
+	HOW_EXACT,    /* into MinIO, from MinIO: ids, times, everything */
+	HOW_IN_ORDER, /* the history, with ids that the server gives */
+	HOW_DELTA,    /* what is current, over what is there */
+	HOW_FILES
+};
+
+struct bucket_restore
+{
+	struct mb_bucket *bucket; /* whose backup it is, and whose server it goes to */
+	struct mb_restore *restore;
+	const char *url; /* of the destination */
+	char *name;      /* its bucket ... */
+	char *prefix;    /* ... what is put before every key ... */
+	char *within;    /* ... and where all of them are */
+	enum restore_how how;
+	bool is_history;                /* every version, not only what is current */
+	bool exists;                    /* the bucket */
+	struct mb_bucket_config source; /* of the backup */
+	struct mb_bucket_config target; /* of the bucket, when it exists */
+	struct mb_state_time time;
+	struct mb_put_place place;
+	struct mb_bucket_write *write; /* NULL: only count */
+
+	/* what was counted by the last walk */
+	uint64_t versions; /* wanted, markers included */
+	uint64_t bytes;
+	uint64_t there; /* of them */
+	uint64_t put;
+	uint64_t put_bytes;
+	uint64_t deleted;
+	uint64_t ambiguous;
+	uint64_t odd; /* in the target, but not wanted; or names that it cannot hold */
+	char first_odd[512];
+	uint64_t unlike; /* metadata that came out otherwise */
+	char first_unlike[512];
+};
+
+/* bucket_decide.c: callbacks of a walk. */
+enum mb_code mb_decide_history(void *ctx, const char *target, const struct mb_state_key *wanted,
+							   const struct mb_listed_key *there, struct mb_error *err);
+enum mb_code mb_decide_delta(void *ctx, const char *target, const struct mb_state_key *wanted,
+							 const struct mb_listed_key *there, struct mb_error *err);
+/* Walk with the right one, from zero counters. */
+enum mb_code mb_decide_all(struct bucket_restore *run, struct mb_error *err) MB_MUST_CHECK;
+
+/* bucket_files.c */
+enum mb_code mb_bucket_to_files(struct bucket_restore *run, struct mb_error *err) MB_MUST_CHECK;
+
+#endif
