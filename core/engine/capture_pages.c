@@ -8,7 +8,7 @@
 
 #include "core/base/fs.h"
 #include "core/base/hash.h"
-#include "core/engine/capture.h"
+#include "core/engine/capture_private.h"
 #include "core/engine/page_plan.h"
 
 #define READ_BYTES (1u << 20)
@@ -117,8 +117,8 @@ pack_by_plan(struct mb_capture *capture, unsigned worker, const struct mb_page_p
 	return code;
 }
 
-static struct mb_pack_reader *
-reader_of(struct mb_capture *capture, unsigned worker)
+struct mb_pack_reader *
+mb_capture_reader(struct mb_capture *capture, unsigned worker)
 {
 	if (!capture->readers[worker])
 		capture->readers[worker] = mb_pack_reader_new(capture->repo);
@@ -135,7 +135,7 @@ load_parent(struct mb_capture *capture, unsigned worker, const struct mb_map_ref
 
 	if (!parent)
 		return MB_OK;
-	code = mb_page_map_load(old, parent, reader_of(capture, worker), &why);
+	code = mb_page_map_load(old, parent, mb_capture_reader(capture, worker), &why);
 	if (code == MB_CORRUPT)
 	{
 		mb_capture_warn(capture,
@@ -337,52 +337,4 @@ mb_map_ref_release(struct mb_map_ref *ref)
 	free((void *) (uintptr_t) ref->data);
 	free(ref->refs);
 	memset(ref, 0, sizeof(*ref));
-}
-
-/* -- small contents ------------------------------------------------------------------------------ */
-
-/* Are the parent's contents these bytes?  What cannot be read is not. */
-static enum mb_code
-is_same(struct mb_capture *capture, unsigned worker, const struct mb_entry *parent,
-		const void *data, size_t len, bool *same, struct mb_error *err)
-{
-	struct mb_buf old = {0};
-	enum mb_code code = MB_OK;
-	size_t i;
-
-	for (i = 0; !code && i < parent->run_count; i++)
-		code = mb_pack_reader_run(reader_of(capture, worker), &parent->runs[i], &old, err);
-	*same = !code && old.len == len && memcmp(old.data, data, len) == 0;
-	mb_buf_release(&old);
-	return code == MB_CORRUPT ? MB_OK : code;
-}
-
-enum mb_code
-mb_capture_small(struct mb_capture *capture, unsigned worker, const void *data, size_t len,
-				 const struct mb_entry *parent, struct mb_runs *runs, uint32_t *crc32c,
-				 struct mb_error *err)
-{
-	uint32_t crc = mb_crc32c(MB_CRC32C_INIT, data, len);
-	enum mb_code code = MB_OK;
-	bool same = false;
-	size_t i;
-
-	if (parent && len > 0 && parent->run_count > 0 && parent->size == len && parent->has_crc32c &&
-		parent->crc32c == crc)
-		code = is_same(capture, worker, parent, data, len, &same, err);
-	if (code)
-		return code;
-	for (i = 0; same && i < parent->run_count; i++)
-		same = !mb_rehome_takes(&capture->rehome, &parent->runs[i].pack, parent->runs[i].length);
-	if (same)
-	{
-		for (i = 0; i < parent->run_count; i++)
-			mb_runs_add(runs, &parent->runs[i]);
-		atomic_fetch_add(&capture->progress->done_bytes, len);
-	}
-	else
-		code = mb_capture_bytes(capture, worker, data, len, runs, err);
-	if (!code)
-		*crc32c = crc;
-	return code;
 }
