@@ -26,7 +26,7 @@ struct mb_capture
 	unsigned workers;
 	struct mb_packer **packers;      /* one for each worker */
 	struct mb_pack_reader **readers; /* of the parent's packs, one for each worker that needs it */
-	unsigned char **ranges;          /* a buffer for each worker that needs it */
+	unsigned char **ranges;          /* buffers for each worker that needs them */
 	struct mb_rehome rehome;         /* what of the parent is not referred to; see mb_rehome_plan */
 	struct mb_uploader *uploader;
 	struct mb_manifest_writer *manifest;
@@ -98,7 +98,8 @@ struct mb_range_source
  *
  * `parent` is the parent backup's map of this range, or NULL.  Pages that it holds with
  * the same hash at the same place are referred to, the others are packed; when all are the
- * same, its map is shared too.  A range against a parent is held in memory as a whole.
+ * same, its map is shared too.  What is packed of a range against a parent is held in memory to
+ * its end; when that would make too many runs the range is read a second time.
  */
 enum mb_code mb_capture_range(struct mb_capture *capture, unsigned worker,
 							  const struct mb_range_source *source, const struct mb_map_ref *parent,

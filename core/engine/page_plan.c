@@ -28,23 +28,33 @@ is_rehomed(struct mb_rehome *rehome, struct mb_page_cursor *cursor, size_t page,
 }
 
 void
-mb_page_plan_make(struct mb_page_plan *plan, const struct mb_page_map *map,
-				  struct mb_rehome *rehome)
+mb_page_plan_begin(struct mb_page_plan *plan, size_t max_pages)
 {
-	struct mb_page_cursor cursor = {&plan->old->runs, 0, 0};
-	const struct mb_page_map *old = plan->old;
-	size_t i;
+	plan->pages = plan->kept = 0;
+	plan->keep = mb_calloc(max_pages + 1, sizeof(*plan->keep));
+	plan->cursor = (struct mb_page_cursor){&plan->old->runs, 0, 0};
+}
 
-	plan->pages = map->pages;
-	plan->keep = mb_calloc(map->pages + 1, sizeof(*plan->keep));
-	for (i = 0; i < map->pages && i < old->pages; i++)
-	{
-		plan->keep[i] = map->hashes[i] == old->hashes[i] &&
-						mb_page_bytes(map->bytes, i) == mb_page_bytes(old->bytes, i);
-		if (plan->keep[i] && rehome->avoid.count > 0)
-			plan->keep[i] = !is_rehomed(rehome, &cursor, i, mb_page_bytes(map->bytes, i));
-		plan->kept += plan->keep[i];
-	}
+void
+mb_page_plan_release(struct mb_page_plan *plan)
+{
+	free(plan->keep);
+	memset(plan, 0, sizeof(*plan));
+}
+
+bool
+mb_page_plan_add(struct mb_page_plan *plan, uint64_t hash, size_t bytes, struct mb_rehome *rehome)
+{
+	const struct mb_page_map *old = plan->old;
+	size_t page = plan->pages++;
+	bool keep =
+		page < old->pages && hash == old->hashes[page] && bytes == mb_page_bytes(old->bytes, page);
+
+	if (keep && rehome->avoid.count > 0)
+		keep = !is_rehomed(rehome, &plan->cursor, page, bytes);
+	plan->keep[page] = keep;
+	plan->kept += keep;
+	return keep;
 }
 
 size_t
@@ -121,16 +131,17 @@ drop_short(struct mb_page_plan *plan, size_t min_pages)
 	}
 }
 
-void
+bool
 mb_page_plan_limit(struct mb_page_plan *plan)
 {
-	size_t min_pages = 2;
+	size_t min_pages = 2, kept = plan->kept;
 
 	if (count_runs(plan) <= MB_MAP_MAX_RUNS)
-		return;
+		return false;
 	/* At the latest with everything dropped there are few enough. */
 	for (; plan->kept > 0 && count_runs(plan) > COMPACTED_RUNS; min_pages *= 2)
 		drop_short(plan, min_pages);
+	return plan->kept < kept;
 }
 
 void

@@ -23,9 +23,10 @@ struct mb_page_cursor
 struct mb_page_plan
 {
 	const struct mb_page_map *old;
-	size_t pages; /* of the new range */
+	size_t pages; /* of the new range, as far as they were added */
 	bool *keep;
 	size_t kept;
+	struct mb_page_cursor cursor; /* of mb_page_plan_add */
 };
 
 static inline size_t
@@ -36,11 +37,14 @@ mb_page_bytes(uint64_t range_bytes, size_t page)
 	return left < MB_PAGE_BYTES ? (size_t) left : MB_PAGE_BYTES;
 }
 
-/* Refer to the pages that plan->old has with the same hash and length; free(plan->keep). */
-void mb_page_plan_make(struct mb_page_plan *plan, const struct mb_page_map *map,
-					   struct mb_rehome *rehome);
-/* See that the new map will not have too many runs. */
-void mb_page_plan_limit(struct mb_page_plan *plan);
+/* With plan->old set; room for max_pages.  Release with mb_page_plan_release. */
+void mb_page_plan_begin(struct mb_page_plan *plan, size_t max_pages);
+void mb_page_plan_release(struct mb_page_plan *plan);
+/* The next page of the range: true when plan->old has it with the same hash and length. */
+bool mb_page_plan_add(struct mb_page_plan *plan, uint64_t hash, size_t bytes,
+					  struct mb_rehome *rehome);
+/* See that the new map will not have too many runs; true when pages are no longer kept for it. */
+bool mb_page_plan_limit(struct mb_page_plan *plan);
 /* The end of the stretch of equal decisions that starts at page `from`. */
 size_t mb_page_plan_stretch(const struct mb_page_plan *plan, size_t from);
 /* Add the parent's runs of pages [from, to); the cursor starts at zero and goes forwards. */

@@ -55,21 +55,70 @@ begin(void)
 	return capture;
 }
 
-/* Capture a range; *packed gets the bytes that were not referred to. */
+/* From memory, as from a stream. */
+static void
+capture_memory(struct mb_capture *capture, const unsigned char *data, size_t len,
+			   const struct mb_map_ref *parent, struct mb_map_ref *ref, uint32_t *crc)
+{
+	struct mb_error err;
+
+	assert_ok(mb_capture_pages(capture, 0, data, len, parent, ref, crc, &err), err);
+}
+
+/* From a file; filter is NULL or called with ctx. */
+static void
+capture_file(struct mb_capture *capture, const unsigned char *data, size_t len,
+			 const struct mb_map_ref *parent, struct mb_map_ref *ref, uint32_t *crc,
+			 mb_page_filter filter, void *ctx, unsigned flags)
+{
+	char path[] = "/tmp/mbackup-capture.XXXXXX";
+	int fd = mkstemp(path);
+	struct mb_range_source source =
+		{.fd = fd, .path = path, .len = len, .filter = filter, .filter_ctx = ctx, .flags = flags};
+	struct mb_error err;
+	size_t got;
+
+	assert_ok(mb_pwrite_full(fd, data, len, 0, path, &err), err);
+	unlink(path);
+	assert_ok(mb_capture_range(capture, 0, &source, parent, ref, &got, crc, &err), err);
+	assert_int_equal(got, len);
+	close(fd);
+}
+
+static size_t check_range(const struct mb_map_ref *ref, const unsigned char *data, size_t len);
+
+/* Capture a range both ways, to the same end; *packed gets the bytes that were not referred to. */
 static void
 capture_range(const unsigned char *data, size_t len, const struct mb_map_ref *parent,
 			  struct mb_map_ref *ref, size_t *packed)
 {
-	struct mb_capture *capture = begin();
-	struct mb_error err;
-	uint32_t crc = 0;
+	size_t packed_by[2], runs[2];
+	int way;
 
-	memset(ref, 0, sizeof(*ref));
-	assert_ok(mb_capture_pages(capture, 0, data, len, parent, ref, &crc, &err), err);
-	assert_int_equal(crc, mb_crc32c(MB_CRC32C_INIT, data, len));
-	assert_ok(mb_capture_flush(&session, capture, &err), err);
-	*packed = (size_t) capture->changed_bytes;
-	mb_capture_free(capture);
+	for (way = 0; way < 2; way++)
+	{
+		struct mb_capture *capture = begin();
+		uint64_t done = capture->progress->done_bytes;
+		struct mb_error err;
+		uint32_t crc = 0;
+
+		memset(ref, 0, sizeof(*ref));
+		if (way == 0)
+			capture_memory(capture, data, len, parent, ref, &crc);
+		else
+			capture_file(capture, data, len, parent, ref, &crc, NULL, NULL, 0);
+		assert_int_equal(crc, mb_crc32c(MB_CRC32C_INIT, data, len));
+		assert_ok(mb_capture_flush(&session, capture, &err), err);
+		packed_by[way] = (size_t) capture->changed_bytes;
+		assert_int_equal(capture->progress->done_bytes - done, len);
+		mb_capture_free(capture);
+		runs[way] = check_range(ref, data, len);
+		if (way == 0)
+			mb_map_ref_release(ref);
+	}
+	assert_int_equal(packed_by[0], packed_by[1]);
+	assert_int_equal(runs[0], runs[1]);
+	*packed = packed_by[0];
 }
 
 /* The range reads back as data; returns the runs of its map. */
@@ -312,8 +361,9 @@ test_capture__a_file_against_its_parent(void **state)
 /* Notes which pages it is shown, and repairs page 20, as a torn page that is read again. */
 struct seen
 {
-	bool pages[100];
+	bool pages[MB_RANGE_BYTES / PAGE];
 	size_t count;
+	size_t change_at; /* when this one is shown, page 1 of the file changes; 0: never */
 };
 
 static enum mb_code
@@ -322,8 +372,6 @@ see_pages(void *ctx, int fd, unsigned char *data, size_t len, int64_t offset, st
 	struct seen *seen = ctx;
 	size_t at;
 
-	(void) fd;
-	(void) err;
 	for (at = 0; at < len; at += PAGE)
 	{
 		size_t page = (size_t) (offset + (int64_t) at) / PAGE;
@@ -333,6 +381,8 @@ see_pages(void *ctx, int fd, unsigned char *data, size_t len, int64_t offset, st
 		seen->count++;
 		if (page == 20)
 			memset(data + at, 'r', PAGE);
+		if (seen->change_at && page == seen->change_at)
+			assert_ok(mb_pwrite_full(fd, "changed", 7, PAGE + 50, "file", err), *err);
 	}
 	return MB_OK;
 }
@@ -340,37 +390,31 @@ see_pages(void *ctx, int fd, unsigned char *data, size_t len, int64_t offset, st
 static void
 test_capture__only_new_pages_are_judged_again(void **state)
 {
-	char path[] = "/tmp/mbackup-capture.XXXXXX";
-	size_t len = 60 * PAGE + 100, got, page;
-	int fd = mkstemp(path), pass;
+	size_t len = 60 * PAGE + 100, page;
 	struct range range;
+	unsigned char *torn;
+	int pass;
 
 	(void) state;
 	first_range(&range, len);
-	unlink(path);
 	change_page(&range, 3);
 	change_page(&range, 20);
 	change_page(&range, 21);
 	range.data[60 * PAGE + 5] ^= 1;
-	assert_int_equal(pwrite(fd, range.data, len, 0), (ssize_t) len);
+	torn = mb_malloc(len);
+	memcpy(torn, range.data, len);
 	memset(range.data + 20 * PAGE, 'r', PAGE);
 	for (pass = 0; pass < 2; pass++)
 	{
 		struct seen seen = {.count = 0};
-		struct mb_range_source source = {.fd = fd,
-										 .path = path,
-										 .len = len,
-										 .filter = see_pages,
-										 .filter_ctx = &seen,
-										 .flags = pass ? 0 : MB_RANGE_JUDGED};
 		struct mb_capture *capture = begin();
 		struct mb_map_ref ref = {0};
 		struct mb_error err;
 		uint32_t crc;
 
-		assert_ok(mb_capture_range(capture, 0, &source, &range.ref, &ref, &got, &crc, &err), err);
+		capture_file(capture, torn, len, &range.ref, &ref, &crc, see_pages, &seen,
+					 pass ? 0 : MB_RANGE_JUDGED);
 		assert_ok(mb_capture_flush(&session, capture, &err), err);
-		assert_int_equal(got, len);
 		assert_int_equal(crc, mb_crc32c(MB_CRC32C_INIT, range.data, len));
 		mb_capture_free(capture);
 		check_range(&ref, range.data, len);
@@ -379,7 +423,39 @@ test_capture__only_new_pages_are_judged_again(void **state)
 							 pass || page == 3 || page == 20 || page == 21 || page == 60);
 		mb_map_ref_release(&ref);
 	}
-	close(fd);
+	free(torn);
+	end_range(&range);
+}
+
+/* Read twice because of its runs, and changed in between: all is as the second reading saw it. */
+static void
+test_capture__a_file_that_changes_between_two_readings(void **state)
+{
+	size_t pages = RANGE / PAGE, page;
+	struct seen seen = {.change_at = pages - 2};
+	struct mb_capture *capture = begin();
+	struct mb_map_ref ref = {0};
+	struct range range;
+	struct mb_error err;
+	uint32_t crc;
+
+	(void) state;
+	first_range(&range, RANGE);
+	for (page = 0; page < pages; page += 2)
+		change_page(&range, page);
+	memset(range.data + 20 * PAGE, 'r', PAGE);
+	capture_file(capture, range.data, RANGE, &range.ref, &ref, &crc, see_pages, &seen,
+				 MB_RANGE_JUDGED);
+	assert_ok(mb_capture_flush(&session, capture, &err), err);
+	memcpy(range.data + PAGE + 50, "changed", 7);
+	assert_int_equal(crc, mb_crc32c(MB_CRC32C_INIT, range.data, RANGE));
+	assert_int_equal(capture->changed_bytes, RANGE);
+	mb_capture_free(capture);
+	assert_true(check_range(&ref, range.data, RANGE) <= MB_MAP_MAX_RUNS / 2);
+	/* None twice (see_pages), none too few. */
+	assert_int_equal(seen.count, pages / 2 + 1);
+	assert_true(seen.pages[1]);
+	mb_map_ref_release(&ref);
 	end_range(&range);
 }
 
@@ -428,30 +504,43 @@ sparse_range(struct range *range)
 	assert_int_equal(range->ref.ref_count, 2);
 }
 
-/* Capture the unchanged range with a plan for a parent of so many bytes; returns what was packed. */
+/*
+ * Capture the unchanged range both ways with a plan for a parent of so many bytes; returns what
+ * was packed.
+ */
 static size_t
 rehome_range(struct range *range, uint64_t parent_bytes, size_t avoided)
 {
 	struct mb_commit parent = {.bytes = parent_bytes};
-	struct mb_capture *capture = begin();
-	struct mb_map_ref ref;
-	struct mb_error err;
-	uint32_t crc;
-	size_t packed;
+	struct mb_map_ref refs[2] = {{0}};
+	size_t packed[2];
+	int way;
 
 	parent.refs.items = range->ref.refs;
 	parent.refs.count = parent.refs.sorted = range->ref.ref_count;
-	assert_ok(mb_rehome_plan(&capture->rehome, env.repo, &parent, &err), err);
-	assert_int_equal(capture->rehome.avoid.count, avoided);
-	assert_ok(mb_capture_pages(capture, 0, range->data, range->len, &range->ref, &ref, &crc, &err),
-			  err);
-	assert_ok(mb_capture_flush(&session, capture, &err), err);
-	packed = (size_t) capture->changed_bytes;
-	mb_capture_free(capture);
+	for (way = 0; way < 2; way++)
+	{
+		struct mb_capture *capture = begin();
+		struct mb_error err;
+		uint32_t crc;
+
+		assert_ok(mb_rehome_plan(&capture->rehome, env.repo, &parent, &err), err);
+		assert_int_equal(capture->rehome.avoid.count, avoided);
+		if (way == 0)
+			capture_memory(capture, range->data, range->len, &range->ref, &refs[way], &crc);
+		else
+			capture_file(capture, range->data, range->len, &range->ref, &refs[way], &crc, NULL,
+						 NULL, 0);
+		assert_ok(mb_capture_flush(&session, capture, &err), err);
+		packed[way] = (size_t) capture->changed_bytes;
+		mb_capture_free(capture);
+		check_range(&refs[way], range->data, range->len);
+	}
+	assert_int_equal(packed[0], packed[1]);
+	mb_map_ref_release(&refs[0]);
 	mb_map_ref_release(&range->ref);
-	range->ref = ref;
-	check_range(&range->ref, range->data, range->len);
-	return packed;
+	range->ref = refs[1];
+	return packed[0];
 }
 
 static void
@@ -528,6 +617,7 @@ main(void)
 		cmocka_unit_test(test_capture__a_damaged_parent_map_is_done_without),
 		cmocka_unit_test(test_capture__a_file_against_its_parent),
 		cmocka_unit_test(test_capture__only_new_pages_are_judged_again),
+		cmocka_unit_test(test_capture__a_file_that_changes_between_two_readings),
 		cmocka_unit_test(test_capture__small_contents_are_shared_by_their_bytes),
 		cmocka_unit_test(test_rehome__a_sparse_pack_is_left),
 		cmocka_unit_test(test_rehome__no_more_than_the_budget),
