@@ -74,6 +74,15 @@ mb_wal_history_parse(const char *name, uint32_t *timeline)
 	return take_hex(name, 8, timeline) && strcmp(name + 8, ".history") == 0;
 }
 
+bool
+mb_wal_file_name_is_known(const char *name)
+{
+	size_t len = strlen(name);
+
+	return (len == 24 && strspn(name, "0123456789ABCDEF") == 24) ||
+		   (len == 16 && strspn(name, "0123456789ABCDEF") == 8 && mb_ends_with(name, ".history"));
+}
+
 void
 mb_wal_system_prefix(char out[MB_NAME_MAX], const char *component, const char *system_id)
 {

@@ -47,6 +47,8 @@ bool mb_wal_file_parse(const char *name, uint32_t segment_size, uint32_t *timeli
 					   uint64_t *start_lsn);
 /* "00000003.history" */
 bool mb_wal_history_parse(const char *name, uint32_t *timeline);
+/* Could Postgres ask for this one?  Any other name would be a path from outside. */
+bool mb_wal_file_name_is_known(const char *name);
 
 /* The name of the piece [from, to) of one segment. */
 void mb_wal_piece_name(char out[MB_NAME_MAX], const struct mb_wal_where *where, uint64_t from_lsn,
