@@ -19,6 +19,7 @@ CPPFLAGS += -D_GNU_SOURCE -I. -I$(BUILD) -MMD -MP
 ALL_CFLAGS = -std=c11 $(WARNINGS) -fPIC -pthread -fstack-protector-strong $(CFLAGS)
 LDLIBS_CORE = -lzstd -lcrypto -larchive -lxxhash -ljansson -lpthread
 LDLIBS_MBACKUP = $(LDLIBS_CORE) -lpq -lhiredis -linih -lcurl -lexpat
+LDLIBS_WAL_GET = -lxxhash -ljansson
 
 CORE_SRC :=
 DRIVER_SRC :=
@@ -27,7 +28,7 @@ UNIT_TESTS :=
 FUZZ_TARGETS :=
 MODULES = core postgres walstreamer objectstore redis files cli tests
 
-all: $(BUILD)/mbackup
+all: $(BUILD)/mbackup $(BUILD)/mbackup-wal-get
 
 include $(wildcard $(addsuffix /module.mk,$(MODULES)))
 
@@ -50,6 +51,10 @@ $(BUILD)/libmbackup.a: $(CORE_OBJ)
 $(BUILD)/mbackup: $(CLI_OBJ) $(DRIVER_OBJ) $(BUILD)/libmbackup.a
 	@echo "  LINK  $@"
 	@$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS_MBACKUP)
+
+$(BUILD)/mbackup-wal-get: $(call obj,$(WAL_GET_SRC)) $(BUILD)/libmbackup.a
+	@echo "  LINK  $@"
+	@$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS_WAL_GET)
 
 # Unit tests: tests/unit/<module>_test.c, one program each, cmocka, TAP.
 UNIT_BIN = $(patsubst %.c,$(BUILD)/tests/unit/%,$(UNIT_TESTS))
@@ -106,6 +111,7 @@ bench: deps
 
 install: all
 	install -D -m 755 $(BUILD)/mbackup $(DESTDIR)$(PREFIX)/bin/mbackup
+	install -D -m 755 $(BUILD)/mbackup-wal-get $(DESTDIR)$(PREFIX)/bin/mbackup-wal-get
 
 clean:
 	rm -rf $(BUILD)

@@ -1,1 +1,4 @@
-CLI_SRC += $(wildcard cli/*.c)
+CLI_SRC += $(filter-out cli/wal_get_main.c,$(wildcard cli/*.c))
+
+# What restore_command starts for each segment: with as little behind it as can be.
+WAL_GET_SRC = cli/wal_get_main.c $(addprefix walstreamer/,wal_get_quick.c wal_helper_ask.c restore_plan.c wal_name.c)

@@ -110,6 +110,40 @@ copy_settings(struct mb_buf *out, const struct mb_buf *source,
 		mb_buf_put_u8(out, '\n');
 }
 
+/*
+ * restore_command runs once for each segment, so it is the program that starts quickly where
+ * there is one, and whoever may run mbackup may run it too.
+ */
+static char *
+wal_get_program(const char *mbackup)
+{
+	char *quick = mb_asprintf("%s-wal-get", mbackup);
+	struct stat st, full;
+
+	if (stat(quick, &st) == 0 && stat(mbackup, &full) == 0 && S_ISREG(st.st_mode) &&
+		st.st_uid == full.st_uid && st.st_gid == full.st_gid &&
+		(full.st_mode & 0111) == (st.st_mode & full.st_mode & 0111))
+		return quick;
+	free(quick);
+	return NULL;
+}
+
+static void
+put_wal_get(struct mb_buf *command, const struct mb_env *env)
+{
+	char *quick = wal_get_program(env->program);
+
+	put_shell_word(command, quick ? quick : env->program);
+	if (env->config_path)
+	{
+		mb_buf_put_str(command, " --config ");
+		put_shell_word(command, env->config_path);
+	}
+	if (!quick)
+		mb_buf_put_str(command, " wal-get");
+	free(quick);
+}
+
 static void
 put_recovery_settings(struct mb_buf *out, const struct mb_restore *restore,
 					  const struct mb_pg_place *place)
@@ -119,13 +153,8 @@ put_recovery_settings(struct mb_buf *out, const struct mb_restore *restore,
 	struct mb_buf command = {0};
 	char timeline[16];
 
-	put_shell_word(&command, restore->env->program);
-	if (restore->env->config_path)
-	{
-		mb_buf_put_str(&command, " --config ");
-		put_shell_word(&command, restore->env->config_path);
-	}
-	mb_buf_printf(&command, " wal-get --restore=%s", restore->id);
+	put_wal_get(&command, restore->env);
+	mb_buf_printf(&command, " --restore=%s", restore->id);
 	if (restore->env->repository)
 		mb_buf_printf(&command, " --repository=%s", restore->env->repository);
 	mb_buf_put_str(&command, " %f %p");

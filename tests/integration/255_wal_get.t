@@ -1,7 +1,8 @@
 #!/bin/bash
 # restore_command fetches ahead in a helper: one for a recovery, without a key derivation for each file;
 # killed with -9 it is replaced, and it ends with its server or its directory. Without --restore a standby is
-# served from the archive alone, over a promotion, and another cluster's directory is refused.
+# served from the archive alone, over a promotion, and another cluster's directory is refused. The quick program
+# delivers what the helper has and leaves everything else, also what it says, to mbackup.
 . "$(dirname "$0")/../lib/stack.sh"
 stack_begin
 stack_postgres --wal-segsize=1
@@ -11,7 +12,7 @@ sed -i '/^\[objects/,$d; /^encryption/d' "$CONF"
 printf 'passphrase-file = %s/pass\n' "$T" >"$T/line"; sed -i "/^url = /r $T/line" "$CONF"
 printf 'a long passphrase for a test\n' >"$T/pass"; chmod 600 "$T/pass"
 mb init >/dev/null 2>&1 || { diag "init failed"; exit 1; }
-printf "archive_mode = on\narchive_command = '%s --config %s wal-push %%p'\n" "$MBACKUP" "$CONF" >>"$PGDATA/postgresql.conf"
+printf "wal_keep_size = 512MB\narchive_mode = on\narchive_command = '%s --config %s wal-push %%p'\n" "$MBACKUP" "$CONF" >>"$PGDATA/postgresql.conf"
 stop_cluster "$PGDATA"; start_cluster "$PGDATA"
 state() { psql -X -q -A -t "$@" -c "SELECT count(*), coalesce(sum(id), 0), md5(coalesce(string_agg(id || note, ',' ORDER BY id), '')) FROM event"; }
 add() { sql "INSERT INTO event (note) SELECT repeat(md5(g::text), 20) FROM generate_series(1, $1) g"; }
@@ -23,7 +24,7 @@ helpers() # restore id, or wal-get
 	local p
 	for p in /proc/[0-9]*
 	do
-		{ tr '\0' ' ' <"$p/cmdline"; } 2>/dev/null | grep -q -- "--config $CONF wal-get.*$1\|--config $CONF .*$1 %" &&
+		{ tr '\0' ' ' <"$p/cmdline"; } 2>/dev/null | grep -q -- "--config $CONF wal-get.*$1\|wal-get --config $CONF .*$1" &&
 			grep -q '^PPid:[[:space:]]*1$' "$p/status" 2>/dev/null && echo "${p#/proc/}"
 	done
 }
@@ -102,6 +103,67 @@ ok "another one" wait_for 10 one_helper "$id"
 cd "$T" || exit 1
 mv "$T/r1" "$T/moved"
 ok "a helper ends when its directory is gone" wait_for 10 no_helper "$id"
+
+# -- the quick program ----------------------------------------------------------------------------------
+heavy=$(ldd "$BUILD/mbackup-wal-get" | grep -Eo 'lib(pq|crypto|ssl|archive|zstd|hiredis)\.' | sort -u)
+is "$heavy" "" "the quick program loads no large library"
+mv "$T/moved" "$T/old"
+run mb restore --component "postgres=$T/r1" --yes --to-latest
+id=$(json restore <"$T/r1/mbackup_restore.json")
+like "$(grep ^restore_command "$T/r1/postgresql.auto.conf")" "/mbackup-wal-get'' --config ''[^ ]*'' --restore=$id %f %p'\$" "restore_command names it"
+# Without an mbackup beside it, it can only deliver.
+mkdir "$T/alone"; cp "$BUILD/mbackup-wal-get" "$T/alone/"
+quick() { run "$BUILD/mbackup-wal-get" --config "$CONF" --restore="$id" "$1" pg_wal/RECOVERYXLOG; }
+alone() { run "$T/alone/mbackup-wal-get" --config "$CONF" --restore="$id" "$1" pg_wal/RECOVERYXLOG; }
+delivered() { [ "$status" = 0 ] && cmp "$PGDATA/pg_wal/$1" pg_wal/RECOVERYXLOG && rm pg_wal/RECOVERYXLOG; }
+cd "$T/r1" || exit 1
+alone "$(segment 0)"
+is "$status" 210 "without a helper it needs mbackup: 200 + NOT_FOUND"
+like "$err" "could not run .*/alone/mbackup\"" "... and says so"
+quick "$(segment 0)"
+ok "the first segment" delivered "$(segment 0)"
+ok "... and a helper" wait_for 10 one_helper "$id"
+ok "... that fetches ahead" wait_for 20 ahead 10
+alone "$(segment 1)"
+ok "a prefetched segment by itself" delivered "$(segment 1)"
+alone "$(segment 25)"
+ok "one that the helper has to fetch" delivered "$(segment 25)"
+alone 0000000100000FFF00000000
+is "$status" 210 "it does not say itself that there is none"
+quick 0000000100000FFF00000000
+is "$status:$err" "1:" "... mbackup does: 1"
+ok "... and the helper ends" wait_for 10 no_helper "$id"
+quick 00000002.history
+is "$status:$err" "1:" "a history file that does not exist: 1"
+# What mbackup says of the same call, word for word.
+same_as_mbackup() # status name argument...
+{
+	local expected=$1 name=$2 first
+	shift 2
+	run "$MBACKUP" wal-get "$@"
+	first="$status:$err"
+	run "$BUILD/mbackup-wal-get" "$@"
+	is "$status" "$expected" "$name: $expected"
+	is "$status:$err" "$first" "... as mbackup says"
+}
+same_as_mbackup 1 "not a WAL file" --config "$CONF" --restore="$id" ../../etc/passwd pg_wal/RECOVERYXLOG
+same_as_mbackup 202 "the plan of another restore" --config "$CONF" --restore=other "$(segment 2)" pg_wal/RECOVERYXLOG
+same_as_mbackup 210 "no configuration" --config "$T/none.conf" --restore="$id" "$(segment 2)" pg_wal/RECOVERYXLOG
+same_as_mbackup 202 "no %p" --config "$CONF" --restore="$id" "$(segment 2)"
+same_as_mbackup 202 "no such option" --config "$CONF" --restore="$id" --never "$(segment 2)" pg_wal/RECOVERYXLOG
+same_as_mbackup 1 "without a plan, none" --config "$CONF" 0000000100000FFF00000000 pg_wal/RECOVERYXLOG
+mv "$REPO" "$REPO.away"
+same_as_mbackup 210 "no repository" --config "$CONF" --restore="$id" "$(segment 2)" pg_wal/RECOVERYXLOG
+mv "$REPO.away" "$REPO"
+blob=$(find "$REPO/streams/postgres/wal" -type d -name "$(segment 2)")
+mv "$blob" "$T/blob.away"
+quick "$(segment 2)"
+is "$status" 206 "a planned segment that is missing: 200 + CORRUPT"
+mv "$T/blob.away" "$blob"
+quick "$(segment 2)"
+ok "... and back again" delivered "$(segment 2)"
+quick 00000002.history
+cd "$T" || exit 1
 
 # -- a recovery, and its end ------------------------------------------------------------------------------
 run mb restore --component "postgres=$T/r2" --yes --to-latest --target-action pause

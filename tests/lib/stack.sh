@@ -155,7 +155,7 @@ stack_drop_root()
 	stage=$(mktemp -d /tmp/mbackup-test.XXXXXX)
 	chmod 755 "$stage"
 	mkdir "$stage/build"
-	cp "$BUILD/mbackup" "$BUILD/fault.so" ${STACK_STAGE:-} "$stage/build/" 2>/dev/null
+	cp "$BUILD/mbackup" "$BUILD/mbackup-wal-get" "$BUILD/fault.so" ${STACK_STAGE:-} "$stage/build/" 2>/dev/null
 	# What else of the build the test runs, such as tests/unit/s3_client_test.
 	(cd "$BUILD" && [ -n "${STACK_STAGE:-}" ] && cp --parents $STACK_STAGE "$stage/build/")
 	cp -r "$here/tests" "$here/tools" "$here/demo" "$stage/" 2>/dev/null

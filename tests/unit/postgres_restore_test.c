@@ -1,6 +1,9 @@
 /* postgres_restore_test.c - what a restore of Postgres reads and writes without a server. */
 #include "tests/lib/repo_fixture.h"
 
+#include <sys/stat.h>
+
+#include "core/base/fs.h"
 #include "core/base/hash.h"
 #include "postgres/restore_private.h"
 
@@ -95,9 +98,9 @@ test_databases__crc_of_zeros(void **state)
 }
 
 static void
-make_conf(struct mb_buf *out, const char *source_text, bool in_place)
+make_conf_by(struct mb_buf *out, const char *program, const char *source_text, bool in_place)
 {
-	struct mb_env env = {.program = "/usr/bin/mb'ackup"};
+	struct mb_env env = {.program = program};
 	struct mb_restore_wishes wishes = {.port = 5433};
 	struct mb_restore restore = {.env = &env,
 								 .id = "ID",
@@ -110,6 +113,61 @@ make_conf(struct mb_buf *out, const char *source_text, bool in_place)
 	mb_pg_autoconf_make(out, &source, &restore, &place);
 	mb_buf_release(&source);
 	json_decref(restore.plan);
+}
+
+static void
+make_conf(struct mb_buf *out, const char *source_text, bool in_place)
+{
+	make_conf_by(out, "/usr/bin/mb'ackup", source_text, in_place);
+}
+
+/* restore_command as it is written for this program. */
+static void
+assert_command(const char *program, const char *expected)
+{
+	struct mb_buf out = {0};
+	char *line = mb_asprintf("restore_command = '%s'\n", expected);
+
+	make_conf_by(&out, program, "", false);
+	assert_non_null(strstr(mb_buf_cstr(&out), line));
+	free(line);
+	mb_buf_release(&out);
+}
+
+static void
+write_program(const char *path, mode_t mode)
+{
+	struct mb_error err;
+
+	assert_int_equal(mb_file_write_durable(path, "", 0, mode, &err), MB_OK);
+	assert_int_equal(chmod(path, mode), 0);
+}
+
+static void
+test_autoconf__names_the_quick_program(void **state)
+{
+	char dir[] = "/tmp/mbackup-autoconf.XXXXXX";
+	char *full, *quick, *by_full, *by_quick;
+	struct mb_error err;
+
+	(void) state;
+	assert_non_null(mkdtemp(dir));
+	full = mb_asprintf("%s/mbackup", dir);
+	quick = mb_asprintf("%s-wal-get", full);
+	by_full = mb_asprintf("''%s'' wal-get --restore=ID %%f %%p", full);
+	by_quick = mb_asprintf("''%s'' --restore=ID %%f %%p", quick);
+	write_program(full, 0755);
+	assert_command(full, by_full);
+	write_program(quick, 0755);
+	assert_command(full, by_quick);
+	/* Who may run mbackup could not run this one. */
+	assert_int_equal(chmod(quick, 0700), 0);
+	assert_command(full, by_full);
+	assert_int_equal(mb_rmtree(dir, &err), MB_OK);
+	free(full);
+	free(quick);
+	free(by_full);
+	free(by_quick);
 }
 
 static void
@@ -146,6 +204,7 @@ main(void)
 		cmocka_unit_test(test_databases__hollow_paths),
 		cmocka_unit_test(test_databases__crc_of_zeros),
 		cmocka_unit_test(test_autoconf__drops_and_marks),
+		cmocka_unit_test(test_autoconf__names_the_quick_program),
 	};
 
 	return cmocka_run_group_tests_name("postgres_restore", tests, NULL, NULL);
