@@ -5,6 +5,7 @@
  *     bucket_entry     a version <-> the meta of its entry
  *     bucket_fetch     contents and headers of versions, by all workers, into packs
  *     bucket_capture   the listing merged with the parent backup
+ *     bucket_stream    a scan whenever something was heard, and a full one now and then
  *     bucket_config    what is configured for the bucket as a whole
  *     bucket_put       one version into a bucket
  *     bucket_restore   a history, or a state, into a bucket
@@ -15,6 +16,7 @@
 #define MB_OBJECTSTORE_BUCKET_H
 
 #include "core/engine/component.h"
+#include "objectstore/journal.h"
 #include "objectstore/s3.h"
 #include "objectstore/state.h"
 
@@ -34,6 +36,13 @@ struct mb_bucket
 	bool is_current_only; /* versions = current */
 	enum mb_bucket_tags check_tags;
 	int64_t margin_us;
+	/*
+	 * What the stream heard since the scan that made the commit heard_since, sorted: a scan on top of
+	 * that commit, without a gap in the events, looks only at the keys that they name.  Another
+	 * commit may come of a listing that began before.  NULL: nobody listens, everything is listed.
+	 */
+	const struct mb_events *heard;
+	char heard_since[MB_ID_TEXT];
 };
 
 /* Make the client from the settings, once. */

@@ -4,6 +4,9 @@
  * Both sides come in the order of keys; of one key everything is in memory.  A version of the
  * listing is the parent's when id, ETag, size and time are the same.  What the parent had and the
  * listing lacks was erased in between; it stays as long as a target could need it.
+ *
+ * When a listener heard everything since the parent, only the keys that it heard of are listed, and
+ * the others are the parent's.  A full listing makes up for what nobody was told of.
  */
 #include "objectstore/bucket_capture.h"
 
@@ -16,6 +19,9 @@
 #include "objectstore/bucket_entry.h"
 #include "objectstore/bucket_fetch.h"
 #include "objectstore/bucket_listing.h"
+
+/* A LIST of one key costs about what one of a thousand keys does. */
+#define HEARD_MAX 1000
 
 /* A version or marker of the parent, with what of its meta the comparison needs. */
 struct known
@@ -53,6 +59,7 @@ struct merge
 	int64_t parent_from_us; /* when the parent's listing began */
 	int64_t parent_cut_us;  /* no target that needs this backup is before */
 	bool asks_headers;      /* of what the listing says nothing about */
+	bool is_partial;        /* only the keys that were heard of */
 	uint64_t changes;
 	uint64_t erased;
 	uint64_t keys;
@@ -237,10 +244,14 @@ keep_listed(struct merge *merge, const struct mb_s3_version *version, struct kno
 	return mb_capture_add(merge->capture, entry, err);
 }
 
-/* The entry of a listed version; its own version number comes later. */
+/*
+ * The entry of a listed version.  Its number is the parent's, or the nanoseconds that a listener heard;
+ * else it comes later, from the order.
+ */
 static struct mb_entry
-entry_of(const struct mb_s3_version *version, const struct known *known)
+entry_of(const struct merge *merge, const struct mb_s3_version *version, const struct known *known)
 {
+	const struct mb_events *heard = merge->bucket->heard;
 	struct mb_entry entry = {.type = version->is_marker ? MB_ENTRY_MARKER : MB_ENTRY_OBJECT,
 							 .path = version->key,
 							 .path_len = strlen(version->key),
@@ -253,6 +264,8 @@ entry_of(const struct mb_s3_version *version, const struct known *known)
 		entry = known->entry;
 		entry.path = version->key;
 	}
+	else if (heard)
+		entry.version = mb_events_version_ns(heard, version->key, version->version_id);
 	return entry;
 }
 
@@ -293,7 +306,7 @@ keep_key(struct merge *merge, const struct mb_listed_key *key, struct mb_error *
 	for (i = 0; i < key->count; i++)
 	{
 		known[i] = find_known(merge, &key->versions[i], &from);
-		merge->made[i] = entry_of(&key->versions[i], known[i]);
+		merge->made[i] = entry_of(merge, &key->versions[i], known[i]);
 	}
 	number_versions(merge, key);
 	for (i = 0; !code && i < key->count; i++)
@@ -344,11 +357,22 @@ free_number(const struct merge *merge, size_t listed, uint64_t wanted)
 	return wanted;
 }
 
+/* When a listener heard that it was erased; 0: none did. */
+static int64_t
+heard_erased_us(const struct merge *merge, const struct known *known)
+{
+	const struct mb_events *heard = merge->bucket->heard;
+
+	return heard ? mb_events_erased_us(heard, known->entry.path, mb_json_str(known->meta, "id", ""))
+				 : 0;
+}
+
 static enum mb_code
 keep_erased(struct merge *merge, struct known *known, size_t listed, struct mb_error *err)
 {
 	struct mb_entry entry = known->entry;
 	char seen[MB_TIME_TEXT], gone[MB_TIME_TEXT];
+	int64_t heard_us;
 	enum mb_code code;
 	char *meta;
 
@@ -363,10 +387,11 @@ keep_erased(struct merge *merge, struct known *known, size_t listed, struct mb_e
 	if (gone_us(known->meta))
 		return mb_capture_add(merge->capture, &entry, err);
 	merge->changes++;
-	merge->erased++;
+	heard_us = heard_erased_us(merge, known);
+	merge->erased += heard_us == 0;
 	entry.flags = (entry.flags & ~(unsigned) MB_ENTRY_AFTER_CUT) | MB_ENTRY_AMBIGUOUS;
-	mb_time_format(seen, merge->parent_from_us);
-	mb_time_format(gone, server_now_us(merge));
+	mb_time_format(seen, heard_us ? heard_us : merge->parent_from_us);
+	mb_time_format(gone, heard_us ? heard_us : server_now_us(merge));
 	json_object_set_new(known->meta, "erased", json_pack("[ss]", seen, gone));
 	meta = mb_json_text(known->meta);
 	entry.meta = meta;
@@ -421,6 +446,44 @@ merge_key(struct merge *merge, const struct mb_listed_key *key, struct mb_error 
 	return code;
 }
 
+/* A key that nobody heard of is as the parent has it. */
+static enum mb_code
+keep_untouched(struct merge *merge, struct mb_error *err)
+{
+	enum mb_code code = take_known(merge, err);
+	size_t i;
+
+	for (i = 0; !code && i < merge->known_count; i++)
+	{
+		struct known *known = &merge->known[i];
+
+		if (json_object_get(known->meta, "erased"))
+		{
+			code = keep_erased(merge, known, 0, err);
+			continue;
+		}
+		known->is_taken = true;
+		known->entry.flags &= ~(unsigned) (MB_ENTRY_AFTER_CUT | MB_ENTRY_AMBIGUOUS);
+		if (known->entry.version > merge->limit_ns)
+			known->entry.flags |= MB_ENTRY_AFTER_CUT;
+		code = mb_capture_add(merge->capture, &known->entry, err);
+	}
+	merge->keys++;
+	merge->versions += merge->known_count;
+	return code;
+}
+
+/* Keys of the parent before `key` (NULL: all that are left). */
+static enum mb_code
+pass_untouched(struct merge *merge, const char *key, struct mb_error *err)
+{
+	enum mb_code code = MB_OK;
+
+	while (!code && merge->ahead && (!key || compare_key(merge->ahead, key) < 0))
+		code = keep_untouched(merge, err);
+	return code;
+}
+
 static unsigned
 listing_flags(const struct merge *merge)
 {
@@ -429,6 +492,50 @@ listing_flags(const struct merge *merge)
 	if (mb_s3_dialect(merge->bucket->s3) == MB_S3_MINIO)
 		flags |= MB_LISTING_METADATA;
 	return flags;
+}
+
+/* List one key.  There may be none: then what the parent has of it is gone. */
+static enum mb_code
+merge_heard_key(struct merge *merge, const char *name, struct mb_error *err)
+{
+	struct mb_bucket *bucket = merge->bucket;
+	struct mb_bucket_listing *listing;
+	const struct mb_listed_key *key = NULL;
+	enum mb_code code = pass_untouched(merge, name, err);
+
+	if (code)
+		return code;
+	listing = mb_bucket_listing_new(bucket->s3, bucket->name, name, listing_flags(merge),
+									merge->capture->env->cancel);
+	code = mb_bucket_listing_next(listing, &key, err);
+	if (!code && key && strcmp(key->key, name) == 0)
+		code = merge_key(merge, key, err);
+	else if (!code && merge->ahead && compare_key(merge->ahead, name) == 0)
+	{
+		code = take_known(merge, err);
+		if (!code)
+			code = keep_missing(merge, 0, err);
+	}
+	mb_bucket_listing_free(listing);
+	return code;
+}
+
+static enum mb_code
+merge_heard(struct merge *merge, struct mb_error *err)
+{
+	const struct mb_events *heard = merge->bucket->heard;
+	enum mb_code code = advance(merge, err);
+	size_t i;
+
+	for (i = 0; !code && i < heard->count; i++)
+	{
+		code = mb_cancel_check(merge->capture->env->cancel, err);
+		if (!code && (i == 0 || strcmp(heard->items[i].key, heard->items[i - 1].key) != 0))
+			code = merge_heard_key(merge, heard->items[i].key, err);
+	}
+	if (!code)
+		code = pass_untouched(merge, NULL, err);
+	return code;
 }
 
 static enum mb_code
@@ -519,6 +626,16 @@ asks_headers(const struct merge *merge)
 	return mb_s3_dialect(merge->bucket->s3) == MB_S3_MINIO || merge->config.has_lock;
 }
 
+/* May the listing be left out?  Above some keys it is cheaper than asking for each. */
+static bool
+is_partial(const struct merge *merge)
+{
+	const struct mb_events *heard = merge->bucket->heard;
+
+	return heard && !heard->has_gap && heard->count <= HEARD_MAX && merge->parent &&
+		   strcmp(merge->parent->id, merge->bucket->heard_since) == 0;
+}
+
 /* -- the whole --------------------------------------------------------------------------------------------- */
 
 static void
@@ -535,6 +652,10 @@ report(struct merge *merge, const struct mb_bucket_fetched *sum, const char *url
 	mb_json_set_bool(meta, "lock", merge->config.has_lock);
 	mb_json_set_bool(meta, "unchanged", capture->parent && merge->changes == 0);
 	mb_json_set_int(meta, "ambiguous", (int64_t) merge->erased);
+	if (merge->is_partial)
+		mb_json_set_time(meta, "reconciled", mb_json_time(merge->parent->meta, "reconciled"));
+	else
+		mb_json_set_time(meta, "reconciled", mb_json_time(meta, "listed_from"));
 	mb_json_set_int(meta, "keys", (int64_t) merge->keys);
 	mb_json_set_int(meta, "versions", (int64_t) merge->versions);
 	mb_json_set_int(meta, "read", (int64_t) sum->read);
@@ -561,8 +682,9 @@ run_merge(struct merge *merge, const struct mb_cut *cut, const char *url, struct
 	use_parent(merge, url);
 	set_times(merge, cut);
 	merge->asks_headers = asks_headers(merge);
+	merge->is_partial = is_partial(merge);
 	merge->fetch = mb_bucket_fetch_new(merge->bucket, merge->capture);
-	code = merge_all(merge, err);
+	code = merge->is_partial ? merge_heard(merge, err) : merge_all(merge, err);
 	if (!code)
 		code = mb_bucket_fetch_finish(merge->fetch, &sum, err);
 	if (!code)

@@ -13,7 +13,9 @@
  *     versioned, lock, current_only            bool
  *     clock_skew_us   the server's clock minus the cut's, as measured
  *     margin_us       clock-margin plus what is not known about the clocks
- *     listed_from     when the listing began, by the server's clock
+ *     listed_from     when the look at the bucket began, by the server's clock
+ *     reconciled      when the last one began that listed all of it: up to then nothing is missing that
+ *                     no event told of
  *     ambiguous       versions that were erased between the parent and this listing
  *     read, looked_at, vanished, failed, keys, versions, pages
  */

@@ -223,6 +223,18 @@ mb_mark_run(const struct mb_stack *stack, const char *name, unsigned flags, json
 	return code;
 }
 
+enum mb_code
+mb_scan_run(struct mb_component *component, char id[MB_ID_TEXT], struct mb_error *err)
+{
+	struct mb_cut cut = {0};
+	enum mb_code code = mb_cut_now(component->env, &cut, err);
+
+	if (!code)
+		code = scan_component(component, &cut, id, err);
+	mb_cut_release(&cut);
+	return code;
+}
+
 /* -- streams ------------------------------------------------------------------------------- */
 
 struct stream_thread
@@ -246,12 +258,8 @@ stream_by_scanning(struct mb_component *component, struct mb_error *err)
 	{
 		int64_t next_ms = mb_monotonic_ms() + interval_ms;
 		char id[MB_ID_TEXT];
-		struct mb_cut cut = {0};
 
-		code = mb_cut_now(component->env, &cut, err);
-		if (!code)
-			code = scan_component(component, &cut, id, err);
-		mb_cut_release(&cut);
+		code = mb_scan_run(component, id, err);
 		if (code == MB_UNREACHABLE || code == MB_CONFLICT || code == MB_NO_SPACE)
 		{
 			/* These pass: say so and try again. */

@@ -68,6 +68,14 @@ enum mb_code mb_backup_run(const struct mb_stack *stack, const struct mb_backup_
 enum mb_code mb_mark_run(const struct mb_stack *stack, const char *name, unsigned flags,
 						 json_t **mark, struct mb_error *err) MB_MUST_CHECK;
 
+/*
+ * Look at one component (MB_CAP_SCAN) now and commit what it finds as a backup of type "scan", when
+ * something changed; *id gets its commit, or the one that holds the same.  For streams of drivers
+ * that know when to look.
+ */
+enum mb_code mb_scan_run(struct mb_component *component, char id[MB_ID_TEXT],
+						 struct mb_error *err) MB_MUST_CHECK;
+
 /* Run the streams of all components until cancelled. */
 enum mb_code mb_stream_run(const struct mb_stack *stack, struct mb_error *err) MB_MUST_CHECK;
 
