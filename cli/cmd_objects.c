@@ -141,6 +141,7 @@ static const struct verb verbs[] = {
 	{"snapshot", objects_snapshot, 2, 2, "NAME", render_backup},
 	{"ls", objects_ls, 3, 2, "NAME [PREFIX]", NULL},
 	{"cat", objects_cat, 3, 3, "NAME KEY", NULL},
+	{"diff", objects_diff, 2, 2, "NAME", NULL},
 	{"restore", objects_restore, 3, 2, "NAME [DESTINATION]", render_restore},
 	{"verify", objects_verify, 2, 2, "NAME", NULL},
 };
@@ -157,7 +158,7 @@ unknown_verb(const char *name, struct mb_error *err)
 	mb_fail(err, MB_CONFIG, "there is no command \"mbackup objects %s\"", name);
 	if (nearest.best)
 		return mb_error_hint(err, "Did you mean \"mbackup objects %s\"?", nearest.best);
-	return mb_error_hint(err, "There is snapshot, ls, cat, restore and verify.");
+	return mb_error_hint(err, "There is snapshot, ls, cat, diff, restore and verify.");
 }
 
 enum mb_code

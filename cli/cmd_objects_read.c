@@ -1,4 +1,4 @@
-/* cmd_objects_read.c - ls, cat and verify: looking into the backup of a bucket. */
+/* cmd_objects_read.c - ls, diff, cat and verify: looking into the backup of a bucket. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -7,6 +7,7 @@
 #include "cli/objects.h"
 #include "core/base/hash.h"
 #include "core/base/time.h"
+#include "objectstore/objects_diff.h"
 
 static bool
 flag(const struct mb_cli *cli, const char *name)
@@ -128,6 +129,76 @@ objects_ls(struct mb_cli *cli, struct mb_error *err)
 	json_decref(list);
 	free(only);
 	mb_state_free(state);
+	objects_close(&view);
+	return code;
+}
+
+/* -- diff -------------------------------------------------------------------------------------------- */
+
+struct differences
+{
+	struct mb_cli *cli;
+	json_t *list; /* NULL: print them */
+	uint64_t counts[3];
+};
+
+static enum mb_code
+show_difference(void *ctx, const struct mb_diff *diff, struct mb_error *err)
+{
+	static const char *const words[] = {"missing", "changed", "extra"};
+	struct differences *differences = ctx;
+	json_t *item;
+
+	(void) err;
+	differences->counts[diff->kind]++;
+	if (!differences->list)
+	{
+		printf("%-8s %12llu %12llu ", words[diff->kind], (unsigned long long) diff->was_bytes,
+			   (unsigned long long) diff->is_bytes);
+		print_key(diff->key);
+		putchar('\n');
+		return MB_OK;
+	}
+	item = json_object();
+	mb_json_set_str(item, "kind", words[diff->kind]);
+	mb_json_set_str(item, "key", diff->key);
+	mb_json_set_int(item, "was_bytes", (int64_t) diff->was_bytes);
+	mb_json_set_int(item, "is_bytes", (int64_t) diff->is_bytes);
+	json_array_append_new(differences->list, item);
+	return MB_OK;
+}
+
+/* The honest answer to "is it the same?": exit 1 when not. */
+enum mb_code
+objects_diff(struct mb_cli *cli, struct mb_error *err)
+{
+	struct differences found = {.cli = cli, .list = flag(cli, "json") ? json_array() : NULL};
+	struct mb_diff_request request = {.fn = show_difference, .ctx = &found};
+	struct objects_view view = {0};
+	char **only = cli_all_values(cli, "only", &request.only_count);
+	enum mb_code code = objects_open(cli, &view, err);
+
+	if (!code)
+	{
+		request.component = view.component;
+		request.commit = &view.look.commit;
+		request.time = view.time;
+		request.only = only;
+		code = mb_objects_diff(&request, err);
+	}
+	if (!code && found.list)
+	{
+		cli->answer = json_pack("{s:O}", "differences", found.list);
+		mb_json_set_str(cli->answer, "component", view.component->name);
+		mb_json_set_str(cli->answer, "backup", view.look.commit.id);
+		mb_json_set_time(cli->answer, "time", view.look.time_us);
+	}
+	if (!code && found.counts[0] + found.counts[1] + found.counts[2] > 0)
+		code = mb_fail(err, MB_NEGATIVE, "%llu missing, %llu changed, %llu extra",
+					   (unsigned long long) found.counts[0], (unsigned long long) found.counts[1],
+					   (unsigned long long) found.counts[2]);
+	json_decref(found.list);
+	free(only);
 	objects_close(&view);
 	return code;
 }

@@ -26,6 +26,7 @@ enum mb_code objects_component(struct mb_cli *cli, struct mb_component **compone
 
 /* cmd_objects_read.c */
 enum mb_code objects_ls(struct mb_cli *cli, struct mb_error *err);
+enum mb_code objects_diff(struct mb_cli *cli, struct mb_error *err);
 enum mb_code objects_cat(struct mb_cli *cli, struct mb_error *err);
 enum mb_code objects_verify(struct mb_cli *cli, struct mb_error *err);
 void render_objects_answer(const json_t *answer, FILE *out);
