@@ -11,6 +11,7 @@
 #include "core/base/fs.h"
 #include "core/base/time.h"
 #include "core/engine/scan.h"
+#include "objectstore/component_objects.h"
 
 struct directory
 {
@@ -38,18 +39,7 @@ directory_open(struct mb_component **component, const struct mb_settings *settin
 	const char *url = mb_settings_get(settings, "url");
 	struct directory *directory;
 
-	if (!url)
-	{
-		mb_fail(err, MB_CONFIG, "there is no url");
-		return mb_error_hint(err, "Write url = file:///srv/objects");
-	}
-	if (mb_starts_with(url, "s3://"))
-		return mb_fail(err, MB_UNSUPPORTED, "buckets in S3 are not supported yet (%s)", url);
-	if (!mb_starts_with(url, "file:///"))
-	{
-		mb_fail(err, MB_CONFIG, "url \"%s\" is not possible", url);
-		return mb_error_hint(err, "Write url = file:///srv/objects");
-	}
+	(void) err;
 	directory = mb_calloc(1, sizeof(*directory));
 	directory->base =
 		(struct mb_component){&mb_directory_component_ops, settings, env, settings->name};
@@ -228,30 +218,6 @@ directory_settle(struct mb_component *component, struct mb_capture *capture,
 	return MB_OK;
 }
 
-static enum mb_code
-directory_position(struct mb_component *component, struct mb_cut *cut, enum mb_moment moment,
-				   struct mb_error *err)
-{
-	struct directory *directory = (struct directory *) component;
-	json_t *position;
-
-	(void) err;
-	if (moment != MB_MOMENT_AFTER)
-		return MB_OK;
-	position = json_pack("{s:s, s:[]}", "journal", "scan", "window");
-	json_object_set_new(cut->positions, component->name, position);
-	{
-		json_t *window = json_object_get(position, "window");
-		char text[MB_TIME_TEXT];
-
-		mb_time_format(text, cut->time_us - directory->margin_us);
-		json_array_append_new(window, json_string(text));
-		mb_time_format(text, cut->time_us + directory->margin_us);
-		json_array_append_new(window, json_string(text));
-	}
-	return MB_OK;
-}
-
 /* -- restore ---------------------------------------------------------------------------------------- */
 
 static const char *
@@ -260,47 +226,6 @@ destination_path(const struct directory *directory, const struct mb_restore *res
 	const char *destination = restore->destination ? restore->destination : directory->path;
 
 	return mb_starts_with(destination, "file://") ? destination + strlen("file://") : destination;
-}
-
-static enum mb_code
-choose_scan(struct mb_restore *restore, struct mb_error *err)
-{
-	const struct mb_commit *first = &restore->candidates[0];
-	int64_t time_us = restore->stack_time_us;
-	size_t i;
-
-	if (restore->chosen != SIZE_MAX)
-		return MB_OK;
-	restore->chosen = restore->candidate_count - 1;
-	if (restore->target.kind == MB_TARGET_LATEST || !time_us)
-		return MB_OK;
-	for (i = 1; i < restore->candidate_count; i++)
-		if (mb_commit_cut_time(&restore->candidates[i]) < mb_commit_cut_time(first))
-			first = &restore->candidates[i];
-	if (time_us < mb_commit_cut_time(first))
-	{
-		char text[MB_TIME_TEXT];
-
-		mb_time_format(text, mb_commit_cut_time(first));
-		mb_fail(err, MB_NOT_FOUND, "the first scan of \"%s\" is of %s, after the target",
-				restore->component, text);
-		return mb_error_hint(err, "Choose a later target; \"mbackup list\" shows the window.");
-	}
-	i = mb_restore_oldest_after(restore, time_us);
-	if (i != SIZE_MAX)
-		restore->chosen = i;
-	else
-	{
-		int64_t last_us = mb_commit_cut_time(&restore->candidates[restore->chosen]);
-
-		/* Not an error: nothing says that objects came after it.  But nobody looked. */
-		if (time_us - last_us > 1000000)
-			mb_restore_warn(restore,
-							"the last scan was %lld s before the target: objects written "
-							"after it are not in the repository",
-							(long long) ((time_us - last_us) / 1000000));
-	}
-	return MB_OK;
 }
 
 static enum mb_code
@@ -317,7 +242,7 @@ directory_plan(struct mb_component *component, struct mb_restore *restore, struc
 		mb_fail(err, MB_CONFIG, "destination \"%s\" is not an absolute path", path);
 		return mb_error_hint(err, "Write --component %s=/a/directory", component->name);
 	}
-	code = choose_scan(restore, err);
+	code = mb_objects_choose_scan(restore, err);
 	if (!code)
 		code = mb_restore_directory(path, MB_DIRECTORY_CHECK, 0755, err);
 	return code;
@@ -457,7 +382,7 @@ const struct mb_component_ops mb_directory_component_ops = {
 	.snapshot = mb_nothing_snapshot,
 	.hold = mb_no_hold,
 	.release = mb_no_release,
-	.position = directory_position,
+	.position = mb_objects_position,
 	.settle = directory_settle,
 	.await = mb_no_await,
 	.stream = mb_no_stream,

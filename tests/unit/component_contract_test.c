@@ -15,7 +15,7 @@
 #include "core/base/fs.h"
 #include "core/engine/session.h"
 #include "files/component_files.h"
-#include "objectstore/component_directory.h"
+#include "objectstore/component_objects.h"
 #include "postgres/component_postgres.h"
 #include "redis/component_redis.h"
 #include "walstreamer/source.h"
@@ -44,7 +44,7 @@ set_up(void **state)
 							 {"conninfo", "host=/nonexistent dbname=postgres connect_timeout=2",
 							  NULL, NULL},
 							 {"conninfo", "no such thing = = 'x", NULL, NULL}};
-	cases[1] = (struct driver_case){&mb_directory_component_ops,
+	cases[1] = (struct driver_case){mb_objects_component_ops(),
 									{"url", "file:///nonexistent/bucket", NULL, NULL},
 									{"url", "ftp://bucket", NULL, NULL}};
 	cases[2] = (struct driver_case){&mb_redis_component_ops,
