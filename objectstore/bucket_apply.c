@@ -106,13 +106,14 @@ is_empty(const struct mb_config_item *item)
 		const char *what;
 		const char *needs; /* without this it says nothing */
 	} full[] = {
-		{"notification", "Configuration>"},
 		{"logging", "<LoggingEnabled>"},
 		{"accelerate", "<Status>"},
 		{"requestPayment", "Requester<"},
 		{"object-lock", "<Rule>"},
 		{"tagging", "<Tag>"},
 		{"lifecycle", "<Rule>"},
+		{"replication", "<Rule>"},
+		{"publicAccessBlock", ">true<"},
 	};
 	size_t i;
 

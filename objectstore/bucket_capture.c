@@ -55,11 +55,12 @@ struct merge
 	struct mb_entry *made;
 	size_t made_cap;
 	/* times of the server, in ns and us */
-	uint64_t limit_ns;      /* younger versions are after the cut */
-	int64_t parent_from_us; /* when the parent's listing began */
-	int64_t parent_cut_us;  /* no target that needs this backup is before */
-	bool asks_headers;      /* of what the listing says nothing about */
-	bool is_partial;        /* only the keys that were heard of */
+	uint64_t limit_ns;       /* younger versions are after the cut */
+	int64_t parent_from_us;  /* when the parent's listing began */
+	int64_t parent_known_us; /* no target that needs this backup cares for what was gone then */
+	int64_t known_us;        /* the same for the backup to come */
+	bool asks_headers;       /* of what the listing says nothing about */
+	bool is_partial;         /* only the keys that were heard of */
 	uint64_t changes;
 	uint64_t erased;
 	uint64_t keys;
@@ -194,17 +195,13 @@ is_meta_current(const struct merge *merge, const struct known *known,
 	return !merge->asks_headers;
 }
 
-/* A version that was found gone is there again. */
+/* Add an entry whose meta is new. */
 static enum mb_code
-add_without_erased(struct merge *merge, struct known *known, struct mb_entry *entry,
-				   struct mb_error *err)
+add_with_meta(struct merge *merge, struct mb_entry *entry, const json_t *json, struct mb_error *err)
 {
+	char *meta = mb_json_text(json);
 	enum mb_code code;
-	char *meta;
 
-	merge->changes++;
-	json_object_del(known->meta, "erased");
-	meta = mb_json_text(known->meta);
 	entry->meta = meta;
 	code = mb_capture_add(merge->capture, entry, err);
 	free(meta);
@@ -215,14 +212,10 @@ static enum mb_code
 add_marker(struct merge *merge, const struct mb_s3_version *version, struct mb_entry *entry,
 		   struct mb_error *err)
 {
-	json_t *json = mb_version_meta(version);
-	char *meta = mb_json_text(json);
-	enum mb_code code;
+	json_t *meta = mb_version_meta(version);
+	enum mb_code code = add_with_meta(merge, entry, meta, err);
 
-	entry->meta = meta;
-	code = mb_capture_add(merge->capture, entry, err);
-	free(meta);
-	json_decref(json);
+	json_decref(meta);
 	return code;
 }
 
@@ -240,7 +233,12 @@ keep_listed(struct merge *merge, const struct mb_s3_version *version, struct kno
 	if (!is_meta_current(merge, known, version))
 		return mb_bucket_fetch_headers(merge->fetch, version, entry, err);
 	if (json_object_get(known->meta, "erased"))
-		return add_without_erased(merge, known, entry, err);
+	{
+		/* It was found gone, and is there again. */
+		merge->changes++;
+		json_object_del(known->meta, "erased");
+		return add_with_meta(merge, entry, known->meta, err);
+	}
 	return mb_capture_add(merge->capture, entry, err);
 }
 
@@ -326,16 +324,25 @@ server_now_us(const struct merge *merge)
 	return mb_time_now_us() + high_us;
 }
 
-/* When an erased version was found gone; 0: it was not. */
+/* Of an erased version: when it was seen last (0) and found gone (1); 0: it was not erased. */
 static int64_t
-gone_us(const json_t *meta)
+erased_us(const json_t *meta, size_t which)
 {
-	json_t *erased = json_object_get(meta, "erased");
-	const char *text = json_string_value(json_array_get(erased, 1));
+	const char *text = json_string_value(json_array_get(json_object_get(meta, "erased"), which));
 	struct mb_error err;
 	int64_t time_us;
 
 	return text && mb_time_parse(&time_us, text, &err) == MB_OK ? time_us : 0;
+}
+
+static void
+set_erased(json_t *meta, int64_t seen_us, int64_t gone_us)
+{
+	char seen[MB_TIME_TEXT], gone[MB_TIME_TEXT];
+
+	mb_time_format(seen, seen_us < gone_us ? seen_us : gone_us);
+	mb_time_format(gone, gone_us);
+	json_object_set_new(meta, "erased", json_pack("[ss]", seen, gone));
 }
 
 /* Two entries of one key must not have the same number; the erased one makes way. */
@@ -367,37 +374,42 @@ heard_erased_us(const struct merge *merge, const struct known *known)
 				 : 0;
 }
 
+/*
+ * The parent found it gone, so it was gone when this cut was taken: no clock needs to say so.
+ * For targets between the two cuts it stays once more.
+ */
+static enum mb_code
+keep_long_erased(struct merge *merge, struct known *known, struct mb_entry *entry,
+				 struct mb_error *err)
+{
+	int64_t seen_us = erased_us(known->meta, 0), gone_us = erased_us(known->meta, 1);
+
+	if (gone_us <= merge->parent_known_us)
+		return MB_OK;
+	if (gone_us <= merge->known_us)
+		return mb_capture_add(merge->capture, entry, err);
+	set_erased(known->meta, seen_us, merge->known_us);
+	return add_with_meta(merge, entry, known->meta, err);
+}
+
 static enum mb_code
 keep_erased(struct merge *merge, struct known *known, size_t listed, struct mb_error *err)
 {
 	struct mb_entry entry = known->entry;
-	char seen[MB_TIME_TEXT], gone[MB_TIME_TEXT];
 	int64_t heard_us;
-	enum mb_code code;
-	char *meta;
 
-	if (gone_us(known->meta) && gone_us(known->meta) < merge->parent_cut_us)
-	{
-		merge->changes++;
-		return MB_OK;
-	}
 	entry.version = free_number(merge, listed, entry.version);
 	known->entry.version = entry.version;
 	known->is_taken = true;
-	if (gone_us(known->meta))
-		return mb_capture_add(merge->capture, &entry, err);
+	if (erased_us(known->meta, 1))
+		return keep_long_erased(merge, known, &entry, err);
 	merge->changes++;
 	heard_us = heard_erased_us(merge, known);
-	merge->erased += heard_us == 0;
+	merge->erased += heard_us == 0 && entry.type == MB_ENTRY_OBJECT;
 	entry.flags = (entry.flags & ~(unsigned) MB_ENTRY_AFTER_CUT) | MB_ENTRY_AMBIGUOUS;
-	mb_time_format(seen, heard_us ? heard_us : merge->parent_from_us);
-	mb_time_format(gone, heard_us ? heard_us : server_now_us(merge));
-	json_object_set_new(known->meta, "erased", json_pack("[ss]", seen, gone));
-	meta = mb_json_text(known->meta);
-	entry.meta = meta;
-	code = mb_capture_add(merge->capture, &entry, err);
-	free(meta);
-	return code;
+	set_erased(known->meta, heard_us ? heard_us : merge->parent_from_us,
+			   heard_us ? heard_us : server_now_us(merge));
+	return add_with_meta(merge, &entry, known->meta, err);
 }
 
 static enum mb_code
@@ -578,6 +590,7 @@ set_times(struct merge *merge, const struct mb_cut *cut)
 	skew_us = cut->clock_skew_us + (low_us + high_us) / 2;
 	margin_us = merge->bucket->margin_us + (high_us - low_us) / 2 + cut->clock_error_us;
 	merge->limit_ns = (uint64_t) (cut->time_us + skew_us + margin_us) * 1000;
+	merge->known_us = cut->time_us + skew_us - margin_us;
 	mb_json_set_int(meta, "clock_skew_us", skew_us);
 	mb_json_set_int(meta, "margin_us", margin_us);
 	mb_json_set_time(meta, "listed_from", mb_time_now_us() + low_us);
@@ -602,9 +615,9 @@ use_parent(struct merge *merge, const char *url)
 	}
 	merge->parent = parent;
 	merge->parent_from_us = mb_json_time(parent->meta, "listed_from");
-	merge->parent_cut_us = mb_commit_cut_time(parent) +
-						   mb_json_int(parent->meta, "clock_skew_us", 0) -
-						   2 * mb_json_int(parent->meta, "margin_us", 1000000);
+	merge->parent_known_us = mb_commit_cut_time(parent) +
+							 mb_json_int(parent->meta, "clock_skew_us", 0) -
+							 mb_json_int(parent->meta, "margin_us", 1000000);
 	if (!merge->parent_from_us)
 		merge->parent_from_us = mb_commit_cut_time(parent);
 	merge->reader = mb_manifest_reader_new(merge->capture->repo, &parent->blocks);

@@ -29,9 +29,11 @@ mb_version_listed(const struct mb_s3_version *version, char out[MB_LISTED_TEXT])
 	out[0] = '\0';
 	if (!version->has_metadata)
 		return;
-	/* A sum, because MinIO lists them in another order each time. */
+	/* A sum, because MinIO lists them in another order each time.  A hold that is off is none. */
 	for (i = 0; i < version->metadata_count; i++)
-		sum += hash_pair(version->metadata[i].name, version->metadata[i].value, 1);
+		if (strcasecmp(version->metadata[i].name, "x-amz-object-lock-legal-hold") != 0 ||
+			strcasecmp(version->metadata[i].value, "OFF") != 0)
+			sum += hash_pair(version->metadata[i].name, version->metadata[i].value, 1);
 	sum += hash_pair("tags", version->tags ? version->tags : "", 2);
 	sum += hash_pair("class", version->storage_class, 3);
 	snprintf(out, MB_LISTED_TEXT, "%016" PRIx64, sum);

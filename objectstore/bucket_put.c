@@ -144,12 +144,18 @@ add_checksum(const struct mb_put_place *place, json_t *meta, struct mb_put_texts
 /* -- requests ----------------------------------------------------------------------------------------- */
 
 bool
-mb_put_in_parts(const struct mb_put_version *version)
+mb_put_in_parts(const struct mb_put_place *place, const struct mb_put_version *version)
 {
+	uint64_t most = MB_PUT_SINGLE_BYTES;
+
 	if (version->entry->type != MB_ENTRY_OBJECT)
 		return false;
-	return version->entry->size > MB_PUT_SINGLE_BYTES ||
-		   mb_etag_parts(mb_json_str(version->meta, "etag", "")) > 0;
+	if (mb_etag_parts(mb_json_str(version->meta, "etag", "")) > 0)
+		return true;
+	/* Where the server makes the ETag it comes out the same only in one piece. */
+	if (!(place->flags & MB_PUT_TIMES))
+		most = MB_PUT_PART_MAX_BYTES;
+	return version->entry->size > most;
 }
 
 void

@@ -45,7 +45,7 @@ struct mb_put_texts
 };
 
 /* Does it have to go in parts? */
-bool mb_put_in_parts(const struct mb_put_version *version);
+bool mb_put_in_parts(const struct mb_put_place *place, const struct mb_put_version *version);
 /* Fill a PUT (the body is the caller's), or a DELETE for a marker. */
 void mb_put_object(const struct mb_put_place *place, const struct mb_put_version *version,
 				   struct mb_put_texts *texts, struct mb_s3_op *op);

@@ -85,24 +85,31 @@ take_recorded(struct upload *upload, const json_t *recorded)
 	return sum == upload->version->entry->size;
 }
 
+/* Does a version of this size come out in so many parts? */
+static bool
+fits(uint64_t size, uint64_t part, unsigned count)
+{
+	return part <= MB_PUT_PART_MAX_BYTES && (size + part - 1) / part == count;
+}
+
 /*
- * Without a record: sizes that make as many parts as the ETag says, if there is one such in whole
- * MiB; else our own.
+ * Without a record: the part size that clients are likely to have used, if one of them makes as many
+ * parts as the ETag says; else any in whole MiB; else our own.
  */
 static uint64_t
 guess_part_bytes(uint64_t size, unsigned count)
 {
-	uint64_t part = MB_PUT_SINGLE_BYTES;
+	static const unsigned usual[] = {5, 8, 16, 15, 10, 32, 64, 50};
+	uint64_t part;
+	size_t i;
 
-	if (count > 1)
-	{
-		uint64_t guess = (size / count + MIB - 1) / MIB * MIB;
-
-		if (guess >= 5 * MIB && guess <= MB_PUT_PART_MAX_BYTES &&
-			(size + guess - 1) / guess == count)
-			return guess;
-	}
-	while ((size + part - 1) / part > PARTS_MAX)
+	for (i = 0; count > 0 && i < sizeof(usual) / sizeof(usual[0]); i++)
+		if (fits(size, (uint64_t) usual[i] * MIB, count))
+			return (uint64_t) usual[i] * MIB;
+	part = count > 0 ? (size / count + MIB - 1) / MIB * MIB : 0;
+	if (part >= 5 * MIB && fits(size, part, count))
+		return part;
+	for (part = MB_PUT_SINGLE_BYTES; (size + part - 1) / part > PARTS_MAX;)
 		part += MIB;
 	return part;
 }

@@ -433,7 +433,7 @@ write_parts(struct mb_bucket_write *write, unsigned worker, const char *target,
 }
 
 static bool
-goes_in_parts(const struct todo *todo)
+goes_in_parts(const struct mb_bucket_write *write, const struct todo *todo)
 {
 	struct mb_put_version version = {.entry = &todo->entry};
 	struct mb_error err;
@@ -445,7 +445,7 @@ goes_in_parts(const struct todo *todo)
 	if (mb_json_parse(&version.meta, todo->entry.meta ? todo->entry.meta : "{}",
 					  todo->entry.meta ? strlen(todo->entry.meta) : 2, "meta", &err))
 		return false;
-	is_so = mb_put_in_parts(&version);
+	is_so = mb_put_in_parts(write->place, &version);
 	json_decref(version.meta);
 	return is_so;
 }
@@ -459,7 +459,7 @@ work_alone(struct mb_bucket_write *write, unsigned worker, struct job *job, stru
 
 	for (i = 0; !code && i < key->count; i++)
 	{
-		if (!goes_in_parts(&key->todos[i]))
+		if (!goes_in_parts(write, &key->todos[i]))
 			continue;
 		code = write_small(write, worker, key, from, i, key->there + from, err);
 		if (!code)
@@ -601,7 +601,7 @@ mb_bucket_write_key(struct mb_bucket_write *write, const char *target,
 	size_t i;
 
 	for (i = 0; i < count; i++)
-		job->is_alone = job->is_alone || goes_in_parts(&key->todos[i]);
+		job->is_alone = job->is_alone || goes_in_parts(write, &key->todos[i]);
 	if (!code && job->is_alone)
 		return mb_feed_put(write->feed, job, 1, err);
 	free_job(job);

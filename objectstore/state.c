@@ -27,7 +27,7 @@ mb_state_at(int64_t time_us, int64_t skew_us, int64_t margin_us)
 {
 	int64_t server_us = time_us + skew_us;
 	struct mb_state_time time = {(uint64_t) (server_us + margin_us) * 1000,
-								 (uint64_t) (server_us - margin_us) * 1000};
+								 (uint64_t) (server_us - margin_us) * 1000, 0};
 
 	return time;
 }
@@ -38,7 +38,13 @@ mb_state_of(const struct mb_commit *commit, const struct mb_settings *settings, 
 	int64_t margin_us = mb_json_int(commit->meta, "margin_us",
 									mb_settings_ms(settings, "clock-margin", 1000) * 1000);
 
-	return mb_state_at(time_us, mb_json_int(commit->meta, "clock_skew_us", 0), margin_us);
+	struct mb_state_time time =
+		mb_state_at(time_us, mb_json_int(commit->meta, "clock_skew_us", 0), margin_us);
+
+	if (time_us == mb_commit_cut_time(commit) &&
+		!mb_lsn_parse(&time.lsn, mb_json_str(commit->meta, "cut_lsn", "")))
+		time.lsn = 0;
+	return time;
 }
 
 /* Manifest order: bytes, the shorter first. */
@@ -113,40 +119,60 @@ enum presence
 
 /* meta.erased: [the last time that it was seen, the time when it was found gone]. */
 static enum presence
-erased_presence(const struct mb_entry *entry, struct mb_state_time time)
+erased_by_time(const json_t *erased, struct mb_state_time time)
 {
-	enum presence presence = PRESENT;
 	struct mb_error err;
-	json_t *meta = NULL;
-	json_t *erased;
-	int64_t seen_us = 0, gone_us = 0;
+	int64_t seen_us, gone_us;
 
-	if (!entry->meta || !strstr(entry->meta, "\"erased\""))
+	if (json_array_size(erased) != 2 ||
+		mb_time_parse(&seen_us, json_string_value(json_array_get(erased, 0)), &err) ||
+		mb_time_parse(&gone_us, json_string_value(json_array_get(erased, 1)), &err))
 		return PRESENT;
-	if (mb_json_parse(&meta, entry->meta, strlen(entry->meta), "meta", &err))
-		return PRESENT;
-	erased = json_object_get(meta, "erased");
-	if (json_is_array(erased) && json_array_size(erased) == 2 &&
-		mb_time_parse(&seen_us, json_string_value(json_array_get(erased, 0)), &err) == MB_OK &&
-		mb_time_parse(&gone_us, json_string_value(json_array_get(erased, 1)), &err) == MB_OK)
-	{
-		if ((uint64_t) gone_us * 1000 <= time.deleted_ns)
-			presence = ABSENT;
-		else if ((uint64_t) seen_us * 1000 < time.created_ns)
-			presence = MAYBE;
-	}
-	json_decref(meta);
-	return presence;
+	if ((uint64_t) gone_us * 1000 <= time.deleted_ns)
+		return ABSENT;
+	return (uint64_t) seen_us * 1000 < time.created_ns ? MAYBE : PRESENT;
+}
+
+static enum presence
+by_time(const struct mb_entry *entry, struct mb_state_time time)
+{
+	if (entry->type == MB_ENTRY_MARKER)
+		return entry->version <= time.deleted_ns ? PRESENT : ABSENT;
+	return entry->version <= time.created_ns ? PRESENT : ABSENT;
+}
+
+/* Does the meta of an entry name this member?  Cheaper than reading every one. */
+static bool
+mentions(const struct mb_entry *entry, const char *member)
+{
+	return entry->meta && strstr(entry->meta, member);
 }
 
 static enum presence
 presence_of(const struct mb_entry *entry, struct mb_state_time time)
 {
-	if (entry->type == MB_ENTRY_MARKER)
-		return entry->version <= time.deleted_ns ? PRESENT : ABSENT;
-	if (entry->type != MB_ENTRY_OBJECT || entry->version > time.created_ns)
+	enum presence presence;
+	const json_t *erased;
+	struct mb_error err;
+	json_t *meta = NULL;
+	uint64_t lsn;
+
+	if (entry->type != MB_ENTRY_MARKER && entry->type != MB_ENTRY_OBJECT)
 		return ABSENT;
-	return erased_presence(entry, time);
+	presence = by_time(entry, time);
+	if (!mentions(entry, "\"erased") && !(time.lsn && mentions(entry, "\"lsn\"")))
+		return presence;
+	if (mb_json_parse(&meta, entry->meta, strlen(entry->meta), "meta", &err))
+		return presence;
+	if (time.lsn && mb_lsn_parse(&lsn, mb_json_str(meta, "lsn", "")))
+		presence = lsn <= time.lsn ? PRESENT : ABSENT;
+	erased = json_object_get(meta, "erased");
+	if (presence == PRESENT && time.lsn && mb_lsn_parse(&lsn, mb_json_str(meta, "erased_lsn", "")))
+		presence = lsn <= time.lsn ? ABSENT : PRESENT;
+	else if (presence == PRESENT && erased)
+		presence = erased_by_time(erased, time);
+	json_decref(meta);
+	return presence;
 }
 
 static bool
