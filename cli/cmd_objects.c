@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "cli/objects.h"
+#include "cli/object_journal.h"
 #include "core/base/time.h"
 
 static const char *
@@ -144,6 +145,7 @@ static const struct verb verbs[] = {
 	{"diff", objects_diff, 2, 2, "NAME", NULL},
 	{"restore", objects_restore, 3, 2, "NAME [DESTINATION]", render_restore},
 	{"verify", objects_verify, 2, 2, "NAME", NULL},
+	{"journal", objects_journal, 3, 3, "install NAME", NULL},
 };
 static const size_t verb_count = sizeof(verbs) / sizeof(verbs[0]);
 
@@ -158,7 +160,7 @@ unknown_verb(const char *name, struct mb_error *err)
 	mb_fail(err, MB_CONFIG, "there is no command \"mbackup objects %s\"", name);
 	if (nearest.best)
 		return mb_error_hint(err, "Did you mean \"mbackup objects %s\"?", nearest.best);
-	return mb_error_hint(err, "There is snapshot, ls, cat, diff, restore and verify.");
+	return mb_error_hint(err, "There is snapshot, ls, cat, diff, restore, verify and journal.");
 }
 
 enum mb_code

@@ -527,9 +527,16 @@ render_objects_answer(const json_t *answer, FILE *out)
 {
 	const json_t *verify = json_object_get(answer, "verify");
 	const json_t *problems = json_object_get(verify, "problems");
+	const json_t *journal = json_object_get(answer, "journal");
+	const json_t *next = json_object_get(journal, "next");
 	char size[MB_SIZE_TEXT];
 	size_t i;
 
+	if (journal)
+		fprintf(out, "%s and the role %s are there. Next:\n", mb_json_str(journal, "table", "?"),
+				mb_json_str(journal, "role", "?"));
+	for (i = 0; i < json_array_size(next); i++)
+		fprintf(out, "  %s\n", json_string_value(json_array_get(next, i)));
 	if (!verify)
 		return;
 	mb_size_format(size, (uint64_t) mb_json_int(verify, "bytes", 0));

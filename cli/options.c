@@ -84,9 +84,11 @@ const struct mb_option mb_options[] = {
 	{"password", 0, OPT_SECRET, SCOPE_POSTGRES, 0, NULL, NULL, "SECRET", "when ~/.pgpass and peer are no option"},
 
 	{"url", 0, OPT_TEXT, SCOPE_OBJECTS, 0, NULL, NULL, "URL", "file:///DIR: a directory stands for a bucket"},
-	{"consistency", 0, OPT_CHOICE, SCOPE_OBJECTS, 0, "ordered", "ordered", "HOW", "how objects are placed against the cut"},
+	{"consistency", 0, OPT_CHOICE, SCOPE_OBJECTS, 0, "ordered", "ordered|journalled", "HOW", "how objects are placed against the cut: by time, or by MinIO's events in the database"},
+	{"journal", 0, OPT_TEXT, SCOPE_OBJECTS, 0, NULL, NULL, "CONNINFO", "journalled: the database that MinIO writes its events to (default: conninfo of [postgres])"},
 	{"clock-margin", 0, OPT_DURATION, SCOPE_OBJECTS, 0, "1s", NULL, "TIME", "uncertainty around the cut: creations up to this much later still count"},
 	{"scan-interval", 0, OPT_DURATION, SCOPE_OBJECTS, 0, "10s", NULL, "TIME", "how often \"mbackup stream\" looks for changes"},
+	{"reconcile-interval", 0, OPT_DURATION, SCOPE_OBJECTS, 0, "10min", NULL, "TIME", "how often \"mbackup stream\" lists all of a bucket whose server tells what happens; 0: every time"},
 
 	{"url", 0, OPT_TEXT, SCOPE_REDIS, 0, "redis://127.0.0.1:6379", NULL, "URL", "redis://[USER@]HOST:PORT[/DB] or unix:///SOCKET"},
 	{"user", 0, OPT_TEXT, SCOPE_REDIS, 0, NULL, NULL, "NAME", "ACL user"},

@@ -213,6 +213,22 @@ cli_open_repository(struct mb_cli *cli, struct mb_error *err)
 	return code;
 }
 
+/* Journalled buckets have their events in the clock's database unless they name another one. */
+static void
+name_journals(struct mb_config *config)
+{
+	const char *conninfo = NULL;
+	size_t i;
+
+	for (i = 0; i < config->component_count && !conninfo; i++)
+		if (strcmp(config->components[i].kind, "postgres") == 0)
+			conninfo = mb_settings_get(&config->components[i], "conninfo");
+	for (i = 0; conninfo && i < config->component_count; i++)
+		if (strcmp(config->components[i].kind, "objects") == 0 &&
+			!mb_settings_get(&config->components[i], "journal"))
+			mb_settings_add(&config->components[i], "journal", conninfo);
+}
+
 static enum mb_code
 open_components(struct mb_cli *cli, struct mb_error *err)
 {
@@ -221,6 +237,7 @@ open_components(struct mb_cli *cli, struct mb_error *err)
 
 	stack->env = &cli->env;
 	stack->components = mb_calloc(cli->config.component_count + 1, sizeof(*stack->components));
+	name_journals(&cli->config);
 	/* The clock first. */
 	for (pass = 0; pass < 2; pass++)
 		for (i = 0; i < cli->config.component_count; i++)
