@@ -5,6 +5,7 @@
  *     bucket_entry     a version <-> the meta of its entry
  *     bucket_fetch     contents and headers of versions, by all workers, into packs
  *     bucket_capture   the listing merged with the parent backup
+ *     bucket_journal   the events of a journalled bucket, from the database
  *     bucket_stream    a scan whenever something was heard, and a full one now and then
  *     bucket_config    what is configured for the bucket as a whole
  *     bucket_put       one version into a bucket
@@ -17,6 +18,7 @@
 
 #include "core/engine/component.h"
 #include "objectstore/journal.h"
+#include "objectstore/journal_source.h"
 #include "objectstore/s3.h"
 #include "objectstore/state.h"
 
@@ -36,6 +38,8 @@ struct mb_bucket
 	bool is_current_only; /* versions = current */
 	enum mb_bucket_tags check_tags;
 	int64_t margin_us;
+	bool is_journalled; /* consistency = journalled */
+	const struct mb_journal_source *source;
 	/*
 	 * What the stream heard since the scan that made the commit heard_since, sorted: a scan on top of
 	 * that commit, without a gap in the events, looks only at the keys that they name.  Another

@@ -18,6 +18,7 @@
 #include "objectstore/bucket_config.h"
 #include "objectstore/bucket_entry.h"
 #include "objectstore/bucket_fetch.h"
+#include "objectstore/bucket_journal.h"
 #include "objectstore/bucket_listing.h"
 
 /* A LIST of one key costs about what one of a thousand keys does. */
@@ -37,6 +38,7 @@ struct merge
 	struct mb_capture *capture;
 	struct mb_bucket_fetch *fetch;
 	struct mb_bucket_config config;
+	struct mb_bucket_journal journal;
 	const struct mb_commit *parent;
 	/* the parent's manifest, one entry ahead */
 	struct mb_manifest_reader *reader;
@@ -148,6 +150,16 @@ take_known(struct merge *merge, struct mb_error *err)
 
 /* -- one key ------------------------------------------------------------------------------------------ */
 
+/* A version with an id is immutable, so an ETag that was not told says nothing. */
+static bool
+is_same_etag(const struct known *known, const struct mb_s3_version *version)
+{
+	bool is_named = version->version_id[0] && strcmp(version->version_id, "null") != 0;
+
+	return strcmp(mb_json_str(known->meta, "etag", ""), version->etag) == 0 ||
+		   (is_named && !version->etag[0]);
+}
+
 static bool
 is_same_version(const struct known *known, const struct mb_s3_version *version)
 {
@@ -156,7 +168,7 @@ is_same_version(const struct known *known, const struct mb_s3_version *version)
 	return !known->is_taken && known->entry.type == type &&
 		   strcmp(mb_json_str(known->meta, "id", ""), version->version_id) == 0 &&
 		   known->entry.mtime_ns == version->modified_ns && known->entry.size == version->size &&
-		   strcmp(mb_json_str(known->meta, "etag", ""), version->etag) == 0;
+		   is_same_etag(known, version);
 }
 
 /* Both sides are in the same order, so the search begins where the last one ended. */
@@ -219,6 +231,12 @@ add_marker(struct merge *merge, const struct mb_s3_version *version, struct mb_e
 	return code;
 }
 
+static bool
+is_event_late(const struct known *known, const struct mb_s3_version *version)
+{
+	return version->lsn && !json_object_get(known->meta, "lsn");
+}
+
 static enum mb_code
 keep_listed(struct merge *merge, const struct mb_s3_version *version, struct known *known,
 			struct mb_entry *entry, struct mb_error *err)
@@ -232,11 +250,14 @@ keep_listed(struct merge *merge, const struct mb_s3_version *version, struct kno
 	}
 	if (!is_meta_current(merge, known, version))
 		return mb_bucket_fetch_headers(merge->fetch, version, entry, err);
-	if (json_object_get(known->meta, "erased"))
+	if (json_object_get(known->meta, "erased") || is_event_late(known, version))
 	{
-		/* It was found gone, and is there again. */
+		/* It was found gone, and is there again; or its event came after the scan that found it. */
 		merge->changes++;
 		json_object_del(known->meta, "erased");
+		json_object_del(known->meta, "erased_lsn");
+		if (version->lsn)
+			mb_json_set_lsn(known->meta, "lsn", version->lsn);
 		return add_with_meta(merge, entry, known->meta, err);
 	}
 	return mb_capture_add(merge->capture, entry, err);
@@ -267,6 +288,14 @@ entry_of(const struct merge *merge, const struct mb_s3_version *version, const s
 	return entry;
 }
 
+static void
+place_by_time(const struct merge *merge, struct mb_entry *entry)
+{
+	entry->flags &= ~(unsigned) (MB_ENTRY_AFTER_CUT | MB_ENTRY_AMBIGUOUS);
+	if (entry->version > merge->limit_ns)
+		entry->flags |= MB_ENTRY_AFTER_CUT;
+}
+
 /*
  * Number the versions of a key from the oldest: by their time, but each above the one before it,
  * because listings cut times to milliseconds or seconds, and the order is what the server says.
@@ -287,10 +316,32 @@ number_versions(struct merge *merge, const struct mb_listed_key *key)
 
 		entry->version = wanted > last ? wanted : last + 1;
 		last = entry->version;
-		entry->flags &= ~(unsigned) (MB_ENTRY_AFTER_CUT | MB_ENTRY_AMBIGUOUS);
-		if (entry->version > merge->limit_ns)
-			entry->flags |= MB_ENTRY_AFTER_CUT;
+		place_by_time(merge, entry);
 	}
+}
+
+/* Before or after the cut: by the event where there is one, whatever its time says. */
+static void
+place_by_event(struct merge *merge, struct mb_s3_version *version, const struct known *known,
+			   struct mb_entry *entry)
+{
+	const struct mb_bucket_journal *journal = &merge->journal;
+	uint64_t lsn = 0;
+
+	if (!journal->is_read)
+		return;
+	version->lsn =
+		mb_bucket_journal_lsn(journal, version->key, version->version_id, MB_EVENT_CREATED);
+	merge->journal.missing += !known && !version->lsn;
+	if (version->lsn)
+		lsn = version->lsn;
+	else if (!known || !mb_lsn_parse(&lsn, mb_json_str(known->meta, "lsn", "")))
+		return;
+	if (!journal->cut_lsn)
+		return;
+	entry->flags &= ~(unsigned) MB_ENTRY_AFTER_CUT;
+	if (lsn > journal->cut_lsn)
+		entry->flags |= MB_ENTRY_AFTER_CUT;
 }
 
 static enum mb_code
@@ -307,6 +358,10 @@ keep_key(struct merge *merge, const struct mb_listed_key *key, struct mb_error *
 		merge->made[i] = entry_of(merge, &key->versions[i], known[i]);
 	}
 	number_versions(merge, key);
+	/* The page's own copies: nobody else looks at them. */
+	for (i = 0; i < key->count; i++)
+		place_by_event(merge, (struct mb_s3_version *) (uintptr_t) &key->versions[i], known[i],
+					   &merge->made[i]);
 	for (i = 0; !code && i < key->count; i++)
 		code = keep_listed(merge, &key->versions[i], known[i], &merge->made[i], err);
 	free(known);
@@ -397,6 +452,7 @@ keep_erased(struct merge *merge, struct known *known, size_t listed, struct mb_e
 {
 	struct mb_entry entry = known->entry;
 	int64_t heard_us;
+	uint64_t lsn;
 
 	entry.version = free_number(merge, listed, entry.version);
 	known->entry.version = entry.version;
@@ -409,6 +465,10 @@ keep_erased(struct merge *merge, struct known *known, size_t listed, struct mb_e
 	entry.flags = (entry.flags & ~(unsigned) MB_ENTRY_AFTER_CUT) | MB_ENTRY_AMBIGUOUS;
 	set_erased(known->meta, heard_us ? heard_us : merge->parent_from_us,
 			   heard_us ? heard_us : server_now_us(merge));
+	lsn = mb_bucket_journal_lsn(&merge->journal, entry.path, mb_json_str(known->meta, "id", ""),
+								MB_EVENT_ERASED);
+	if (lsn)
+		mb_json_set_lsn(known->meta, "erased_lsn", lsn);
 	return add_with_meta(merge, &entry, known->meta, err);
 }
 
@@ -475,9 +535,7 @@ keep_untouched(struct merge *merge, struct mb_error *err)
 			continue;
 		}
 		known->is_taken = true;
-		known->entry.flags &= ~(unsigned) (MB_ENTRY_AFTER_CUT | MB_ENTRY_AMBIGUOUS);
-		if (known->entry.version > merge->limit_ns)
-			known->entry.flags |= MB_ENTRY_AFTER_CUT;
+		place_by_time(merge, &known->entry);
 		code = mb_capture_add(merge->capture, &known->entry, err);
 	}
 	merge->keys++;
@@ -697,7 +755,10 @@ run_merge(struct merge *merge, const struct mb_cut *cut, const char *url, struct
 	merge->asks_headers = asks_headers(merge);
 	merge->is_partial = is_partial(merge);
 	merge->fetch = mb_bucket_fetch_new(merge->bucket, merge->capture);
-	code = merge->is_partial ? merge_heard(merge, err) : merge_all(merge, err);
+	code = mb_bucket_journal_read(&merge->journal, merge->bucket, merge->parent, cut,
+								  merge->capture, err);
+	if (!code)
+		code = merge->is_partial ? merge_heard(merge, err) : merge_all(merge, err);
 	if (!code)
 		code = mb_bucket_fetch_finish(merge->fetch, &sum, err);
 	if (!code)
@@ -705,7 +766,10 @@ run_merge(struct merge *merge, const struct mb_cut *cut, const char *url, struct
 									 &config_changed, err);
 	merge->changes += config_changed + sum.looked_at;
 	if (!code)
+	{
 		report(merge, &sum, url);
+		mb_bucket_journal_report(&merge->journal, merge->bucket, merge->capture);
+	}
 	return code;
 }
 
@@ -734,6 +798,7 @@ mb_bucket_capture(struct mb_bucket *bucket, struct mb_capture *capture, const st
 	free(merge.known);
 	free(merge.data);
 	free(merge.made);
+	mb_bucket_journal_release(&merge.journal);
 	mb_bucket_config_release(&merge.config);
 	return code;
 }

@@ -321,7 +321,6 @@ mb_bucket_check(struct mb_bucket *bucket, struct mb_checks *checks, struct mb_er
 {
 	struct checking checking = {.bucket = bucket, .checks = checks};
 
-	(void) err;
 	if (!check_reachable(&checking))
 		return MB_OK;
 	if (check_listing(&checking))
@@ -330,6 +329,8 @@ mb_bucket_check(struct mb_bucket *bucket, struct mb_checks *checks, struct mb_er
 	check_lifecycle(&checking);
 	check_clock(&checking);
 	check_minio(&checking);
+	if (bucket->is_journalled && bucket->source->check(bucket->base.settings, checks, err))
+		return err->code;
 	mb_s3_page_release(&checking.page);
 	mb_bucket_config_release(&checking.config);
 	return MB_OK;

@@ -54,6 +54,8 @@ mb_version_meta(const struct mb_s3_version *version)
 		mb_json_set_str(meta, "class", version->storage_class);
 	if (listed[0])
 		mb_json_set_str(meta, "listed", listed);
+	if (version->lsn)
+		mb_json_set_lsn(meta, "lsn", version->lsn);
 	return meta;
 }
 
@@ -125,6 +127,21 @@ set_checksum(json_t *meta, const char *name, const char *value)
 	mb_json_set_str(member(meta, "checksums"), name, value);
 }
 
+/* Ceph lists versions that were tagged or locked afterwards without their ETag. */
+static void
+set_etag(json_t *meta, const char *value)
+{
+	size_t len = strlen(value);
+	char *text;
+
+	if (json_object_get(meta, "etag"))
+		return;
+	text = len >= 2 && value[0] == '"' && value[len - 1] == '"' ? mb_strndup(value + 1, len - 2)
+																: mb_strdup(value);
+	mb_json_set_str(meta, "etag", text);
+	free(text);
+}
+
 static void
 set_header(json_t *meta, const char *name, const char *value, const struct mb_s3_version *version)
 {
@@ -136,6 +153,8 @@ set_header(json_t *meta, const char *name, const char *value, const struct mb_s3
 
 		mb_json_set_str(member(meta, "user"), name + strlen("x-amz-meta-"), raw ? raw : value);
 	}
+	else if (strcmp(name, "etag") == 0)
+		set_etag(meta, value);
 	else if (strcmp(name, "x-amz-tagging") == 0)
 		mb_json_set_str(meta, "tags", value);
 	else if (strcmp(name, "x-amz-object-lock-mode") == 0)

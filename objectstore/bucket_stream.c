@@ -68,6 +68,23 @@ is_due(struct stream *stream, int64_t now_ms)
 	return mb_listener_waiting(stream->listener, &has_gap) > 0 || has_gap;
 }
 
+/* Events that are in the repository need not be kept twice.  That they are is no harm. */
+static void
+prune(const struct mb_bucket *bucket, const char *id)
+{
+	const struct mb_env *env = bucket->base.env;
+	struct mb_commit head = {0};
+	struct mb_error err;
+	enum mb_code code = mb_commit_head(env->repo, bucket->base.name, id, &head, &err);
+	int64_t up_to = code ? 0 : mb_json_int(head.meta, "journal_id", 0);
+
+	if (!code && up_to > 0)
+		code = bucket->source->prune(bucket->base.settings, (uint64_t) up_to, &err);
+	if (code)
+		mb_log_warning(env->log, "%s: %s", bucket->base.name, err.message);
+	mb_commit_release(&head);
+}
+
 static enum mb_code
 scan(struct stream *stream, struct mb_error *err)
 {
@@ -93,6 +110,8 @@ scan(struct stream *stream, struct mb_error *err)
 	snprintf(bucket->heard_since, sizeof(bucket->heard_since), "%s", code ? "" : id);
 	if (!code && is_full)
 		stream->reconciled_ms = started_ms;
+	if (!code && is_full && bucket->is_journalled)
+		prune(bucket, id);
 	stream->next_ms = mb_monotonic_ms();
 	stream->next_ms += SCAN_SHARE * (stream->next_ms - started_ms) > stream->scan_ms
 						   ? SCAN_SHARE * (stream->next_ms - started_ms)

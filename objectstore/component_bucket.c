@@ -8,6 +8,7 @@
 #include "objectstore/bucket_capture.h"
 #include "objectstore/bucket_check.h"
 #include "objectstore/bucket_restore.h"
+#include "objectstore/bucket_stream.h"
 #include "objectstore/component_objects.h"
 #include "objectstore/s3_settings.h"
 
@@ -42,6 +43,7 @@ bucket_open(struct mb_component **component, const struct mb_settings *settings,
 {
 	const char *url = mb_settings_get(settings, "url");
 	const char *versions = mb_settings_get(settings, "versions");
+	const char *consistency = mb_settings_get(settings, "consistency");
 	struct mb_bucket *bucket = mb_calloc(1, sizeof(*bucket));
 	char *prefix = NULL;
 	enum mb_code code;
@@ -50,6 +52,8 @@ bucket_open(struct mb_component **component, const struct mb_settings *settings,
 	bucket->margin_us = mb_settings_ms(settings, "clock-margin", 1000) * 1000;
 	bucket->is_current_only = versions && strcmp(versions, "current") == 0;
 	bucket->check_tags = tags_setting(settings);
+	bucket->source = mb_objects_journal_source();
+	bucket->is_journalled = consistency && strcmp(consistency, "journalled") == 0 && bucket->source;
 	code = mb_s3_url_parse(url, &bucket->name, &prefix, err);
 	if (code)
 	{
@@ -77,6 +81,12 @@ bucket_settle(struct mb_component *component, struct mb_capture *capture, const 
 			  struct mb_error *err)
 {
 	return mb_bucket_capture((struct mb_bucket *) component, capture, cut, err);
+}
+
+static enum mb_code
+bucket_stream(struct mb_component *component, struct mb_error *err)
+{
+	return mb_bucket_stream((struct mb_bucket *) component, err);
 }
 
 static enum mb_code
@@ -108,7 +118,7 @@ bucket_describe(struct mb_component *component)
 
 const struct mb_component_ops mb_bucket_component_ops = {
 	.kind = "objects",
-	.capabilities = MB_CAP_SCAN | MB_CAP_INCREMENTAL | MB_CAP_PRESCAN,
+	.capabilities = MB_CAP_STREAM | MB_CAP_SCAN | MB_CAP_INCREMENTAL | MB_CAP_PRESCAN,
 	.open = bucket_open,
 	.close = bucket_close,
 	.check = bucket_check,
@@ -118,7 +128,7 @@ const struct mb_component_ops mb_bucket_component_ops = {
 	.position = mb_objects_position,
 	.settle = bucket_settle,
 	.await = mb_no_await,
-	.stream = mb_no_stream,
+	.stream = bucket_stream,
 	.verify = mb_nothing_verify,
 	.window = mb_scan_window,
 	.plan = bucket_plan,

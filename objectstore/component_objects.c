@@ -30,12 +30,14 @@ mb_objects_position(struct mb_component *component, struct mb_cut *cut, enum mb_
 {
 	int64_t margin_us = mb_settings_ms(component->settings, "clock-margin", 1000) * 1000;
 	char text[MB_TIME_TEXT];
+	const char *consistency = mb_settings_get(component->settings, "consistency");
+	bool is_journalled = consistency && strcmp(consistency, "journalled") == 0;
 	json_t *position, *window;
 
 	(void) err;
 	if (moment != MB_MOMENT_AFTER)
 		return MB_OK;
-	position = json_pack("{s:s, s:[]}", "journal", "scan", "window");
+	position = json_pack("{s:s, s:[]}", "journal", is_journalled ? "postgres" : "scan", "window");
 	json_object_set_new(cut->positions, component->name, position);
 	window = json_object_get(position, "window");
 	mb_time_format(text, cut->time_us - margin_us);
@@ -90,11 +92,20 @@ mb_objects_choose_scan(struct mb_restore *restore, struct mb_error *err)
 	return MB_OK;
 }
 
+static const struct mb_journal_source *journal_source;
+
+const struct mb_journal_source *
+mb_objects_journal_source(void)
+{
+	return journal_source;
+}
+
 const struct mb_component_ops *
-mb_objects_component_ops(void)
+mb_objects_component_ops(const struct mb_journal_source *source)
 {
 	static struct mb_component_ops ops;
 
+	journal_source = source;
 	ops = mb_directory_component_ops;
 	ops.open = objects_open;
 	return &ops;

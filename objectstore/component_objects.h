@@ -6,12 +6,14 @@
 #define MB_OBJECTSTORE_COMPONENT_OBJECTS_H
 
 #include "core/engine/component.h"
+#include "objectstore/journal_source.h"
 
 /*
- * For finding and opening: what it opens has the operations of its own driver.  Called before there
- * are threads.
+ * For finding and opening: what it opens has the operations of its own driver.  source: who keeps
+ * the events of journalled buckets, remembered; NULL: nobody.  Called before there are threads.
  */
-const struct mb_component_ops *mb_objects_component_ops(void);
+const struct mb_component_ops *mb_objects_component_ops(const struct mb_journal_source *source);
+const struct mb_journal_source *mb_objects_journal_source(void);
 
 /*
  * The scan that shows the state at restore->stack_time_us: the oldest one at or after it, so that

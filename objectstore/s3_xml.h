@@ -60,6 +60,7 @@ struct mb_s3_version
 	const struct mb_pair *metadata; /* "content-type", "x-amz-meta-a", ...: names as listed */
 	size_t metadata_count;
 	const char *tags; /* "a=b&c=d", url-encoded; NULL: none told */
+	uint64_t lsn;     /* of its event in a journal; no listing tells it: 0 */
 };
 
 /* One page of ListObjectVersions or ListObjectsV2; everything lives in the arena. */

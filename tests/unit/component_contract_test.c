@@ -44,7 +44,7 @@ set_up(void **state)
 							 {"conninfo", "host=/nonexistent dbname=postgres connect_timeout=2",
 							  NULL, NULL},
 							 {"conninfo", "no such thing = = 'x", NULL, NULL}};
-	cases[1] = (struct driver_case){mb_objects_component_ops(),
+	cases[1] = (struct driver_case){mb_objects_component_ops(NULL),
 									{"url", "file:///nonexistent/bucket", NULL, NULL},
 									{"url", "ftp://bucket", NULL, NULL}};
 	cases[2] = (struct driver_case){&mb_redis_component_ops,
