@@ -15,6 +15,9 @@
 #include "objectstore/s3_xml.h"
 #include "objectstore/store_s3_private.h"
 
+/* Who starts a command with a wrong endpoint should not wait for two minutes. */
+#define OPEN_DEADLINE_MS 20000
+
 /* -- what answers mean ------------------------------------------------------------------------- */
 
 /* The answer of the op, in the words of store.h. */
@@ -150,6 +153,7 @@ look_at_bucket(struct mb_store_s3 *store, unsigned flags, struct mb_error *err)
 	mb_s3_op_query(&op, "list-type", "2");
 	mb_s3_op_query(&op, "encoding-type", "url");
 	mb_s3_op_query(&op, "max-keys", "1");
+	op.deadline_ms = OPEN_DEADLINE_MS;
 	mb_s3_op_query(&op, "prefix", store->prefix);
 	code = mb_s3_perform(store->s3, &op, err);
 	if (code == MB_NOT_FOUND && strcmp(op.error_code, "NoSuchBucket") == 0)
