@@ -72,6 +72,34 @@ write_unlock(const struct mb_cli *cli, struct mb_buf *out)
 		mb_buf_put_str(out, "# the passphrase comes from the environment: MBACKUP_PASSPHRASE\n");
 }
 
+/* How the server of a repository in S3 is reached: what was given, but nothing of the environment
+ * that is secret. */
+static void
+write_way(const struct mb_cli *cli, struct mb_buf *out)
+{
+	size_t i;
+
+	for (i = 0; i < mb_option_count; i++)
+	{
+		const struct mb_option *row = &mb_options[i];
+		const char *text;
+
+		if (!mb_option_is_of_place(row) || strcmp(row->name, "url") == 0)
+			continue;
+		if (row->type == OPT_SECRET)
+		{
+			text = mb_values_get(&cli->config.command_line, SCOPE_REPOSITORY, row->name, 0);
+			if (text)
+				mb_buf_printf(out, "%s%.*s = %s\n", row->name, (int) strcspn(text, ":"), text,
+							  text + strcspn(text, ":") + 1);
+			continue;
+		}
+		text = mb_config_get(&cli->config, SCOPE_REPOSITORY, row->name);
+		if (text && (!row->dflt || strcmp(text, row->dflt) != 0))
+			mb_buf_printf(out, "%s = %s\n", row->name, text);
+	}
+}
+
 static void
 write_config_text(const struct mb_cli *cli, const char *repository_id, struct mb_buf *out)
 {
@@ -85,6 +113,7 @@ write_config_text(const struct mb_cli *cli, const char *repository_id, struct mb
 				  mb_config_get(&cli->config, SCOPE_REPOSITORY, "url"), repository_id,
 				  mb_config_get(&cli->config, SCOPE_REPOSITORY, "encryption"));
 	write_unlock(cli, out);
+	write_way(cli, out);
 	mb_buf_printf(out, "compression = %s\n",
 				  mb_config_get(&cli->config, SCOPE_REPOSITORY, "compression"));
 	if (postgres)

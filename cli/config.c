@@ -127,6 +127,8 @@ open_copy(struct reader *reader, const char *name)
 								 sizeof(*config->copies));
 		copy = &config->copies[config->copy_count++];
 		*copy = (struct mb_copy_section){.name = mb_strdup(name), .line = reader->line};
+		snprintf(copy->settings.name, sizeof(copy->settings.name), "repository:%s", name);
+		snprintf(copy->settings.kind, sizeof(copy->settings.kind), "repository");
 	}
 	return MB_OK;
 }
@@ -192,7 +194,8 @@ strip_comment(char *value)
 	}
 }
 
-/* A copy has a place of its own and nothing else: its blobs are those of the first. */
+/* A copy has a place of its own, with the way there, and nothing else: its blobs are those of the
+ * first. */
 static enum mb_code
 take_copy_key(struct reader *reader, const struct mb_option *option, const char *key,
 			  const char *value)
@@ -200,13 +203,17 @@ take_copy_key(struct reader *reader, const struct mb_option *option, const char 
 	struct mb_config *config = reader->config;
 	struct mb_copy_section *copy = find_copy(config, strchr(reader->section, ':') + 1);
 
-	if (strcmp(option->name, "url") != 0)
+	if (!mb_option_is_of_place(option))
 	{
 		mb_fail(reader->err, MB_CONFIG, "%s line %d: \"%s\" is shared by all copies", config->path,
 				reader->line, key);
-		return mb_error_hint(reader->err, "Write it in [repository]; [%s] has only url.",
+		return mb_error_hint(reader->err,
+							 "Write it in [repository]; [%s] has only url, and how to get there.",
 							 reader->section);
 	}
+	mb_settings_add(&copy->settings, key, value);
+	if (strcmp(option->name, "url") != 0)
+		return MB_OK;
 	free(copy->url);
 	copy->url = mb_strdup(value);
 	return MB_OK;
@@ -485,14 +492,11 @@ mb_config_secret(const struct mb_config *config, enum mb_scope scope, const char
 				 struct mb_secret *secret, bool *found, struct mb_error *err)
 {
 	const char *stored = mb_values_get(&config->command_line, scope, name, 0);
-	char *variable = mb_asprintf("MBACKUP_%s", name);
+	char variable[100];
 	const char *env;
-	char *p;
 
-	for (p = variable; *p; p++)
-		*p = *p == '-' ? '_' : (char) toupper((unsigned char) *p);
+	mb_option_variable(mb_option_find(scope, name), variable);
 	env = getenv(variable);
-	free(variable);
 	*found = true;
 	if (stored)
 		return secret_from_stored(stored, secret, err);
@@ -522,7 +526,7 @@ resolve_component_secret(struct mb_settings *settings, const struct mb_option *o
 	char *p;
 
 	for (p = variable; *p; p++)
-		*p = *p == '-' ? '_' : (char) toupper((unsigned char) *p);
+		*p = *p == '-' || *p == ':' ? '_' : (char) toupper((unsigned char) *p);
 	env = getenv(variable);
 	free(variable);
 	if (env)
@@ -553,7 +557,7 @@ complete_component(struct mb_settings *settings, struct mb_error *err)
 	{
 		const struct mb_option *option = &mb_options[i];
 
-		if (option->scope != scope)
+		if (option->scope != scope || (scope == SCOPE_REPOSITORY && !mb_option_is_of_place(option)))
 			continue;
 		if (option->type == OPT_SECRET)
 			code = resolve_component_secret(settings, option, err);
@@ -561,6 +565,47 @@ complete_component(struct mb_settings *settings, struct mb_error *err)
 			mb_settings_add(settings, option->name, option->dflt);
 	}
 	return code ? mb_error_context(err, "[%s]", settings->name) : MB_OK;
+}
+
+enum mb_code
+mb_config_place(const struct mb_config *config, struct mb_settings *settings, struct mb_error *err)
+{
+	enum mb_code code = MB_OK;
+	size_t i;
+
+	snprintf(settings->name, sizeof(settings->name), "repository");
+	snprintf(settings->kind, sizeof(settings->kind), "repository");
+	for (i = 0; !code && i < mb_option_count; i++)
+	{
+		const struct mb_option *option = &mb_options[i];
+		struct mb_secret secret = {0};
+		const char *value;
+		bool found = false;
+
+		if (!mb_option_is_of_place(option))
+			continue;
+		if (option->type == OPT_SECRET)
+		{
+			code = mb_config_secret(config, SCOPE_REPOSITORY, option->name, &secret, &found, err);
+			if (!code && found)
+				mb_settings_add_secret(settings, option->name, secret.data, secret.len);
+			mb_secret_release(&secret);
+		}
+		else if ((value = mb_config_get(config, SCOPE_REPOSITORY, option->name)) != NULL)
+			mb_settings_add(settings, option->name, value);
+	}
+	return code ? mb_error_context(err, "[repository]") : MB_OK;
+}
+
+char *
+mb_config_place_text(const struct mb_settings *settings)
+{
+	const char *url = mb_settings_get(settings, "url");
+	const char *endpoint = mb_settings_get(settings, "endpoint");
+
+	if (!mb_starts_with(url, "s3://") || !endpoint)
+		return mb_strdup(url);
+	return mb_asprintf("%s at %s", url, endpoint);
 }
 
 /* -- the rest ------------------------------------------------------------------------------------ */
@@ -590,6 +635,11 @@ mb_config_read(struct mb_config *config, unsigned flags, struct mb_error *err)
 		code = check_copies(config, err);
 	for (i = 0; !code && i < config->component_count; i++)
 		code = complete_component(&config->components[i], err);
+	for (i = 0; !code && i < config->copy_count; i++)
+	{
+		code = complete_component(&config->copies[i].settings, err);
+		config->copies[i].place = mb_config_place_text(&config->copies[i].settings);
+	}
 	return code;
 }
 
@@ -607,6 +657,8 @@ mb_config_release(struct mb_config *config)
 	{
 		free(config->copies[i].name);
 		free(config->copies[i].url);
+		free(config->copies[i].place);
+		mb_settings_release(&config->copies[i].settings);
 	}
 	free(config->copies);
 	free(config->path);
@@ -622,15 +674,10 @@ mb_config_get(const struct mb_config *config, enum mb_scope scope, const char *n
 	MB_ASSERT(option != NULL);
 	if (!value)
 	{
-		char long_name[80];
-		char *variable, *p;
+		char variable[100];
 
-		mb_option_long_name(option, long_name);
-		variable = mb_asprintf("MBACKUP_%s", long_name);
-		for (p = variable; *p; p++)
-			*p = *p == '-' ? '_' : (char) toupper((unsigned char) *p);
+		mb_option_variable(option, variable);
 		value = getenv(variable);
-		free(variable);
 	}
 	if (!value)
 	{

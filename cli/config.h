@@ -11,7 +11,9 @@
 struct mb_copy_section
 {
 	char *name;
-	char *url; /* never NULL once the file has been read */
+	char *url;                   /* never NULL once the file has been read */
+	struct mb_settings settings; /* named "repository:NAME"; with defaults and secrets */
+	char *place;                 /* what tells it from others: the url, and of s3:// the endpoint */
 	int line;
 };
 
@@ -55,6 +57,11 @@ char *mb_config_path(const struct mb_config *config);
 enum mb_code mb_config_secret(const struct mb_config *config, enum mb_scope scope, const char *name,
 							  struct mb_secret *secret, bool *found,
 							  struct mb_error *err) MB_MUST_CHECK;
+/* What the first place of the repository needs, as settings named "repository". */
+enum mb_code mb_config_place(const struct mb_config *config, struct mb_settings *settings,
+							 struct mb_error *err) MB_MUST_CHECK;
+/* The url, and of s3:// the endpoint; free it. */
+char *mb_config_place_text(const struct mb_settings *settings);
 /* Is a command-line flag set? */
 bool mb_config_flag(const struct mb_config *config, const char *name);
 

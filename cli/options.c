@@ -8,10 +8,24 @@
 #include "core/base/json.h"
 #include "core/base/time.h"
 
-#define READS (CMD_CHECK | CMD_LIST | CMD_INFO | CMD_RESTORE | CMD_VERIFY | CMD_WAL_GET | CMD_OBJECTS)
+#define READS \
+	(CMD_CHECK | CMD_LIST | CMD_INFO | CMD_RESTORE | CMD_VERIFY | CMD_WAL_GET | CMD_OBJECTS)
 #define SELECTS (CMD_CHECK | CMD_BACKUP | CMD_STREAM | CMD_RESTORE | CMD_WAL_GET | CMD_WAL_PUSH)
 
 /* clang-format off */
+/* How an S3 server is reached: [repository], its copies, and [objects] (objectstore/s3_settings.h). */
+#define S3_ROWS(scope, commands) \
+	{"endpoint", 0, OPT_TEXT, scope, commands, NULL, NULL, "URL", "s3://: the server, such as https://minio:9000 (default: Amazon's)"}, \
+	{"region", 0, OPT_TEXT, scope, commands, NULL, NULL, "NAME", "s3://: the region (default: what the server says)"}, \
+	{"addressing", 0, OPT_CHOICE, scope, commands, NULL, "path|virtual", "HOW", "s3://: the bucket in the path or in the host name"}, \
+	{"ca-file", 0, OPT_TEXT, scope, commands, NULL, NULL, "FILE", "s3://: certificates (PEM) to trust in place of the system's"}, \
+	{"credentials", 0, OPT_CHOICE, scope, commands, "auto", "auto|environment|profile|web-identity|container|instance|anonymous", "SOURCE", "s3://: where the keys come from"}, \
+	{"access-key", 0, OPT_TEXT, scope, commands, NULL, NULL, "KEY", "s3://: the access key"}, \
+	{"secret-key", 0, OPT_SECRET, scope, commands, NULL, NULL, "SECRET", "s3://: the secret key that belongs to it"}, \
+	{"session-token", 0, OPT_SECRET, scope, commands, NULL, NULL, "SECRET", "s3://: the token of keys for a time"}, \
+	{"profile", 0, OPT_TEXT, scope, commands, NULL, NULL, "NAME", "s3://: section of ~/.aws/credentials and ~/.aws/config"}, \
+	{"sts-endpoint", 0, OPT_TEXT, scope, commands, NULL, NULL, "URL", "s3://: the server that gives keys to a web identity"}
+
 const struct mb_option mb_options[] = {
 	/* name, letter, type, scope, commands, default, choices, metavar, help */
 	{"config", 'c', OPT_TEXT, SCOPE_COMMAND, CMD_ANY, NULL, NULL, "FILE", "configuration file (default: $MBACKUP_CONFIG, ~/.config/mbackup/mbackup.conf, /etc/mbackup/mbackup.conf)"},
@@ -64,12 +78,15 @@ const struct mb_option mb_options[] = {
 	{"spool", 0, OPT_TEXT, SCOPE_GLOBAL, CMD_ANY, "/var/lib/mbackup/spool", NULL, "DIR", "local directory for state, locks and temporary files"},
 	{"catch-up-interval", 0, OPT_DURATION, SCOPE_GLOBAL, CMD_ANY, "30s", NULL, "TIME", "how often a copy of the repository that is behind is tried again"},
 
-	{"url", 0, OPT_TEXT, SCOPE_REPOSITORY, CMD_ANY, NULL, NULL, "URL", "where backups are kept: a directory"},
+	{"url", 0, OPT_TEXT, SCOPE_REPOSITORY, CMD_ANY, NULL, NULL, "URL", "where backups are kept: a directory, or s3://BUCKET[/PREFIX]"},
 	{"encryption", 0, OPT_CHOICE, SCOPE_REPOSITORY, CMD_ANY, "aes-256-gcm", "aes-256-gcm|none", "HOW", "chosen at init, fixed afterwards"},
 	{"passphrase", 0, OPT_SECRET, SCOPE_REPOSITORY, CMD_ANY, NULL, NULL, "SECRET", "what unlocks an encrypted repository"},
 	{"key-file", 0, OPT_TEXT, SCOPE_REPOSITORY, CMD_ANY, NULL, NULL, "FILE", "a file of 32 random bytes or more, instead of a passphrase"},
 	{"compression", 0, OPT_TEXT, SCOPE_REPOSITORY, CMD_ANY, "zstd:1", NULL, "HOW", "zstd:1 to zstd:19, or none"},
 	{"id", 0, OPT_TEXT, SCOPE_REPOSITORY, CMD_ANY, NULL, NULL, "UUID", "refuse any other repository at that place"},
+	S3_ROWS(SCOPE_REPOSITORY, CMD_ANY),
+	{"object-lock", 0, OPT_CHOICE, SCOPE_REPOSITORY, CMD_ANY, "none", "none|governance|compliance", "MODE", "s3://: lock packs and commits, in a bucket with object lock"},
+	{"object-lock-days", 0, OPT_INTEGER, SCOPE_REPOSITORY, CMD_ANY, "30", NULL, "DAYS", "s3://: for how long"},
 
 	{"conninfo", 0, OPT_TEXT, SCOPE_POSTGRES, 0, "", NULL, "CONNINFO", "how to connect: a direct connection, no pooler"},
 	{"method", 0, OPT_CHOICE, SCOPE_POSTGRES, 0, "auto", "auto|direct|basebackup", "HOW", "read the data directory, or over the wire"},
@@ -83,7 +100,10 @@ const struct mb_option mb_options[] = {
 	{"spool-limit", 0, OPT_SIZE, SCOPE_POSTGRES, 0, "4GiB", NULL, "SIZE", "with ack = spool: how much may wait there for the repository"},
 	{"password", 0, OPT_SECRET, SCOPE_POSTGRES, 0, NULL, NULL, "SECRET", "when ~/.pgpass and peer are no option"},
 
-	{"url", 0, OPT_TEXT, SCOPE_OBJECTS, 0, NULL, NULL, "URL", "file:///DIR: a directory stands for a bucket"},
+	{"url", 0, OPT_TEXT, SCOPE_OBJECTS, 0, NULL, NULL, "URL", "s3://BUCKET[/PREFIX], or file:///DIR: a directory stands for a bucket"},
+	S3_ROWS(SCOPE_OBJECTS, 0),
+	{"versions", 0, OPT_CHOICE, SCOPE_OBJECTS, 0, "all", "all|current", "WHICH", "s3://: every version and delete marker, or current objects only"},
+	{"iam", 0, OPT_FLAG, SCOPE_OBJECTS, 0, "off", NULL, NULL, "s3://: MinIO's users and policies too (encrypted repositories only)"},
 	{"consistency", 0, OPT_CHOICE, SCOPE_OBJECTS, 0, "ordered", "ordered|journalled", "HOW", "how objects are placed against the cut: by time, or by MinIO's events in the database"},
 	{"journal", 0, OPT_TEXT, SCOPE_OBJECTS, 0, NULL, NULL, "CONNINFO", "journalled: the database that MinIO writes its events to (default: conninfo of [postgres])"},
 	{"clock-margin", 0, OPT_DURATION, SCOPE_OBJECTS, 0, "1s", NULL, "TIME", "uncertainty around the cut: creations up to this much later still count"},
@@ -271,6 +291,33 @@ mb_option_long_name(const struct mb_option *option, char out[80])
 	snprintf(out, 80, "%s%s", option->scope == SCOPE_REPOSITORY ? "repository-" : "", option->name);
 }
 
+void
+mb_option_variable(const struct mb_option *option, char out[100])
+{
+	char long_name[80];
+	char *p;
+
+	mb_option_long_name(option, long_name);
+	/* Older than the rule. */
+	snprintf(out, 100, "MBACKUP_%s",
+			 strcmp(long_name, "repository-passphrase") == 0 ? "PASSPHRASE" : long_name);
+	for (p = out; *p; p++)
+		*p = *p == '-' ? '_' : (char) toupper((unsigned char) *p);
+}
+
+bool
+mb_option_is_of_place(const struct mb_option *option)
+{
+	static const char *const shared[] = {"encryption", "passphrase", "key-file", "compression",
+										 "id"};
+	size_t i;
+
+	for (i = 0; i < sizeof(shared) / sizeof(shared[0]); i++)
+		if (strcmp(option->name, shared[i]) == 0)
+			return false;
+	return option->scope == SCOPE_REPOSITORY;
+}
+
 /* -- the command line ------------------------------------------------------------------------ */
 
 /* A long option by its name (len bytes), for a command; *suffix as mb_option_find_key. */
@@ -306,11 +353,11 @@ find_long(const char *name, enum mb_command_id command, const char **suffix)
 static enum mb_code
 unknown_option(const char *name, enum mb_command_id command, struct mb_error *err)
 {
-	char long_names[128][80];
+	char long_names[256][80];
 	struct mb_nearest nearest = {.word = name};
 	size_t i;
 
-	MB_ASSERT(mb_option_count <= 128);
+	MB_ASSERT(mb_option_count <= 256);
 	for (i = 0; i < mb_option_count; i++)
 	{
 		mb_option_long_name(&mb_options[i], long_names[i]);
@@ -324,16 +371,19 @@ unknown_option(const char *name, enum mb_command_id command, struct mb_error *er
 }
 
 static enum mb_code
-refuse_secret(const char *name, struct mb_error *err)
+refuse_secret(const struct mb_option *option, const char *name, struct mb_error *err)
 {
+	char variable[100];
+
+	mb_option_variable(option, variable);
 	mb_fail(err, MB_CONFIG,
 			"a secret is not taken from the command line, where everybody can "
 			"read it (--%s)",
 			name);
 	return mb_error_hint(err,
 						 "Use --%s-file, --%s-command, the configuration file or the "
-						 "environment variable MBACKUP_PASSPHRASE.",
-						 name, name);
+						 "environment variable %s.",
+						 name, name, variable);
 }
 
 struct parser
@@ -360,7 +410,7 @@ take_long(struct parser *parser, struct mb_error *err)
 	if (!option)
 		code = unknown_option(name, parser->command, err);
 	else if (option->type == OPT_SECRET && suffix[0] == '\0')
-		code = refuse_secret(name, err);
+		code = refuse_secret(option, name, err);
 	else if (option->type == OPT_FLAG)
 		text = text ? text : "on";
 	else if (!text)

@@ -112,6 +112,10 @@ enum mb_code mb_option_check(const struct mb_option *option, const char *text, c
 							 struct mb_error *err) MB_MUST_CHECK;
 /* The long option of a row: "repository-url"; out has 80 bytes. */
 void mb_option_long_name(const struct mb_option *option, char out[80]);
+/* The environment variable of a [global] or [repository] row: "MBACKUP_REPOSITORY_URL". */
+void mb_option_variable(const struct mb_option *option, char out[100]);
+/* May a copy of the repository have a value of its own for this [repository] row? */
+bool mb_option_is_of_place(const struct mb_option *option);
 
 /*
  * Parse argv[1..] of one command.  Positional words are appended to words (borrowed

@@ -12,43 +12,79 @@
 #include "cli/cli.h"
 #include "core/base/time.h"
 #include "core/repo/store_mirror.h"
+#include "objectstore/s3_settings.h"
+#include "objectstore/store_s3.h"
 
 #define READS (CMD_LIST | CMD_INFO | CMD_RESTORE | CMD_VERIFY | CMD_WAL_GET)
 
 static enum mb_code
-open_url(const char *url, unsigned flags, struct mb_store **store, struct mb_error *err)
+open_s3(const struct mb_cli *cli, const struct mb_settings *settings, unsigned flags,
+		struct mb_store **store, struct mb_error *err)
 {
-	if (strncmp(url, "s3://", 5) == 0)
-		return mb_fail(err, MB_UNSUPPORTED, "repositories in S3 are not supported yet (%s)", url);
+	const char *days = mb_settings_get(settings, "object-lock-days");
+	struct mb_store_s3_options options = {.url = mb_settings_get(settings, "url"),
+										  .flags = flags,
+										  .lock_mode = mb_settings_get(settings, "object-lock"),
+										  .lock_ms = strtoll(days, NULL, 10) * 24 * 3600 * 1000};
+	char *bucket = NULL, *prefix = NULL;
+	enum mb_code code = mb_s3_url_parse(options.url, &bucket, &prefix, err);
+
+	free(bucket);
+	free(prefix);
+	if (!code)
+		code = mb_s3_from_settings(&options.s3, settings, &mb_interrupt, &cli->log, err);
+	return code ? code : mb_store_s3_open(store, &options, err);
+}
+
+static enum mb_code
+open_url(const struct mb_cli *cli, const struct mb_settings *settings, unsigned flags,
+		 struct mb_store **store, struct mb_error *err)
+{
+	const char *url = mb_settings_get(settings, "url");
+
+	if (strncmp(url, "s3:", 3) == 0)
+		return open_s3(cli, settings, flags, store, err);
 	if (strncmp(url, "file://", 7) == 0)
 		url += 7;
 	if (url[0] != '/')
 	{
 		mb_fail(err, MB_CONFIG, "repository \"%s\" is not an absolute path", url);
-		return mb_error_hint(err, "Give a directory such as /backup/shop.");
+		return mb_error_hint(err, "Give a directory such as /backup/shop, or s3://bucket/shop.");
 	}
 	return mb_store_posix_open(store, url, flags, err);
 }
 
 static enum mb_code
-open_copy_url(void *ctx, const char *url, struct mb_store **store, struct mb_error *err)
+open_copy_url(void *ctx, const char *place, struct mb_store **store, struct mb_error *err)
 {
-	(void) ctx;
-	return open_url(url, MB_STORE_OPEN, store, err);
+	const struct mb_cli *cli = ctx;
+	size_t i;
+
+	for (i = 0; i < cli->config.copy_count; i++)
+		if (strcmp(cli->config.copies[i].place, place) == 0)
+			return open_url(cli, &cli->config.copies[i].settings, MB_STORE_OPEN, store, err);
+	MB_BUG("no copy at %s", place);
 }
 
 enum mb_code
 cli_open_store(struct mb_cli *cli, unsigned flags, struct mb_store **store, struct mb_error *err)
 {
 	const char *url = mb_config_get(&cli->config, SCOPE_REPOSITORY, "url");
+	struct mb_settings settings = {0};
+	enum mb_code code;
 
 	if (!url || !url[0])
 	{
 		mb_fail(err, MB_CONFIG, "no repository is configured");
-		return mb_error_hint(err, "Write url = /a/directory in [repository], or give "
-								  "--repository-url.");
+		return mb_error_hint(err,
+							 "Write url = /a/directory or s3://bucket in [repository], or give "
+							 "--repository-url.");
 	}
-	return open_url(url, flags, store, err);
+	code = mb_config_place(&cli->config, &settings, err);
+	if (!code)
+		code = open_url(cli, &settings, flags, store, err);
+	mb_settings_release(&settings);
+	return code;
 }
 
 /* -- which one ------------------------------------------------------------------------------- */
@@ -81,18 +117,19 @@ open_named(struct mb_cli *cli, const char *name, struct mb_store **store, struct
 		if (strcmp(config->copies[i].name, name) == 0)
 		{
 			cli->env.repository = config->copies[i].name;
-			return open_url(config->copies[i].url, MB_STORE_OPEN, store, err);
+			return open_url(cli, &config->copies[i].settings, MB_STORE_OPEN, store, err);
 		}
 	return unknown_copy(config, name, err);
 }
 
 /* A directory without mbackup.json is an empty mount point, not a repository. */
 static enum mb_code
-open_holding(struct mb_cli *cli, const char *url, struct mb_store **store, struct mb_error *err)
+open_holding(struct mb_cli *cli, const struct mb_settings *copy, struct mb_store **store,
+			 struct mb_error *err)
 {
 	struct mb_store *opened = NULL;
-	enum mb_code code =
-		url ? open_url(url, MB_STORE_OPEN, &opened, err) : cli_open_store(cli, 0, &opened, err);
+	enum mb_code code = copy ? open_url(cli, copy, MB_STORE_OPEN, &opened, err)
+							 : cli_open_store(cli, MB_STORE_OPEN, &opened, err);
 
 	if (!code)
 		code = mb_mirror_check_place(opened, opened, err);
@@ -114,10 +151,10 @@ fall_over(struct mb_cli *cli, struct mb_store **store, struct mb_error *err)
 	{
 		const struct mb_copy_section *copy = &cli->config.copies[i];
 
-		if (open_holding(cli, copy->url, store, &why) != MB_OK)
+		if (open_holding(cli, &copy->settings, store, &why) != MB_OK)
 			continue;
 		mb_log_warning(&cli->log, "%s: reading the copy \"%s\" at \"%s\" instead", err->message,
-					   copy->name, copy->url);
+					   copy->name, copy->place);
 		return MB_OK;
 	}
 	return err->code;
@@ -135,13 +172,14 @@ open_mirror(struct mb_cli *cli, struct mb_store *first, unsigned flags, struct m
 										.spool = cli->env.spool,
 										.log = &cli->log,
 										.cancel = &mb_interrupt,
-										.open = open_copy_url};
+										.open = open_copy_url,
+										.open_ctx = cli};
 	struct mb_mirror_place *places = mb_calloc(config->copy_count, sizeof(*places));
 	enum mb_code code = mb_duration_parse(&options.retry_ms, interval, err);
 	size_t i;
 
 	for (i = 0; i < config->copy_count; i++)
-		places[i] = (struct mb_mirror_place){config->copies[i].name, config->copies[i].url};
+		places[i] = (struct mb_mirror_place){config->copies[i].name, config->copies[i].place};
 	if (code)
 		mb_store_free(first);
 	else
@@ -155,23 +193,35 @@ static enum mb_code
 check_distinct(const struct mb_cli *cli, struct mb_error *err)
 {
 	const struct mb_config *config = &cli->config;
+	struct mb_settings settings = {0};
 	char first[PATH_MAX], second[PATH_MAX];
+	char *own;
 	size_t i, j;
 
+	if (mb_config_place(config, &settings, err))
+	{
+		mb_settings_release(&settings);
+		return err->code;
+	}
+	own = mb_config_place_text(&settings);
+	mb_settings_release(&settings);
 	for (i = 0; i < config->copy_count; i++)
 		for (j = 0; j <= i; j++)
 		{
-			const char *url =
-				j == i ? mb_config_get(config, SCOPE_REPOSITORY, "url") : config->copies[j].url;
-			const char *copy = config->copies[i].url;
+			const char *url = j == i ? own : config->copies[j].place;
+			const char *copy = config->copies[i].place;
 
 			url += mb_starts_with(url, "file://") ? 7 : 0;
 			copy += mb_starts_with(copy, "file://") ? 7 : 0;
 			if (strcmp(url, copy) == 0 ||
 				(realpath(url, first) && realpath(copy, second) && strcmp(first, second) == 0))
+			{
+				free(own);
 				return mb_fail(err, MB_CONFIG, "[repository:%s] is at \"%s\", as another one is",
 							   config->copies[i].name, copy);
+			}
 		}
+	free(own);
 	return MB_OK;
 }
 
@@ -181,7 +231,7 @@ first_is_needed(const struct mb_cli *cli, struct mb_error *err)
 	const struct mb_copy_section *copy = &cli->config.copies[0];
 
 	mb_error_detail(err, "There is a copy, [repository:%s] at \"%s\", which can be read.",
-					copy->name, copy->url);
+					copy->name, copy->place);
 	return mb_error_hint(err, "Bring the first back; or, to go on from the copy, make its url that "
 							  "of [repository].");
 }
@@ -230,11 +280,11 @@ cli_reconcile(struct mb_cli *cli)
 
 /* *made: it was not there. */
 static enum mb_code
-make_copy(struct mb_store *first, const struct mb_copy_section *copy, bool *made,
-		  struct mb_error *err)
+make_copy(const struct mb_cli *cli, struct mb_store *first, const struct mb_copy_section *copy,
+		  bool *made, struct mb_error *err)
 {
 	struct mb_store *place = NULL;
-	enum mb_code code = open_url(copy->url, MB_STORE_OPEN, &place, err);
+	enum mb_code code = open_url(cli, &copy->settings, MB_STORE_OPEN, &place, err);
 
 	*made = false;
 	if (!code)
@@ -243,7 +293,7 @@ make_copy(struct mb_store *first, const struct mb_copy_section *copy, bool *made
 	{
 		mb_store_free(place);
 		place = NULL;
-		code = open_url(copy->url, MB_STORE_CREATE, &place, err);
+		code = open_url(cli, &copy->settings, MB_STORE_CREATE, &place, err);
 		if (!code)
 			code = mb_mirror_found_place(first, place, err);
 		*made = !code;
@@ -263,7 +313,7 @@ cli_make_copies(struct mb_cli *cli, struct mb_store *first, size_t *made, struct
 	{
 		bool one = false;
 
-		code = make_copy(first, &cli->config.copies[i], &one, err);
+		code = make_copy(cli, first, &cli->config.copies[i], &one, err);
 		*made += one;
 	}
 	return code;

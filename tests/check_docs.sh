@@ -29,8 +29,15 @@ def read(path):
 text = read("cli/options.c")
 table = text[text.index("mb_options[] = {"):]
 table = table[:table.index("\n};")]
+# The rows that [repository] and [objects] share are described once.
+S3_KEYS = "Keys of s3:// places"
+shared = re.search(r"#define S3_ROWS\(scope, commands\) \\\n((?:.*\\\n)*.*)", text).group(1)
+for scope in ("REPOSITORY", "OBJECTS"):
+    if f"\tS3_ROWS(SCOPE_{scope}, " not in table:
+        print(f"# S3_ROWS is not part of {scope}")
 row = re.compile(r'^\t\{("[^"]*"), (\S+), OPT_(\w+), SCOPE_(\w+), ([^,]+), (NULL|"[^"]*"), (NULL|"[^"]*"),', re.M)
 rows = [m.groups() for m in row.finditer(table)]
+s3_rows = [m.groups() for m in row.finditer(re.sub(r", scope, commands, ", ", SCOPE_REPOSITORY, CMD_ANY, ", shared))]
 unquote = lambda s: None if s == "NULL" else s.strip('"')
 
 page = read("docs/configuration.md")
@@ -51,12 +58,15 @@ def table_line(body, name):
 # -- keys -------------------------------------------------------------------------------------------
 
 problems = [] if len(rows) == table.count("\n\t{\"") else [f"understood {len(rows)} rows only"]
+if len(s3_rows) != shared.count("{\""):
+    problems.append(f"understood {len(s3_rows)} rows of S3_ROWS only")
 known = {}
-for name, letter, kind, scope, commands, default, choices in rows:
+for name, letter, kind, scope, commands, default, choices in rows + s3_rows:
+    is_s3 = (name, letter, kind, scope, commands, default, choices) in s3_rows
     name, default, choices = unquote(name), unquote(default), unquote(choices)
     if scope == "COMMAND":
         continue
-    section = f"[{scope.lower()}]"
+    section = S3_KEYS if is_s3 else f"[{scope.lower()}]"
     known.setdefault(section, set()).add(name)
     line = table_line(sections.get(section, ""), name)
     if not line:
@@ -73,7 +83,7 @@ for name, letter, kind, scope, commands, default, choices in rows:
         for option in [f"--{long_name}"] if kind != "SECRET" else [f"--{long_name}-file", f"--{long_name}-command"]:
             if f"`{option} " not in sections[section]:
                 problems.append(f"option {option} is not named below {section}")
-        variable = "MBACKUP_" + (name if kind == "SECRET" else long_name).upper().replace("-", "_")
+        variable = "MBACKUP_" + (name if name == "passphrase" else long_name).upper().replace("-", "_")
         if f"`{variable}`" not in line:
             problems.append(f"key {name} of {section}: variable {variable} is not named")
 result("every key of cli/options.c is described with its default and choices", problems)
@@ -93,7 +103,7 @@ commands = re.findall(r"^  ([a-z-]+)\b.*\S  +\S|^  ([a-z-]+)  ", overview.stdout
 commands = [a or b for a, b in commands]
 if overview.returncode or len(commands) < 5:
     problems.append(f"{mbackup} help does not list commands")
-general = sections.get("Options of every command", "") + sections.get("[global]", "") + sections.get("[repository]", "")
+general = sections.get("Options of every command", "") + sections.get("[global]", "") + sections.get("[repository]", "") + sections.get(S3_KEYS, "")
 for command in commands:
     body = sections.get(f"mbackup {command}")
     if body is None:
