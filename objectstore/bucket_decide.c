@@ -30,7 +30,7 @@ meta_of(const struct mb_entry *entry)
 static bool
 are_etags_alike(const struct bucket_restore *run, const char *a, const char *b)
 {
-	if (strcmp(a, b) == 0)
+	if (strcmp(a, b) == 0 || !a[0] || !b[0])
 		return true;
 	/* In other parts, or encrypted in another way: the sizes have to do. */
 	return !(run->place.flags & MB_PUT_TIMES) &&

@@ -202,19 +202,19 @@ static enum mb_code
 check_body(const struct slot *slot, struct mb_error *err)
 {
 	const struct mb_s3_version *version = &slot->item->version;
+	const char *etag = mb_json_str(slot->meta, "etag", "");
 	unsigned char md5[MB_MD5_BYTES];
 	char hex[2 * MB_MD5_BYTES + 1];
 
 	if (slot->body.len != version->size)
 		return mb_fail(err, MB_CORRUPT, "%zu bytes came, the listing says %llu", slot->body.len,
 					   (unsigned long long) version->size);
-	if (!mb_etag_is_md5(slot->meta, version->etag))
+	if (!mb_etag_is_md5(slot->meta, etag))
 		return MB_OK;
 	mb_md5(md5, slot->body.data, slot->body.len);
 	mb_hex(hex, md5, sizeof(md5));
-	if (strcmp(hex, version->etag) != 0)
-		return mb_fail(err, MB_CORRUPT, "the MD5 of what came is %s, the ETag says %s", hex,
-					   version->etag);
+	if (strcmp(hex, etag) != 0)
+		return mb_fail(err, MB_CORRUPT, "the MD5 of what came is %s, the ETag says %s", hex, etag);
 	return MB_OK;
 }
 
@@ -313,7 +313,7 @@ go_on(struct slot *slot, const char *tag_count)
 	if (slot->step == STEP_OBJECT && has_tags && !json_object_get(slot->meta, "tags"))
 		ask_more(slot, STEP_TAGS);
 	else if (slot->step != STEP_PARTS && fetch->knows_attributes &&
-			 mb_etag_parts(slot->item->version.etag) > 0)
+			 mb_etag_parts(mb_json_str(slot->meta, "etag", "")) > 0)
 		ask_more(slot, STEP_PARTS);
 	else
 		end_slot(slot, keep(slot, slot->batch->err));
@@ -358,11 +358,16 @@ take_more(struct slot *slot)
 	if (slot->step == STEP_TAGS)
 		code = mb_version_meta_tags(slot->meta, body->data, body->len, &why);
 	else
-	{
-		/* Without parts a restore makes the same ETag, but other parts: no reason to fail. */
 		code = mb_version_meta_parts(slot->meta, body->data, body->len, &why);
-		if (code == MB_CORRUPT)
-			code = MB_OK;
+	/*
+	 * Without parts a restore makes the same ETag, but other parts.  Ceph answers nothing when tags came
+	 * with a multipart upload: it has lost them.  Neither is a reason to lose the contents too.
+	 */
+	if (code == MB_CORRUPT)
+	{
+		if (slot->step == STEP_TAGS)
+			mb_fetch_count(slot->batch->fetch, &slot->batch->fetch->sum.untold_tags);
+		code = MB_OK;
 	}
 	mb_s3_op_release(&slot->op);
 	if (code)
@@ -575,6 +580,9 @@ mb_bucket_fetch_finish(struct mb_bucket_fetch *fetch, struct mb_bucket_fetched *
 	if (code)
 		return code;
 	*sum = fetch->sum;
+	if (sum->untold_tags > 0)
+		mb_capture_warn(fetch->capture, "the server did not tell the tags of %llu versions",
+						(unsigned long long) sum->untold_tags);
 	if (sum->failed > NAMED_MAX)
 		mb_capture_warn(fetch->capture, "%llu versions in all could not be read",
 						(unsigned long long) sum->failed);

@@ -25,6 +25,7 @@ struct mb_bucket_fetched
 	uint64_t looked_at; /* versions that were only asked about */
 	uint64_t vanished;
 	uint64_t failed;
+	uint64_t untold_tags; /* asked for, but the answer was none */
 	char first_vanished[256];
 };
 

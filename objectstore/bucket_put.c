@@ -78,15 +78,42 @@ add_lock(const struct mb_put_place *place, json_t *meta, struct mb_put_texts *te
 /* Everything that is said about a version, but for what its contents are. */
 void
 mb_put_headers(const struct mb_put_place *place, const struct mb_put_version *version,
-			   struct mb_put_texts *texts, struct mb_s3_op *op)
+			   unsigned flags, struct mb_put_texts *texts, struct mb_s3_op *op)
 {
 	const char *tags = mb_json_str(version->meta, "tags", NULL);
 
 	add_members(texts, op, json_object_get(version->meta, "headers"), "");
 	add_members(texts, op, json_object_get(version->meta, "user"), "x-amz-meta-");
-	if (tags && tags[0])
+	if (tags && tags[0] && !(flags & MB_HEADERS_WITHOUT_TAGS))
 		mb_put_header(texts, op, "x-amz-tagging", tags);
 	add_lock(place, version->meta, texts, op);
+}
+
+void
+mb_put_tags_body(const char *tags, struct mb_buf *body)
+{
+	struct mb_buf text = {0};
+
+	mb_buf_put_str(body, "<Tagging xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\"><TagSet>");
+	while (*tags)
+	{
+		size_t len = strcspn(tags, "&"), key_len = strcspn(tags, "=&");
+
+		mb_buf_reset(&text);
+		mb_xml_url_decode(&text, tags, key_len);
+		mb_buf_put_str(body, "<Tag><Key>");
+		mb_xml_escape(body, mb_buf_cstr(&text));
+		mb_buf_put_str(body, "</Key><Value>");
+		mb_buf_reset(&text);
+		if (key_len < len)
+			mb_xml_url_decode(&text, tags + key_len + 1, len - key_len - 1);
+		mb_xml_escape(body, mb_buf_cstr(&text));
+		mb_buf_put_str(body, "</Value></Tag>");
+		tags += len;
+		tags += *tags == '&';
+	}
+	mb_buf_put_str(body, "</TagSet></Tagging>");
+	mb_buf_release(&text);
 }
 
 const char *
@@ -169,7 +196,7 @@ mb_put_object(const struct mb_put_place *place, const struct mb_put_version *ver
 	op->key = version->key;
 	if (id)
 		mb_s3_op_query(op, "versionId", id);
-	mb_put_headers(place, version, texts, op);
+	mb_put_headers(place, version, 0, texts, op);
 	mb_put_source(place, version, MB_SOURCE_TIME | MB_SOURCE_ETAG, texts, op);
 	add_checksum(place, version->meta, texts, op);
 	/* Sent twice with an id it is one version; without it would be two. */

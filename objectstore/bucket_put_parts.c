@@ -191,6 +191,30 @@ perform(struct upload *upload, struct mb_s3_op *op, struct mb_error *err)
 	return op->code;
 }
 
+/* Not by expat: Ceph answers the key too, which may hold what no XML may. */
+static bool
+find_upload_id(struct mb_buf *body, struct mb_buf *id)
+{
+	const char *start = strstr(mb_buf_cstr(body), "<UploadId>");
+	const char *end = start ? strstr(start, "</UploadId>") : NULL;
+
+	if (!end)
+		return false;
+	start += strlen("<UploadId>");
+	mb_buf_put(id, start, (size_t) (end - start));
+	return id->len > 0 && !memchr(id->data, '&', id->len);
+}
+
+/*
+ * Ceph loses tags and holds that come with the beginning of an upload, and answers nothing when it is
+ * asked for such tags: there they are set when the version is there.
+ */
+static bool
+are_some_late(const struct upload *upload)
+{
+	return mb_s3_dialect(upload->place->s3) == MB_S3_CEPH;
+}
+
 static enum mb_code
 begin_upload(struct upload *upload, struct mb_error *err)
 {
@@ -206,15 +230,15 @@ begin_upload(struct upload *upload, struct mb_error *err)
 	mb_s3_op_query(&op, "uploads", NULL);
 	if (id)
 		mb_s3_op_query(&op, "versionId", id);
-	mb_put_headers(upload->place, version, &texts, &op);
+	mb_put_headers(upload->place, version, are_some_late(upload) ? MB_HEADERS_WITHOUT_TAGS : 0,
+				   &texts, &op);
 	op.flags &= ~(unsigned) MB_S3_MD5;
 	mb_put_source(upload->place, version, MB_SOURCE_TIME | MB_SOURCE_ETAG, &texts, &op);
 	if (upload->algorithm)
 		mb_put_header(&texts, &op, "x-amz-checksum-algorithm", upper_algorithm(upload));
 	code = texts.is_too_much ? mb_fail(err, MB_UNSUPPORTED, "it has too many metadata")
 							 : perform(upload, &op, err);
-	if (!code && !mb_xml_find(op.http.response.body.data, op.http.response.body.len,
-							  "InitiateMultipartUploadResult/UploadId", &upload->id))
+	if (!code && !find_upload_id(&op.http.response.body, &upload->id))
 		code = mb_fail(err, MB_CORRUPT, "the server began an upload, but did not say which");
 	mb_s3_op_release(&op);
 	mb_arena_release(&texts.arena);
@@ -423,6 +447,49 @@ complete(struct upload *upload, char **new_id, struct mb_error *err)
 }
 
 static enum mb_code
+put_late(struct upload *upload, const char *what, const struct mb_buf *body, const char *id,
+		 struct mb_error *err)
+{
+	struct mb_s3_op op = {.method = "PUT",
+						  .bucket = upload->place->bucket,
+						  .key = upload->version->key,
+						  .body = body->data,
+						  .body_len = body->len,
+						  .flags = MB_S3_MD5};
+	enum mb_code code;
+
+	mb_s3_op_query(&op, what, NULL);
+	if (id && upload->place->is_versioned)
+		mb_s3_op_query(&op, "versionId", id);
+	code = perform(upload, &op, err);
+	mb_s3_op_release(&op);
+	return code;
+}
+
+static enum mb_code
+put_late_ones(struct upload *upload, const char *id, struct mb_error *err)
+{
+	const char *tags = mb_json_str(upload->version->meta, "tags", "");
+	struct mb_buf body = {0};
+	enum mb_code code = MB_OK;
+
+	if (tags[0])
+	{
+		mb_put_tags_body(tags, &body);
+		code = put_late(upload, "tagging", &body, id, err);
+	}
+	if (!code && mb_json_bool(upload->version->meta, "hold", false))
+	{
+		mb_buf_reset(&body);
+		mb_buf_put_str(&body, "<LegalHold xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">"
+							  "<Status>ON</Status></LegalHold>");
+		code = put_late(upload, "legal-hold", &body, id, err);
+	}
+	mb_buf_release(&body);
+	return code;
+}
+
+static enum mb_code
 run_upload(struct upload *upload, char **new_id, struct mb_error *err)
 {
 	const struct mb_entry *entry = upload->version->entry;
@@ -440,6 +507,8 @@ run_upload(struct upload *upload, char **new_id, struct mb_error *err)
 		code = complete(upload, new_id, err);
 	if (code)
 		abort_upload(upload);
+	else if (are_some_late(upload))
+		code = put_late_ones(upload, *new_id, err);
 	return code;
 }
 

@@ -15,8 +15,14 @@ enum mb_source
 
 void mb_put_header(struct mb_put_texts *texts, struct mb_s3_op *op, const char *name,
 				   const char *value);
+enum mb_put_headers_flags
+{
+	MB_HEADERS_WITHOUT_TAGS = 1
+};
 void mb_put_headers(const struct mb_put_place *place, const struct mb_put_version *version,
-					struct mb_put_texts *texts, struct mb_s3_op *op);
+					unsigned flags, struct mb_put_texts *texts, struct mb_s3_op *op);
+/* "a=b&c=d" as the body of a PUT ?tagging. */
+void mb_put_tags_body(const char *tags, struct mb_buf *body);
 /* The id to be sent, or NULL. */
 const char *mb_put_id(const struct mb_put_place *place, const struct mb_put_version *version);
 /* x-minio-source-*: what is a set of enum mb_source. */
