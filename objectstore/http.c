@@ -34,6 +34,7 @@ struct mb_http_transfer
 	CURL *easy;
 	struct curl_slist *lines;
 	size_t body_at;
+	unsigned sends;   /* how often the request began to be sent */
 	bool has_headers; /* all of the last answer's */
 	int64_t started_us;
 	struct mb_error err; /* why a call-back ended the transfer; code MB_OK: it did not */
@@ -266,6 +267,7 @@ take_transfer(struct mb_http *http)
 		MB_ASSERT(transfer->easy != NULL);
 	}
 	transfer->body_at = 0;
+	transfer->sends = 0;
 	transfer->has_headers = false;
 	transfer->text[0] = '\0';
 	mb_error_clear(&transfer->err);
@@ -277,6 +279,28 @@ take_transfer(struct mb_http *http)
 	http->active_count++;
 	return transfer;
 }
+
+#if LIBCURL_VERSION_NUM >= 0x075000
+/*
+ * libcurl sends a request again by itself when a connection that was used before ends without a
+ * byte.  The server may have acted, and who sees the second answer only would take its own success
+ * for somebody else's (412), or undo it (a delete marker that is deleted).
+ */
+static int
+send_once(void *ctx, char *server_ip, char *local_ip, int server_port, int local_port)
+{
+	struct mb_http_transfer *transfer = ctx;
+
+	(void) server_ip;
+	(void) local_ip;
+	(void) server_port;
+	(void) local_port;
+	if (transfer->sends++ == 0)
+		return CURL_PREREQFUNC_OK;
+	mb_fail(&transfer->err, MB_UNREACHABLE, "the connection ended without an answer");
+	return CURL_PREREQFUNC_ABORT;
+}
+#endif
 
 static void
 set_method(struct mb_http_transfer *transfer)
@@ -331,6 +355,15 @@ set_options(struct mb_http_transfer *transfer)
 	CURL *easy = transfer->easy;
 
 	curl_easy_setopt(easy, CURLOPT_PRIVATE, transfer);
+#if LIBCURL_VERSION_NUM >= 0x075000
+	curl_easy_setopt(easy, CURLOPT_PREREQFUNCTION, send_once);
+	curl_easy_setopt(easy, CURLOPT_PREREQDATA, transfer);
+#else
+	/* Only what changes nothing may be sent twice. */
+	if (strcmp(transfer->request->method, "GET") != 0 &&
+		strcmp(transfer->request->method, "HEAD") != 0)
+		curl_easy_setopt(easy, CURLOPT_FRESH_CONNECT, 1L);
+#endif
 	curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, transfer->text);
 	curl_easy_setopt(easy, CURLOPT_URL, transfer->request->url);
 	curl_easy_setopt(easy, CURLOPT_PATH_AS_IS, 1L);
