@@ -195,6 +195,16 @@ match_order(struct bucket_restore *run, const char *target, const struct wish *w
 	return i;
 }
 
+/* Killed between the end of an upload and what has to be said about it later. */
+static bool
+is_maybe_unfinished(const struct bucket_restore *run, const struct mb_entry *entry, json_t *meta)
+{
+	struct mb_put_version version = {.entry = entry, .meta = meta};
+
+	return !(run->place.flags & MB_PUT_IDS) && mb_put_in_parts(&run->place, &version) &&
+		   mb_put_has_late(&run->place, &version);
+}
+
 enum mb_code
 mb_decide_history(void *ctx, const char *target, const struct mb_state_key *wanted,
 				  const struct mb_listed_key *there, struct mb_error *err)
@@ -219,6 +229,12 @@ mb_decide_history(void *ctx, const char *target, const struct mb_state_key *want
 		if (is_there[i])
 		{
 			run->there++;
+			if (is_maybe_unfinished(run, wish.entries[i], wish.metas[i]))
+			{
+				steps[count].kind = MB_WRITE_LATE;
+				steps[count].id = there->versions[there_count - 1 - i].version_id;
+				steps[count++].entry = wish.entries[i];
+			}
 			continue;
 		}
 		run->put++;
@@ -236,20 +252,35 @@ mb_decide_history(void *ctx, const char *target, const struct mb_state_key *want
 
 /* -- a delta ----------------------------------------------------------------------------------------------------- */
 
+/*
+ * Is what is current in the bucket what was current then?  MinIO's listing tells metadata, tags and
+ * locks.  Elsewhere only the same version surely has the same metadata (its tags may have been
+ * changed since: that is not seen); in another bucket the contents have to do.
+ */
 static bool
 is_same_state(const struct bucket_restore *run, const struct mb_entry *entry,
 			  const struct mb_s3_version *version)
 {
 	json_t *meta = meta_of(entry);
 	const char *was = mb_json_str(meta, "listed", "");
+	const char *id = mb_json_str(meta, "id", "");
 	char is[MB_LISTED_TEXT];
 	bool same = is_like(run, entry, meta, version);
 
 	mb_version_listed(version, is);
 	if (same && was[0] && is[0])
 		same = strcmp(was, is) == 0;
+	else if (same && run->is_own && id[0] && version->version_id[0])
+		same = strcmp(id, version->version_id) == 0;
 	json_decref(meta);
 	return same;
+}
+
+/* What a plain listing would show. */
+static const struct mb_s3_version *
+current_of(const struct mb_listed_key *there)
+{
+	return there && !there->versions[0].is_marker ? &there->versions[0] : NULL;
 }
 
 enum mb_code
@@ -258,6 +289,7 @@ mb_decide_delta(void *ctx, const char *target, const struct mb_state_key *wanted
 {
 	struct bucket_restore *run = ctx;
 	const struct mb_state_version *current = wanted ? wanted->current : NULL;
+	const struct mb_s3_version *is = current_of(there);
 	struct mb_write_step step = {.kind = MB_WRITE_VERSION};
 
 	if (wanted)
@@ -266,7 +298,7 @@ mb_decide_delta(void *ctx, const char *target, const struct mb_state_key *wanted
 	{
 		run->versions++;
 		run->bytes += current->entry.size;
-		if (there && is_same_state(run, &current->entry, &there->versions[0]))
+		if (is && is_same_state(run, &current->entry, is))
 		{
 			run->there++;
 			return MB_OK;
@@ -278,8 +310,8 @@ mb_decide_delta(void *ctx, const char *target, const struct mb_state_key *wanted
 	else
 	{
 		/* --only: what was not asked for stays as it is. */
-		if (!there || !mb_state_wanted(run->restore->only, run->restore->only_count,
-									   target + strlen(run->prefix)))
+		if (!is || !mb_state_wanted(run->restore->only, run->restore->only_count,
+									target + strlen(run->prefix)))
 			return MB_OK;
 		run->deleted++;
 		step.kind = MB_WRITE_DELETE;
@@ -302,7 +334,9 @@ mb_decide_all(struct bucket_restore *run, struct mb_error *err)
 						   .bucket = run->name,
 						   .prefix = run->prefix,
 						   .within = run->within,
-						   .listing = (run->how == HOW_DELTA ? MB_LISTING_CURRENT : 0) |
+						   .listing = (run->how == HOW_DELTA && (is_minio || !run->is_own)
+										   ? MB_LISTING_CURRENT
+										   : 0) |
 									  (is_minio ? MB_LISTING_METADATA : 0),
 						   .cancel = run->restore->env->cancel,
 						   .each = run->how == HOW_DELTA ? mb_decide_delta : mb_decide_history,

@@ -116,6 +116,23 @@ mb_put_tags_body(const char *tags, struct mb_buf *body)
 	mb_buf_release(&text);
 }
 
+bool
+mb_put_retention_body(const json_t *meta, struct mb_buf *body)
+{
+	json_t *retention = json_object_get(meta, "retention");
+	const char *mode = mb_json_str(retention, "mode", NULL);
+	const char *until = mb_json_str(retention, "until", NULL);
+
+	if (!mode || !until || is_past(until))
+		return false;
+	mb_buf_put_str(body, "<Retention " MB_S3_XMLNS "><Mode>");
+	mb_xml_escape(body, mode);
+	mb_buf_put_str(body, "</Mode><RetainUntilDate>");
+	mb_xml_escape(body, until);
+	mb_buf_put_str(body, "</RetainUntilDate></Retention>");
+	return true;
+}
+
 const char *
 mb_put_id(const struct mb_put_place *place, const struct mb_put_version *version)
 {

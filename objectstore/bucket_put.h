@@ -64,6 +64,15 @@ enum mb_code mb_put_parts(const struct mb_put_place *place, const struct mb_put_
 						  struct mb_pack_reader *reader, struct mb_s3_lane *lane, char **new_id,
 						  struct mb_error *err) MB_MUST_CHECK;
 
+/*
+ * What a server does not take with an upload in parts, but only when the version is there: tags
+ * and locks on Ceph.  mb_put_parts does it; again by itself when that was cut short.
+ */
+bool mb_put_has_late(const struct mb_put_place *place, const struct mb_put_version *version);
+enum mb_code mb_put_late(const struct mb_put_place *place, const struct mb_put_version *version,
+						 const char *id, struct mb_s3_lane *lane,
+						 struct mb_error *err) MB_MUST_CHECK;
+
 /* What a key has in the target now. */
 struct mb_put_found
 {

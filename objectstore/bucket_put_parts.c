@@ -206,13 +206,15 @@ find_upload_id(struct mb_buf *body, struct mb_buf *id)
 }
 
 /*
- * Ceph loses tags and holds that come with the beginning of an upload, and answers nothing when it is
+ * Ceph loses tags and locks that come with the beginning of an upload, and answers nothing when it is
  * asked for such tags: there they are set when the version is there.
  */
-static bool
-are_some_late(const struct upload *upload)
+bool
+mb_put_has_late(const struct mb_put_place *place, const struct mb_put_version *version)
 {
-	return mb_s3_dialect(upload->place->s3) == MB_S3_CEPH;
+	return mb_s3_dialect(place->s3) == MB_S3_CEPH && (mb_json_str(version->meta, "tags", "")[0] ||
+													  json_object_get(version->meta, "retention") ||
+													  mb_json_bool(version->meta, "hold", false));
 }
 
 static enum mb_code
@@ -230,8 +232,9 @@ begin_upload(struct upload *upload, struct mb_error *err)
 	mb_s3_op_query(&op, "uploads", NULL);
 	if (id)
 		mb_s3_op_query(&op, "versionId", id);
-	mb_put_headers(upload->place, version, are_some_late(upload) ? MB_HEADERS_WITHOUT_TAGS : 0,
-				   &texts, &op);
+	mb_put_headers(upload->place, version,
+				   mb_put_has_late(upload->place, version) ? MB_HEADERS_WITHOUT_TAGS : 0, &texts,
+				   &op);
 	op.flags &= ~(unsigned) MB_S3_MD5;
 	mb_put_source(upload->place, version, MB_SOURCE_TIME | MB_SOURCE_ETAG, &texts, &op);
 	if (upload->algorithm)
@@ -447,8 +450,8 @@ complete(struct upload *upload, char **new_id, struct mb_error *err)
 }
 
 static enum mb_code
-put_late(struct upload *upload, const char *what, const struct mb_buf *body, const char *id,
-		 struct mb_error *err)
+put_one_late(struct upload *upload, const char *what, const struct mb_buf *body, const char *id,
+			 struct mb_error *err)
 {
 	struct mb_s3_op op = {.method = "PUT",
 						  .bucket = upload->place->bucket,
@@ -466,24 +469,28 @@ put_late(struct upload *upload, const char *what, const struct mb_buf *body, con
 	return code;
 }
 
-static enum mb_code
-put_late_ones(struct upload *upload, const char *id, struct mb_error *err)
+enum mb_code
+mb_put_late(const struct mb_put_place *place, const struct mb_put_version *version, const char *id,
+			struct mb_s3_lane *lane, struct mb_error *err)
 {
-	const char *tags = mb_json_str(upload->version->meta, "tags", "");
+	struct upload upload = {.place = place, .version = version, .lane = lane};
+	const char *tags = mb_json_str(version->meta, "tags", "");
 	struct mb_buf body = {0};
 	enum mb_code code = MB_OK;
 
 	if (tags[0])
 	{
 		mb_put_tags_body(tags, &body);
-		code = put_late(upload, "tagging", &body, id, err);
+		code = put_one_late(&upload, "tagging", &body, id, err);
 	}
-	if (!code && mb_json_bool(upload->version->meta, "hold", false))
+	mb_buf_reset(&body);
+	if (!code && mb_put_retention_body(version->meta, &body))
+		code = put_one_late(&upload, "retention", &body, id, err);
+	if (!code && mb_json_bool(version->meta, "hold", false))
 	{
 		mb_buf_reset(&body);
-		mb_buf_put_str(&body, "<LegalHold xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">"
-							  "<Status>ON</Status></LegalHold>");
-		code = put_late(upload, "legal-hold", &body, id, err);
+		mb_buf_put_str(&body, "<LegalHold " MB_S3_XMLNS "><Status>ON</Status></LegalHold>");
+		code = put_one_late(&upload, "legal-hold", &body, id, err);
 	}
 	mb_buf_release(&body);
 	return code;
@@ -507,8 +514,8 @@ run_upload(struct upload *upload, char **new_id, struct mb_error *err)
 		code = complete(upload, new_id, err);
 	if (code)
 		abort_upload(upload);
-	else if (are_some_late(upload))
-		code = put_late_ones(upload, *new_id, err);
+	else if (mb_put_has_late(upload->place, upload->version))
+		code = mb_put_late(upload->place, upload->version, *new_id, upload->lane, err);
 	return code;
 }
 

@@ -7,6 +7,8 @@
 #include "objectstore/bucket_put.h"
 #include "objectstore/s3_xml.h"
 
+#define MB_S3_XMLNS "xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\""
+
 enum mb_source
 {
 	MB_SOURCE_TIME = 1,
@@ -23,6 +25,8 @@ void mb_put_headers(const struct mb_put_place *place, const struct mb_put_versio
 					unsigned flags, struct mb_put_texts *texts, struct mb_s3_op *op);
 /* "a=b&c=d" as the body of a PUT ?tagging. */
 void mb_put_tags_body(const char *tags, struct mb_buf *body);
+/* The body of a PUT ?retention; false: there is none, or it is over. */
+bool mb_put_retention_body(const json_t *meta, struct mb_buf *body);
 /* The id to be sent, or NULL. */
 const char *mb_put_id(const struct mb_put_place *place, const struct mb_put_version *version);
 /* x-minio-source-*: what is a set of enum mb_source. */

@@ -61,6 +61,7 @@ parse_destination(struct bucket_restore *run, struct mb_error *err)
 		return code;
 	run->prefix =
 		strcmp(run->url, own) == 0 || !prefix[0] ? mb_strdup("") : mb_asprintf("%s/", prefix);
+	run->is_own = strcmp(run->url, own) == 0;
 	run->within = mb_asprintf("%s%s", run->prefix, run->bucket->prefix);
 	free(prefix);
 	return MB_OK;
@@ -384,8 +385,11 @@ static enum mb_code
 compare_all(struct bucket_restore *run, struct mb_error *err)
 {
 	uint64_t ambiguous = run->ambiguous;
-	enum mb_code code = mb_decide_all(run, err);
+	enum mb_code code;
 
+	/* What was written now has other ids. */
+	run->is_own = false;
+	code = mb_decide_all(run, err);
 	run->ambiguous = ambiguous;
 	if (code)
 		return code;

@@ -27,8 +27,9 @@ struct bucket_restore
 	char *prefix;    /* ... what is put before every key ... */
 	char *within;    /* ... and where all of them are */
 	enum restore_how how;
-	bool is_history;                /* every version, not only what is current */
-	bool exists;                    /* the bucket */
+	bool is_history; /* every version, not only what is current */
+	bool is_own;     /* the bucket that was backed up: the same ids are the same versions */
+	bool exists;     /* the bucket */
 	struct mb_bucket_config source; /* of the backup */
 	struct mb_bucket_config target; /* of the bucket, when it exists */
 	struct mb_state_time time;

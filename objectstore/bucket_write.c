@@ -420,10 +420,14 @@ write_parts(struct mb_bucket_write *write, unsigned worker, const char *target,
 	mb_error_clear(&why);
 	code = mb_json_parse(&version.meta, todo->entry.meta ? todo->entry.meta : "{}",
 						 todo->entry.meta ? strlen(todo->entry.meta) : 2, "meta", &why);
-	if (!code)
+	if (!code && todo->step.kind == MB_WRITE_LATE)
+		code = mb_put_late(write->place, &version, todo->step.id, write->lanes[worker], &why);
+	else if (!code)
 		code = mb_put_parts(write->place, &version, write->readers[worker], write->lanes[worker],
 							&new_id, &why);
-	if (!code || code == MB_EXISTS)
+	if (!code && todo->step.kind == MB_WRITE_LATE)
+		code = MB_OK; /* it was counted when it was written */
+	else if (!code || code == MB_EXISTS)
 		code = count_written(write, target, todo, version.meta, new_id, code == MB_EXISTS, err);
 	else
 		code = count_refused(write, target, code, &why, err);
@@ -439,6 +443,8 @@ goes_in_parts(const struct mb_bucket_write *write, const struct todo *todo)
 	struct mb_error err;
 	bool is_so;
 
+	if (todo->step.kind == MB_WRITE_LATE)
+		return true;
 	if (todo->step.kind == MB_WRITE_DELETE || todo->entry.type != MB_ENTRY_OBJECT)
 		return false;
 	mb_error_clear(&err);
@@ -572,7 +578,9 @@ add_key(struct job *job, const char *target, const struct mb_write_step *steps, 
 	for (i = 0; i < count; i++)
 	{
 		key->todos[i].step = steps[i];
-		if (steps[i].kind == MB_WRITE_VERSION)
+		if (steps[i].id)
+			key->todos[i].step.id = mb_arena_strdup(&job->arena, steps[i].id);
+		if (steps[i].kind != MB_WRITE_DELETE)
 			mb_entry_copy(&job->arena, steps[i].entry, &key->todos[i].entry);
 		job->bytes += key->todos[i].entry.size;
 	}

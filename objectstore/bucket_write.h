@@ -26,9 +26,11 @@ struct mb_write_step
 	enum
 	{
 		MB_WRITE_VERSION, /* an object, or a marker */
-		MB_WRITE_DELETE   /* a plain DELETE of what is current */
+		MB_WRITE_DELETE,  /* a plain DELETE of what is current */
+		MB_WRITE_LATE     /* what a server takes only when the version is there (mb_put_late) */
 	} kind;
-	const struct mb_entry *entry; /* of a version */
+	const struct mb_entry *entry; /* of a version, or of LATE */
+	const char *id;               /* of LATE: in the target */
 };
 
 /* id_map: where to write old and new ids, or NULL.  All is borrowed. */
