@@ -9,6 +9,8 @@ stack_config
 marks=20
 rounds=2
 [ -n "${MBACKUP_LONG:-}" ] && rounds=20
+load="-c 2"
+[ -n "${MBACKUP_SHORT:-}" ] && marks=11 rounds=1 load="-c 1 -R 100"
 
 "$PG_BIN/pgbench" -i -s 3 -q >/dev/null 2>&1
 sql "CREATE TABLE events (id int PRIMARY KEY, object text NOT NULL, lsn_before pg_lsn NOT NULL)"
@@ -31,7 +33,7 @@ application()
 }
 application | psql -X -q -A -t -F ' ' >"$T/app.log" 2>&1 &
 stack_owns $!
-"$PG_BIN/pgbench" -n -c 2 -T 900 >/dev/null 2>&1 &
+"$PG_BIN/pgbench" -n $load -T 900 >/dev/null 2>&1 &
 BENCH=$!
 stack_owns $BENCH
 sleep 1

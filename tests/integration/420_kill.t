@@ -8,6 +8,7 @@ stack_redis || exit 1
 stack_config
 rounds=6
 [ -n "${MBACKUP_LONG:-}" ] && rounds=50
+[ -n "${MBACKUP_SHORT:-}" ] && rounds=3
 mb init >/dev/null 2>&1 || { diag "init failed"; exit 1; }
 "$PG_BIN/pgbench" -i -s 5 -q >/dev/null 2>&1
 sql "CREATE TABLE events (id int PRIMARY KEY)"

@@ -188,6 +188,19 @@ stack_begin() # [argument of the test...]
 	export PATH=$PG_BIN:$PATH:$(ls -d /usr/lib/postgresql/*/bin 2>/dev/null | sort -V | tail -n 1)
 	CONF=$T/mbackup.conf
 	REPO=$T/repo
+	[ -z "${MBACKUP_TEST_REPOSITORY:-}" ] || stack_bucket "$MBACKUP_TEST_REPOSITORY"
+}
+
+# The repository in a bucket instead of a directory: MBACKUP_TEST_REPOSITORY = ceph|minio, and with
+# MBACKUP_TEST_FAULT (s3_proxy.py) behind a proxy that does harm.
+stack_bucket() # server
+{
+	. "$here/tests/lib/s3.sh"
+	"s3_$1" && judge mkbucket repository || { echo "Bail out! no $1"; exit 1; }
+	REPO=s3://repository/stack
+	[ -n "${MBACKUP_TEST_FAULT:-}" ] || return 0
+	s3_proxy
+	fault "$MBACKUP_TEST_FAULT"
 }
 
 # A TCP port that nobody listens on, and that this test has not been given before: a cluster with
@@ -278,6 +291,7 @@ stack_config()
 	{
 		printf '[global]\nspool = %s/spool\nworkers = 2\n\n' "$T"
 		printf '[repository]\nurl = %s\n' "$REPO"
+		[[ $REPO != s3://* ]] || s3_keys
 		if [ "${1:-}" = none ]
 		then
 			printf 'encryption = none\n'
@@ -291,6 +305,7 @@ stack_config()
 		[ -n "${REDIS_PORT:-}" ] && printf '\n[redis]\nurl = redis://127.0.0.1:%s\n' "$REDIS_PORT"
 		printf '\n[files:config]\npaths = %s/etc\nscan-interval = 1s\n' "$T"
 	} >"$CONF"
+	chmod 600 "$CONF"
 }
 
 mb() { "$MBACKUP" --config "$CONF" "$@"; }
