@@ -57,6 +57,7 @@ struct merge
 	struct mb_entry *made;
 	size_t made_cap;
 	/* times of the server, in ns and us */
+	uint64_t doubt_ns;       /* older versions are before the cut for certain */
 	uint64_t limit_ns;       /* younger versions are after the cut */
 	int64_t parent_from_us;  /* when the parent's listing began */
 	int64_t parent_known_us; /* no target that needs this backup cares for what was gone then */
@@ -332,11 +333,14 @@ place_by_event(struct merge *merge, struct mb_s3_version *version, const struct 
 		return;
 	version->lsn =
 		mb_bucket_journal_lsn(journal, version->key, version->version_id, MB_EVENT_CREATED);
-	merge->journal.missing += !known && !version->lsn;
 	if (version->lsn)
 		lsn = version->lsn;
 	else if (!known || !mb_lsn_parse(&lsn, mb_json_str(known->meta, "lsn", "")))
+	{
+		/* Far from the cut its time is good enough. */
+		merge->journal.missing += entry->version >= merge->doubt_ns;
 		return;
+	}
 	if (!journal->cut_lsn)
 		return;
 	entry->flags &= ~(unsigned) MB_ENTRY_AFTER_CUT;
@@ -648,6 +652,7 @@ set_times(struct merge *merge, const struct mb_cut *cut)
 	skew_us = cut->clock_skew_us + (low_us + high_us) / 2;
 	margin_us = merge->bucket->margin_us + (high_us - low_us) / 2 + cut->clock_error_us;
 	merge->limit_ns = (uint64_t) (cut->time_us + skew_us + margin_us) * 1000;
+	merge->doubt_ns = (uint64_t) (cut->time_us + skew_us - margin_us) * 1000;
 	merge->known_us = cut->time_us + skew_us - margin_us;
 	mb_json_set_int(meta, "clock_skew_us", skew_us);
 	mb_json_set_int(meta, "margin_us", margin_us);

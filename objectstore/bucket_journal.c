@@ -77,7 +77,6 @@ mb_bucket_journal_read(struct mb_bucket_journal *journal, const struct mb_bucket
 						(unsigned long long) reading.damaged);
 	mb_events_sort(&journal->events);
 	journal->is_read = true;
-	journal->is_continued = since >= 0;
 	journal->cut_lsn = lsn_of_cut(cut);
 	return MB_OK;
 }
@@ -103,7 +102,7 @@ void
 mb_bucket_journal_report(const struct mb_bucket_journal *journal, const struct mb_bucket *bucket,
 						 struct mb_capture *capture)
 {
-	bool is_exact = journal->is_read && journal->is_continued && journal->missing == 0;
+	bool is_exact = journal->is_read && journal->cut_lsn && journal->missing == 0;
 
 	if (!bucket->is_journalled)
 		return;
@@ -112,10 +111,10 @@ mb_bucket_journal_report(const struct mb_bucket_journal *journal, const struct m
 	if (journal->is_read && journal->cut_lsn)
 		mb_json_set_lsn(capture->meta, "cut_lsn", journal->cut_lsn);
 	mb_json_set_str(capture->meta, "consistency", is_exact ? "journalled" : "ordered");
-	if (journal->is_read && journal->is_continued && journal->missing > 0)
+	if (journal->is_read && journal->missing > 0)
 		mb_capture_warn(capture,
-						"the journal has no event of %llu new versions: they are placed by their "
-						"time",
+						"the journal has no event of %llu versions from around the cut: they are "
+						"placed by their time",
 						(unsigned long long) journal->missing);
 }
 

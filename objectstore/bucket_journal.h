@@ -11,10 +11,9 @@ struct mb_bucket_journal
 {
 	struct mb_events events; /* since the parent, sorted */
 	uint64_t last_id;
-	uint64_t cut_lsn;  /* of the restore point; 0: a scan at no cut */
-	bool is_read;      /* the events are all that there are */
-	bool is_continued; /* ... and reach back to the parent's look */
-	uint64_t missing;  /* new versions that no event tells of */
+	uint64_t cut_lsn; /* of the restore point; 0: a scan at no cut */
+	bool is_read;     /* the events are all that there are */
+	uint64_t missing; /* versions about as old as the cut that no event tells of */
 };
 
 /*

@@ -12,6 +12,7 @@
 #define DEFAULT_RECONCILE_MS 600000
 /* A scan may take this part of the time: one in so many. */
 #define SCAN_SHARE 10
+#define DEAF_SCANS 5
 
 struct stream
 {
@@ -22,6 +23,7 @@ struct stream
 	int64_t next_ms;       /* not before */
 	int64_t reconciled_ms; /* when the last full scan began */
 	bool must_reconcile;
+	unsigned deaf_scans; /* in a row, without a word from the server */
 };
 
 static void
@@ -62,7 +64,7 @@ is_due(struct stream *stream, int64_t now_ms)
 
 	if (now_ms < stream->next_ms)
 		return false;
-	if (!stream->listener || stream->must_reconcile ||
+	if (!stream->listener || stream->must_reconcile || !mb_listener_hears(stream->listener) ||
 		now_ms - stream->reconciled_ms >= stream->reconcile_ms)
 		return true;
 	return mb_listener_waiting(stream->listener, &has_gap) > 0 || has_gap;
@@ -85,6 +87,21 @@ prune(const struct mb_bucket *bucket, const char *id)
 	mb_commit_release(&head);
 }
 
+/* Once, when it turns out: the user may have a build of MinIO that holds back what it tells. */
+static void
+say_if_deaf(struct stream *stream)
+{
+	bool hears = stream->listener && mb_listener_hears(stream->listener);
+
+	if (hears)
+		stream->deaf_scans = 0;
+	else if (stream->listener && ++stream->deaf_scans == DEAF_SCANS)
+		mb_log_warning(stream->bucket->base.env->log,
+					   "%s: the server says nothing to listeners, so all of the bucket is listed "
+					   "every time",
+					   stream->bucket->base.name);
+}
+
 static enum mb_code
 scan(struct stream *stream, struct mb_error *err)
 {
@@ -96,6 +113,7 @@ scan(struct stream *stream, struct mb_error *err)
 	char id[MB_ID_TEXT];
 	enum mb_code code;
 
+	say_if_deaf(stream);
 	if (stream->listener)
 		mb_listener_take(stream->listener, &heard);
 	is_full = is_full || heard.has_gap;

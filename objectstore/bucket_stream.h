@@ -3,8 +3,9 @@
  *
  * Where the server tells what happens (MinIO), a scan follows what was heard within
  * scan-interval and lists only the keys concerned; every reconcile-interval, and after anything
- * was missed, all is listed.  Elsewhere all is listed every scan-interval.  A bucket that takes long to
- * list or to note is looked at less often: looking never takes more than a tenth of the time.
+ * was missed, all is listed.  Elsewhere, and while the server says nothing, all is listed every
+ * scan-interval.  A bucket that takes long to list or to note is looked at less often: looking
+ * never takes more than a tenth of the time.
  */
 #ifndef MB_OBJECTSTORE_BUCKET_STREAM_H
 #define MB_OBJECTSTORE_BUCKET_STREAM_H

@@ -75,10 +75,15 @@ struct mb_listener *mb_listener_start(struct mb_s3 *s3, const char *bucket, cons
 									  const struct mb_log *log, const struct mb_cancel *cancel);
 /*
  * Take what was heard since the last call into *events (empty before).  has_gap: something may be
- * missing (it was not connected all the time, or too much came at once); a full listing that begins
+ * missing (the server was not heard all the time, or too much came at once); a full listing that begins
  * after this call makes up for it.
  */
 void mb_listener_take(struct mb_listener *listener, struct mb_events *events);
+/*
+ * Is the server heard?  It speaks twice a second; one that is silent for five seconds is not connected, or
+ * holds back what it says, and is of no use meanwhile.
+ */
+bool mb_listener_hears(struct mb_listener *listener);
 /* How many events wait; has anything been missed? */
 size_t mb_listener_waiting(struct mb_listener *listener, bool *has_gap);
 /* MB_OK while it listens or tries to; else why it cannot (the server knows no listeners). */

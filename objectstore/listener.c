@@ -14,6 +14,7 @@
 #define EVENTS_MAX 100000
 #define LINE_MAX_BYTES (1u << 20)
 #define POLL_MS 200
+#define SILENCE_MS 5000
 #define RETRY_FIRST_MS 500
 #define RETRY_MAX_MS 30000
 
@@ -33,7 +34,7 @@ struct mb_listener
 
 	pthread_mutex_t lock; /* of all below */
 	struct mb_events events;
-	bool is_connected;
+	int64_t heard_ms; /* when the last byte came; 0: none of this connection */
 	bool has_gap;
 	bool stops;
 	struct mb_error why; /* code MB_OK: it goes on */
@@ -47,6 +48,12 @@ note_gap(struct mb_listener *listener)
 {
 	listener->has_gap = true;
 	mb_events_release(&listener->events);
+}
+
+static bool
+hears(const struct mb_listener *listener)
+{
+	return listener->heard_ms && mb_monotonic_ms() - listener->heard_ms < SILENCE_MS;
 }
 
 static void
@@ -77,7 +84,10 @@ take_bytes(void *ctx, const void *data, size_t len, struct mb_error *err)
 
 	(void) err;
 	pthread_mutex_lock(&listener->lock);
-	listener->is_connected = true;
+	/* After a silence: what came in it may come now, or never. */
+	if (!hears(listener))
+		listener->has_gap = true;
+	listener->heard_ms = mb_monotonic_ms();
 	pthread_mutex_unlock(&listener->lock);
 	while (len > 0)
 	{
@@ -175,7 +185,7 @@ listener_main(void *arg)
 
 		listen_once(listener);
 		pthread_mutex_lock(&listener->lock);
-		listener->is_connected = false;
+		listener->heard_ms = 0;
 		note_gap(listener);
 		if (listener->is_over && listener->op.code && is_final(&listener->op))
 			listener->why = listener->op.err;
@@ -221,9 +231,9 @@ mb_listener_take(struct mb_listener *listener, struct mb_events *events)
 	pthread_mutex_lock(&listener->lock);
 	*events = listener->events;
 	memset(&listener->events, 0, sizeof(listener->events));
-	events->has_gap = listener->has_gap || !listener->is_connected;
+	events->has_gap = listener->has_gap || !hears(listener);
 	/* From here on everything is heard, as long as the connection holds. */
-	if (listener->is_connected)
+	if (hears(listener))
 		listener->has_gap = false;
 	pthread_mutex_unlock(&listener->lock);
 	mb_events_sort(events);
@@ -236,9 +246,20 @@ mb_listener_waiting(struct mb_listener *listener, bool *has_gap)
 
 	pthread_mutex_lock(&listener->lock);
 	count = listener->events.count;
-	*has_gap = listener->has_gap && listener->is_connected;
+	*has_gap = listener->has_gap;
 	pthread_mutex_unlock(&listener->lock);
 	return count;
+}
+
+bool
+mb_listener_hears(struct mb_listener *listener)
+{
+	bool is_heard;
+
+	pthread_mutex_lock(&listener->lock);
+	is_heard = hears(listener);
+	pthread_mutex_unlock(&listener->lock);
+	return is_heard;
 }
 
 enum mb_code
