@@ -104,7 +104,6 @@ const struct mb_option mb_options[] = {
 	S3_ROWS(SCOPE_OBJECTS, 0),
 	{"versions", 0, OPT_CHOICE, SCOPE_OBJECTS, 0, "all", "all|current", "WHICH", "s3://: every version and delete marker, or current objects only"},
 	{"check-tags", 0, OPT_CHOICE, SCOPE_OBJECTS, 0, "auto", "auto|always|never", "WHEN", "s3://: ask for tags and locks of unchanged versions where the listing does not tell"},
-	{"iam", 0, OPT_FLAG, SCOPE_OBJECTS, 0, "off", NULL, NULL, "s3://: MinIO's users and policies too (encrypted repositories only)"},
 	{"consistency", 0, OPT_CHOICE, SCOPE_OBJECTS, 0, "ordered", "ordered|journalled", "HOW", "how objects are placed against the cut: by time, or by MinIO's events in the database"},
 	{"journal", 0, OPT_TEXT, SCOPE_OBJECTS, 0, NULL, NULL, "CONNINFO", "journalled: the database that MinIO writes its events to (default: conninfo of [postgres])"},
 	{"clock-margin", 0, OPT_DURATION, SCOPE_OBJECTS, 0, "1s", NULL, "TIME", "uncertainty around the cut: creations up to this much later still count"},

@@ -23,8 +23,7 @@
  *
  * The bucket's own configuration (versioning, lock, policy, lifecycle, notification, tags,
  * encryption, CORS, quota, ...), as the server gave it, in entries of type MB_ENTRY_DATA named
- * "bucket/<what>", and (only into an encrypted repository) MinIO's IAM as "iam.zip".  No object has
- * version 0, so they collide with no key.
+ * "bucket/<what>".  No object has version 0, so they collide with no key.
  *
  * Unchanged versions are never read again: one is the parent's when id, ETag, size and time are
  * the same; what can change in place (tags, retention, hold) is compared and noted without
