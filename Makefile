@@ -85,11 +85,12 @@ deps:
 	tools/install-deps
 
 # $(MAKE) again, because what pg_config and the wildcards say may have changed with deps.
+# Tests have ports and directories of their own, so as many run at once as there are cores.
 check: deps
 	$(MAKE) -j$(JOBS) all unit-bin
 	$(MAKE) -j$(JOBS) BUILD=build/asan CFLAGS="$(SANITIZE)" all unit-bin fuzz-bin
 	$(MAKE) -j$(JOBS) BUILD=build/clang CC=clang all unit-bin
-	prove --timer --exec '' $(wildcard tests/check_*.sh) \
+	prove -j$(JOBS) --timer --exec '' $(wildcard tests/check_*.sh) \
 		$(wildcard tests/unit/*.t) $(patsubst tests/unit/%.c,build/asan/tests/unit/%,$(wildcard tests/unit/*_test.c)) \
 		$(wildcard tests/fuzz/*.t) $(wildcard tests/integration/*.t)
 
