@@ -7,7 +7,7 @@
 [ -n "$S3_PYTHON" ] || skip_all "no python3 with boto3"
 stack_begin
 
-points=3 steps=40
+points=4 steps=30
 [ -n "${MBACKUP_LONG:-}" ] && points=20 steps=100
 story() { "$S3_PYTHON" "$here/tests/lib/s3_story.py" "$@"; }
 config()
@@ -61,12 +61,22 @@ do
 	run mb backup --json
 	is "$(json backup.components.0.changed_bytes <<<"$out")" 5000 "$server: what is new is read once"
 
+	# -- a backup that is killed --------------------------------------------------------------------------
+	judge fill shop 300 20000 --prefix many/
+	"$MBACKUP" --config "$CONF" backup >"$T/killed.log" 2>&1 &
+	pid=$!
+	sleep 0.1
+	kill -9 "$pid" 2>/dev/null
+	wait "$pid" 2>/dev/null
+	look after
+	ok "$server: the backup after one that was killed is whole" as_it_was after
+
 	# -- killed, and run again -------------------------------------------------------------------------
 	"$MBACKUP" --config "$CONF" restore "$(cat "$T/id.$points")" --component shop=s3://shop-killed --yes \
 		>"$T/killed.log" 2>&1 &
 	pid=$!
-	sleep 0.3
-	kill -9 "$pid"
+	sleep 0.1
+	kill -9 "$pid" 2>/dev/null
 	wait "$pid" 2>/dev/null
 	ok "$server: a restore that was killed is run again" mb restore "$(cat "$T/id.$points")" \
 		--component shop=s3://shop-killed --yes
