@@ -13,6 +13,37 @@ option(const struct mb_cli *cli, const char *name, size_t i)
 	return mb_values_get(&cli->config.command_line, SCOPE_COMMAND, name, i);
 }
 
+/*
+ * How the server of a repository in S3 is reached: what was given, but nothing of the environment that
+ * is secret.  For a section that knows these keys; a bucket to protect is most often on the same server.
+ */
+static void
+write_way(const struct mb_cli *cli, enum mb_scope scope, struct mb_buf *out)
+{
+	size_t i;
+
+	for (i = 0; i < mb_option_count; i++)
+	{
+		const struct mb_option *row = &mb_options[i];
+		const char *text;
+
+		if (!mb_option_is_of_place(row) || strcmp(row->name, "url") == 0 ||
+			!mb_option_find(scope, row->name))
+			continue;
+		if (row->type == OPT_SECRET)
+		{
+			text = mb_values_get(&cli->config.command_line, SCOPE_REPOSITORY, row->name, 0);
+			if (text)
+				mb_buf_printf(out, "%s%.*s = %s\n", row->name, (int) strcspn(text, ":"), text,
+							  text + strcspn(text, ":") + 1);
+			continue;
+		}
+		text = mb_config_get(&cli->config, SCOPE_REPOSITORY, row->name);
+		if (text && (!row->dflt || strcmp(text, row->dflt) != 0))
+			mb_buf_printf(out, "%s = %s\n", row->name, text);
+	}
+}
+
 /* "[NAME=]URL" of --objects; without a name the first is "objects", then "objects2". */
 static void
 write_objects(const struct mb_cli *cli, struct mb_buf *out)
@@ -34,6 +65,8 @@ write_objects(const struct mb_cli *cli, struct mb_buf *out)
 		else
 			mb_buf_printf(out, "\n[objects:objects%zu]\n", i + 1);
 		mb_buf_printf(out, "url = %s\n", url);
+		if (mb_starts_with(url, "s3://"))
+			write_way(cli, SCOPE_OBJECTS, out);
 	}
 }
 
@@ -72,34 +105,6 @@ write_unlock(const struct mb_cli *cli, struct mb_buf *out)
 		mb_buf_put_str(out, "# the passphrase comes from the environment: MBACKUP_PASSPHRASE\n");
 }
 
-/* How the server of a repository in S3 is reached: what was given, but nothing of the environment
- * that is secret. */
-static void
-write_way(const struct mb_cli *cli, struct mb_buf *out)
-{
-	size_t i;
-
-	for (i = 0; i < mb_option_count; i++)
-	{
-		const struct mb_option *row = &mb_options[i];
-		const char *text;
-
-		if (!mb_option_is_of_place(row) || strcmp(row->name, "url") == 0)
-			continue;
-		if (row->type == OPT_SECRET)
-		{
-			text = mb_values_get(&cli->config.command_line, SCOPE_REPOSITORY, row->name, 0);
-			if (text)
-				mb_buf_printf(out, "%s%.*s = %s\n", row->name, (int) strcspn(text, ":"), text,
-							  text + strcspn(text, ":") + 1);
-			continue;
-		}
-		text = mb_config_get(&cli->config, SCOPE_REPOSITORY, row->name);
-		if (text && (!row->dflt || strcmp(text, row->dflt) != 0))
-			mb_buf_printf(out, "%s = %s\n", row->name, text);
-	}
-}
-
 static void
 write_config_text(const struct mb_cli *cli, const char *repository_id, struct mb_buf *out)
 {
@@ -113,7 +118,7 @@ write_config_text(const struct mb_cli *cli, const char *repository_id, struct mb
 				  mb_config_get(&cli->config, SCOPE_REPOSITORY, "url"), repository_id,
 				  mb_config_get(&cli->config, SCOPE_REPOSITORY, "encryption"));
 	write_unlock(cli, out);
-	write_way(cli, out);
+	write_way(cli, SCOPE_REPOSITORY, out);
 	mb_buf_printf(out, "compression = %s\n",
 				  mb_config_get(&cli->config, SCOPE_REPOSITORY, "compression"));
 	if (postgres)
