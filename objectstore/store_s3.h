@@ -39,7 +39,8 @@ enum mb_code mb_store_s3_open(struct mb_store **store, const struct mb_store_s3_
  * Find out what the server really does, with objects below "<prefix>/probe/<random>/" that are
  * removed again: conditional puts (also over a name just removed, and on a versioned bucket),
  * refusal of a wrong checksum, order of listings, a list right behind a put, the clock, versioning
- * and object lock.  *verdict is written to "probe/<id>" in the repository by init, as JSON:
+ * and object lock.  init refuses what the rest cannot live with and warns of what it can; the driver
+ * tries conditional puts out again in each process.  *verdict:
  * {"conditional_put": bool, "checks_body": bool, "ordered_listing": bool, "read_after_write": bool,
  *  "versioned": bool, "object_lock": bool, "clock_error_ms": n, "server": "MinIO", "time": ...}
  */

@@ -159,6 +159,14 @@ unset MBACKUP_REPOSITORY_ACCESS_KEY MBACKUP_REPOSITORY_SECRET_KEY
 
 late_inits
 
+init 0 'does not keep If-None-Match in a versioned bucket' "a bucket where a name may be written twice" --repository-url s3://versioned/init $there $keys
+init 0 '' "a bucket with object lock" --repository-url s3://locked/init $there $keys --repository-object-lock governance
+run "$MBACKUP" --config "$T/init$number.conf" check
+like "$out" 'ok +repository +object-lock +.*locked for 30 days' "check tells of the lock"
+sed -i 's,^url = .*,url = s3://plain/env,; /^id =/d' "$T/init$number.conf"
+run "$MBACKUP" --config "$T/init$number.conf" check
+like "$out" 'failed +repository +object-lock +.*has no object lock' "and that there can be none"
+
 # -- MinIO -----------------------------------------------------------------------------------------------
 if ! s3_has_minio
 then
@@ -168,6 +176,7 @@ fi
 ok "MinIO starts" s3_minio
 judge batch <<-EOF
 	mkbucket plain
+	mkbucket versioned versioning
 	mkbucket locked lock
 EOF
 cat >"$T/policy" <<-EOF
@@ -183,6 +192,15 @@ ok "MinIO: and with locks" contract locked S3_LOCK=governance
 judge dump locked contract --no-data | grep '"key": "contract/[^"]*/packs/' >"$T/packs"
 is "$(grep -c '"retention": \["GOVERNANCE"' "$T/packs")" "$(grep -vc '"marker"' "$T/packs")" "packs are locked, boto3 says"
 like "$(wc -l <"$T/packs")" '^[1-9]' "there are some"
+there="--repository-endpoint $S3_ENDPOINT"
+init 0 '' "a versioned bucket" --repository-url s3://versioned/init $there $keys
+run "$MBACKUP" --config "$T/init$number.conf" check
+like "$out" 'warning +repository +versions +this key can replace' "check warns of a key that can replace versions"
+like "$out" 'fix: .*"s3:versionid": "\?\*"' "and prints the policy that forbids it"
+printf 'repository-secret\n' >"$T/secret"
+sed -i 's,^access-key = .*,access-key = repository,' "$T/init$number.conf"
+run "$MBACKUP" --config "$T/init$number.conf" check
+like "$out" 'ok +repository +versions +this key cannot' "with that policy it cannot"
 DIRECT=$S3_ENDPOINT
 s3_proxy
 storm "everything at once" "mode=slowdown&p=0.1" "mode=error200_done&p=0.1&methods=PUT,POST" "mode=truncate&p=0.1" \
