@@ -164,8 +164,7 @@ summary_of(const struct capture_private *own, const struct mb_commit *commit)
 						json_real((double) (mb_monotonic_ms() - own->started_ms) / 1000));
 	json_object_set(summary, "warnings", own->capture.warnings);
 	if (json_object_get(own->capture.meta, "consistency"))
-		json_object_set(summary, "consistency",
-						json_object_get(own->capture.meta, "consistency"));
+		json_object_set(summary, "consistency", json_object_get(own->capture.meta, "consistency"));
 	if (atomic_load(&own->capture.incomplete))
 		mb_json_set_bool(summary, "incomplete", true);
 	return summary;
