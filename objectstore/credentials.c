@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/base/json.h"
 #include "core/base/time.h"
 #include "objectstore/credentials_private.h"
 
@@ -82,6 +83,38 @@ mb_found_keys_release(struct mb_found_keys *found)
 	mb_s3_keys_release(&found->keys);
 	free(found->origin);
 	memset(found, 0, sizeof(*found));
+}
+
+static void
+take_text(struct mb_secret *secret, const json_t *json, const char *name)
+{
+	const char *text = mb_json_str(json, name, "");
+
+	if (text[0] && strlen(text) <= MB_SECRET_MAX)
+		mb_secret_set(secret, text, strlen(text));
+}
+
+enum mb_code
+mb_found_keys_parse(struct mb_found_keys *found, const void *data, size_t len, const char *what,
+					struct mb_error *err)
+{
+	struct mb_error ignored;
+	json_t *json = NULL;
+	const char *expires;
+
+	if (mb_json_parse(&json, data, len, what, err))
+		return err->code;
+	take_text(&found->keys.access_key, json, "AccessKeyId");
+	take_text(&found->keys.secret_key, json, "SecretAccessKey");
+	take_text(&found->keys.session_token, json,
+			  json_object_get(json, "SessionToken") ? "SessionToken" : "Token");
+	expires = mb_json_str(json, "Expiration", "");
+	if (!expires[0] || mb_time_parse(&found->expires_us, expires, &ignored))
+		found->expires_us = 0;
+	json_decref(json);
+	if (found->keys.access_key.len && found->keys.secret_key.len)
+		return MB_OK;
+	return mb_fail(err, MB_CORRUPT, "the answer of %s holds no credentials", what);
 }
 
 /* -- sources that ask nobody ------------------------------------------------------------------------- */
@@ -162,6 +195,10 @@ struct source
 static const struct source sources[] = {
 	{"static", from_settings, false},
 	{"environment", from_environment, false},
+	{"profile", mb_keys_from_profile, false},
+	{"web-identity", mb_keys_from_web_identity, false},
+	{"container", mb_keys_from_container, false},
+	{"instance", mb_keys_from_instance, true},
 	{"anonymous", from_nobody, true},
 };
 
