@@ -109,6 +109,7 @@ bench: deps
 	tests/bench/run
 	tests/bench/incremental
 	tests/bench/wal
+	tests/bench/objects
 
 install: all
 	install -D -m 755 $(BUILD)/mbackup $(DESTDIR)$(PREFIX)/bin/mbackup

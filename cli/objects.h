@@ -24,10 +24,20 @@ void objects_close(struct objects_view *view);
 enum mb_code objects_component(struct mb_cli *cli, struct mb_component **component,
 							   struct mb_error *err) MB_MUST_CHECK;
 
+/* What is known of a version beside its contents; a new reference, empty when there is nothing. */
+json_t *objects_meta(const struct mb_entry *entry);
+/* Takes the contents of an object in order, at most a frame at a time. */
+typedef enum mb_code (*objects_contents_fn)(void *ctx, const void *data, size_t len,
+											struct mb_error *err);
+enum mb_code objects_contents(struct mb_pack_reader *reader, const struct mb_entry *entry,
+							  objects_contents_fn fn, void *ctx,
+							  struct mb_error *err) MB_MUST_CHECK;
+
 /* cmd_objects_read.c */
 enum mb_code objects_ls(struct mb_cli *cli, struct mb_error *err);
 enum mb_code objects_diff(struct mb_cli *cli, struct mb_error *err);
 enum mb_code objects_cat(struct mb_cli *cli, struct mb_error *err);
+/* cmd_objects_verify.c */
 enum mb_code objects_verify(struct mb_cli *cli, struct mb_error *err);
 void render_objects_answer(const json_t *answer, FILE *out);
 
