@@ -192,20 +192,31 @@ find_known(struct merge *merge, const struct mb_s3_version *version, size_t *fro
 	return NULL;
 }
 
-/* Everything the same?  Else the meta has to be made anew. */
-static bool
-is_meta_current(const struct merge *merge, const struct known *known,
-				const struct mb_s3_version *version)
+enum currency
+{
+	META_CURRENT,
+	META_CONFIRMED, /* made without a listing of metadata, which now says the same */
+	META_OLD        /* has to be made anew */
+};
+
+static enum currency
+judge_meta(const struct merge *merge, const struct known *known,
+		   const struct mb_s3_version *version)
 {
 	const char *stored = mb_json_str(known->meta, "listed", "");
 	char listed[MB_LISTED_TEXT];
 
 	if (version->is_marker)
-		return true;
+		return META_CURRENT;
 	mb_version_listed(version, listed);
-	if (listed[0])
-		return strcmp(listed, stored) == 0;
-	return !merge->asks_headers;
+	if (!listed[0])
+		return merge->asks_headers ? META_OLD : META_CURRENT;
+	if (stored[0])
+		return strcmp(listed, stored) == 0 ? META_CURRENT : META_OLD;
+	if (!mb_version_agrees(version, known->meta))
+		return META_OLD;
+	mb_json_set_str(known->meta, "listed", listed);
+	return META_CONFIRMED;
 }
 
 /* Add an entry whose meta is new. */
@@ -242,6 +253,8 @@ static enum mb_code
 keep_listed(struct merge *merge, const struct mb_s3_version *version, struct known *known,
 			struct mb_entry *entry, struct mb_error *err)
 {
+	enum currency currency;
+
 	if (!known)
 	{
 		merge->changes++;
@@ -249,7 +262,8 @@ keep_listed(struct merge *merge, const struct mb_s3_version *version, struct kno
 			return add_marker(merge, version, entry, err);
 		return mb_bucket_fetch_version(merge->fetch, version, entry, err);
 	}
-	if (!is_meta_current(merge, known, version))
+	currency = judge_meta(merge, known, version);
+	if (currency == META_OLD)
 		return mb_bucket_fetch_headers(merge->fetch, version, entry, err);
 	if (json_object_get(known->meta, "erased") || is_event_late(known, version))
 	{
@@ -261,6 +275,8 @@ keep_listed(struct merge *merge, const struct mb_s3_version *version, struct kno
 			mb_json_set_lsn(known->meta, "lsn", version->lsn);
 		return add_with_meta(merge, entry, known->meta, err);
 	}
+	if (currency == META_CONFIRMED)
+		return add_with_meta(merge, entry, known->meta, err);
 	return mb_capture_add(merge->capture, entry, err);
 }
 
@@ -563,7 +579,8 @@ listing_flags(const struct merge *merge)
 {
 	unsigned flags = merge->bucket->is_current_only ? MB_LISTING_CURRENT : 0;
 
-	if (mb_s3_dialect(merge->bucket->s3) == MB_S3_MINIO)
+	/* Metadata makes a listing twice as dear, and of a prelude everything is listed again. */
+	if (mb_s3_dialect(merge->bucket->s3) == MB_S3_MINIO && !merge->capture->is_prelude)
 		flags |= MB_LISTING_METADATA;
 	return flags;
 }
@@ -689,6 +706,8 @@ use_parent(struct merge *merge, const char *url)
 static bool
 asks_headers(const struct merge *merge)
 {
+	if (merge->capture->is_prelude)
+		return false;
 	switch (merge->bucket->check_tags)
 	{
 		case MB_BUCKET_TAGS_ALWAYS:

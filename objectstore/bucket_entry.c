@@ -39,6 +39,56 @@ mb_version_listed(const struct mb_s3_version *version, char out[MB_LISTED_TEXT])
 	snprintf(out, MB_LISTED_TEXT, "%016" PRIx64, sum);
 }
 
+/* The value that the listing has for a header, or "". */
+static const char *
+listed_header(const struct mb_s3_version *version, const char *header)
+{
+	size_t i;
+
+	for (i = 0; i < version->metadata_count; i++)
+		if (strcasecmp(version->metadata[i].name, header) == 0)
+			return version->metadata[i].value;
+	return "";
+}
+
+static const char *
+class_or_standard(const char *class)
+{
+	return class[0] ? class : "STANDARD";
+}
+
+/* Headers have values that are not ASCII as RFC 2047 words, or as words that look the same. */
+static bool
+has_encoded_values(const json_t *meta)
+{
+	const char *name;
+	json_t *value;
+
+	json_object_foreach(json_object_get(meta, "user"), name, value)
+	{
+		if (mb_starts_with(json_string_value(value), "=?"))
+			return true;
+	}
+	return false;
+}
+
+bool
+mb_version_agrees(const struct mb_s3_version *version, const json_t *meta)
+{
+	const json_t *retention = json_object_get(meta, "retention");
+	bool has_hold = strcasecmp(listed_header(version, "x-amz-object-lock-legal-hold"), "ON") == 0;
+
+	return strcmp(version->tags ? version->tags : "", mb_json_str(meta, "tags", "")) == 0 &&
+		   strcmp(listed_header(version, "x-amz-object-lock-mode"),
+				  mb_json_str(retention, "mode", "")) == 0 &&
+		   strcmp(listed_header(version, "x-amz-object-lock-retain-until-date"),
+				  mb_json_str(retention, "until", "")) == 0 &&
+		   has_hold == mb_json_bool(meta, "hold", false) &&
+		   strcmp(class_or_standard(version->storage_class),
+				  class_or_standard(mb_json_str(meta, "class", ""))) == 0 &&
+		   !has_encoded_values(meta);
+}
+
 json_t *
 mb_version_meta(const struct mb_s3_version *version)
 {

@@ -17,6 +17,12 @@
  */
 void mb_version_listed(const struct mb_s3_version *version, char out[MB_LISTED_TEXT]);
 
+/*
+ * Does the listing, which has metadata, say the same as a meta that was made of headers alone, as far
+ * as it may change in place?  Not for sure where only the listing tells values as they are.
+ */
+bool mb_version_agrees(const struct mb_s3_version *version, const json_t *meta);
+
 /* What the listing alone says: id, etag, class, listed.  A new reference. */
 json_t *mb_version_meta(const struct mb_s3_version *version);
 /* Add what the headers of a GET or HEAD say. */

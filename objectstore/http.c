@@ -560,6 +560,19 @@ mb_http_request_release(struct mb_http_request *request)
 
 /* -- headers ------------------------------------------------------------------------------------------- */
 
+/* What is between two ends, without the white space there; NUL-terminated. */
+static void
+put_value(struct mb_buf *value, const char *begin, const char *end)
+{
+	for (; begin < end && (*begin == ' ' || *begin == '\t'); begin++)
+		;
+	while (end > begin && (end[-1] == ' ' || end[-1] == '\t'))
+		end--;
+	mb_buf_reset(value);
+	mb_buf_put(value, begin, (size_t) (end - begin));
+	mb_buf_cstr(value);
+}
+
 bool
 mb_http_next_header(const struct mb_http_response *response, size_t *at, struct mb_buf *name,
 					struct mb_buf *value)
@@ -576,27 +589,29 @@ mb_http_next_header(const struct mb_http_response *response, size_t *at, struct 
 	mb_buf_reset(name);
 	mb_buf_put(name, line, (size_t) (colon - line));
 	mb_buf_cstr(name);
-	for (colon++; colon < end && (*colon == ' ' || *colon == '\t'); colon++)
-		;
-	while (end > colon && (end[-1] == ' ' || end[-1] == '\t'))
-		end--;
-	mb_buf_reset(value);
-	mb_buf_put(value, colon, (size_t) (end - colon));
-	mb_buf_cstr(value);
+	put_value(value, colon + 1, end);
 	return true;
 }
 
 bool
 mb_http_header(const struct mb_http_response *response, const char *name, struct mb_buf *out)
 {
-	struct mb_buf found = {0};
-	size_t at = 0;
-	bool is_there = false;
+	const struct mb_buf *headers = &response->headers;
+	size_t len = strlen(name), at = 0;
+	const char *end;
 
-	while (!is_there && mb_http_next_header(response, &at, &found, out))
-		is_there = strcmp(mb_buf_cstr(&found), name) == 0;
-	mb_buf_release(&found);
-	return is_there;
+	for (; at < headers->len; at = (size_t) (end - (const char *) headers->data) + 1)
+	{
+		const char *line = (const char *) headers->data + at;
+
+		end = memchr(line, '\n', headers->len - at);
+		if ((size_t) (end - line) > len && line[len] == ':' && memcmp(line, name, len) == 0)
+		{
+			put_value(out, line + len + 1, end);
+			return true;
+		}
+	}
+	return false;
 }
 
 int64_t

@@ -22,21 +22,25 @@ void
 mb_sigv4_encode(struct mb_buf *out, const char *text, size_t len, bool keep_slash)
 {
 	static const char digits[] = "0123456789ABCDEF";
+	unsigned char *to;
 	size_t i;
 
+	mb_buf_reserve(out, 3 * len);
+	to = out->data + out->len;
 	for (i = 0; i < len; i++)
 	{
 		unsigned char c = (unsigned char) text[i];
 
 		if (is_unreserved(c) || (keep_slash && c == '/'))
-			mb_buf_put_u8(out, c);
+			*to++ = c;
 		else
 		{
-			mb_buf_put_u8(out, '%');
-			mb_buf_put_u8(out, (uint8_t) digits[c >> 4]);
-			mb_buf_put_u8(out, (uint8_t) digits[c & 15]);
+			*to++ = '%';
+			*to++ = (unsigned char) digits[c >> 4];
+			*to++ = (unsigned char) digits[c & 15];
 		}
 	}
+	out->len = (size_t) (to - out->data);
 }
 
 static void

@@ -122,24 +122,29 @@ mb_buf_put_str(struct mb_buf *buf, const char *s)
 void
 mb_buf_printf(struct mb_buf *buf, const char *fmt, ...)
 {
+	size_t room = buf->cap - buf->len;
 	va_list ap;
 	int need;
 
 	va_start(ap, fmt);
-	need = vsnprintf(NULL, 0, fmt, ap);
+	need = vsnprintf(room ? (char *) buf->data + buf->len : NULL, room, fmt, ap);
 	va_end(ap);
 	MB_ASSERT(need >= 0);
-	mb_buf_reserve(buf, (size_t) need + 1);
-	va_start(ap, fmt);
-	vsnprintf((char *) buf->data + buf->len, (size_t) need + 1, fmt, ap);
-	va_end(ap);
+	if ((size_t) need >= room)
+	{
+		mb_buf_reserve(buf, (size_t) need + 1);
+		va_start(ap, fmt);
+		vsnprintf((char *) buf->data + buf->len, (size_t) need + 1, fmt, ap);
+		va_end(ap);
+	}
 	buf->len += (size_t) need;
 }
 
 void
 mb_buf_put_u8(struct mb_buf *buf, uint8_t v)
 {
-	mb_buf_put(buf, &v, 1);
+	mb_buf_reserve(buf, 1);
+	buf->data[buf->len++] = v;
 }
 
 void

@@ -82,7 +82,10 @@ prescan_one(struct backup *backup, size_t i)
 	if (!code)
 		code = mb_capture_begin(&backup->session, component, parent_choice(backup), &capture, err);
 	if (!code)
+	{
+		capture->is_prelude = true;
 		code = component->ops->settle(component, capture, &now, err);
+	}
 	if (!code)
 		code = mb_capture_commit(&backup->session, capture, &now, capture->parent ? "scan" : "full",
 								 &backup->prescans[i], err);

@@ -27,7 +27,9 @@ struct mb_capture
 	struct mb_packer **packers;      /* one for each worker */
 	struct mb_pack_reader **readers; /* of the parent's packs, one for each worker that needs it */
 	unsigned char **ranges;          /* buffers for each worker that needs them */
-	struct mb_rehome rehome;         /* what of the parent is not referred to; see mb_rehome_plan */
+	bool
+		is_prelude; /* another look follows at once: what that one sees anyway need not be looked for */
+	struct mb_rehome rehome; /* what of the parent is not referred to; see mb_rehome_plan */
 	struct mb_uploader *uploader;
 	struct mb_manifest_writer *manifest;
 	struct mb_progress *progress;

@@ -13,10 +13,13 @@
 #define AWAIT_MS 60000
 #define MARK_NAME_MAX 200
 
-/* Take an incremental backup of type "scan" of one component; *id gets its commit. */
+/*
+ * Take an incremental backup of type "scan" of one component; *id gets its commit.  is_prelude: another
+ * one follows at once.
+ */
 static enum mb_code
-scan_component(struct mb_component *component, const struct mb_cut *cut, char id[MB_ID_TEXT],
-			   struct mb_error *err)
+scan_component(struct mb_component *component, const struct mb_cut *cut, bool is_prelude,
+			   char id[MB_ID_TEXT], struct mb_error *err)
 {
 	struct mb_session session = {0};
 	struct mb_capture *capture = NULL;
@@ -33,7 +36,10 @@ scan_component(struct mb_component *component, const struct mb_cut *cut, char id
 	if (!code)
 		code = mb_capture_begin(&session, component, MB_PARENT_NEWEST, &capture, err);
 	if (!code)
+	{
+		capture->is_prelude = is_prelude;
 		code = component->ops->settle(component, capture, cut, err);
+	}
 	if (!code)
 		code = mb_capture_commit(&session, capture, cut, "scan", &summary, err);
 	if (!code)
@@ -72,7 +78,7 @@ secure_component(struct mb_component *component, const struct mb_cut *cut, json_
 	enum mb_code code;
 
 	if (component->ops->capabilities & MB_CAP_SCAN)
-		code = scan_component(component, cut, id, err);
+		code = scan_component(component, cut, false, id, err);
 	else
 	{
 		code = newest_commit(component, id, err);
@@ -174,7 +180,7 @@ prescan_all(const struct mb_stack *stack, struct mb_error *failed, struct mb_err
 		if (!(stack->components[i]->ops->capabilities & MB_CAP_PRESCAN))
 			continue;
 		code = mb_cut_now(stack->env, &now, err);
-		if (!code && scan_component(stack->components[i], &now, id, &failed[i]) == MB_OK)
+		if (!code && scan_component(stack->components[i], &now, true, id, &failed[i]) == MB_OK)
 			mb_error_clear(&failed[i]);
 		if (failed[i].code == MB_INTERRUPTED)
 		{
@@ -230,7 +236,7 @@ mb_scan_run(struct mb_component *component, char id[MB_ID_TEXT], struct mb_error
 	enum mb_code code = mb_cut_now(component->env, &cut, err);
 
 	if (!code)
-		code = scan_component(component, &cut, id, err);
+		code = scan_component(component, &cut, false, id, err);
 	mb_cut_release(&cut);
 	return code;
 }

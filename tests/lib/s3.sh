@@ -13,7 +13,8 @@
 #     fault 'mode=lost&p=0.2&methods=PUT'     # ... that does harm: s3_proxy.py
 #
 # Each start exports S3_SERVER (ceph, minio), S3_ENDPOINT, S3_ACCESS and S3_SECRET; s3_use goes back
-# to a server that runs already.  They keep their data below $T and end with the test.
+# to a server that runs already.  S3_PIDS has the processes of all of them.  They keep their data below
+# $T and end with the test.
 
 # The judge needs Debian's boto3.
 S3_PYTHON=$(for p in /usr/bin/python3 python3; do "$p" -c 'import boto3' 2>/dev/null && { echo "$p"; break; }; done)
@@ -98,14 +99,17 @@ ceph_start() # directory monitor-port
 		ceph-mon --mkfs -i a --monmap "$1/monmap" || return
 	ceph-mon -f -i a &
 	stack_owns $!
+	S3_PIDS="${S3_PIDS:-} $!"
 	timeout 60 ceph osd new "$osd" &&
 		ceph-osd -i 0 --mkfs --osd-uuid "$osd" || return
 	ceph-osd -f -i 0 &
 	stack_owns $!
+	S3_PIDS="${S3_PIDS:-} $!"
 	timeout 120 radosgw-admin user create --uid mbtest --display-name mbtest \
 		--access-key mbtestaccess --secret mbtestsecret0123 || return
 	radosgw -f -n client.admin &
 	stack_owns $!
+	S3_PIDS="${S3_PIDS:-} $!"
 }
 
 s3_ceph()
@@ -147,6 +151,7 @@ s3_minio()
 			"$T/minio" >"$T/minio.log" 2>&1 &
 		S3_MINIO_PID=$!
 		stack_owns "$S3_MINIO_PID"
+		S3_PIDS="${S3_PIDS:-} $S3_MINIO_PID"
 		S3_MINIO_URL=http://127.0.0.1:$port
 		wait_for 60 curl -sf "$S3_MINIO_URL/minio/health/ready" ||
 			{ tail -n 20 "$T/minio.log" | sed 's/^/# /' >&2; return 1; }
