@@ -25,6 +25,7 @@ struct mb_cli
 	struct mb_env env;
 	struct mb_stack stack;
 	json_t *answer;
+	json_t *probes; /* init: what the servers of its places do; array */
 	/* progress */
 	struct mb_progress progress[MAX_PROGRESS];
 	size_t progress_count;
@@ -66,6 +67,22 @@ enum mb_code cli_open_store(struct mb_cli *cli, unsigned flags, struct mb_store 
 /* places.c: the first, and the copies that the configuration names. */
 enum mb_code cli_open_places(struct mb_cli *cli, struct mb_store **store,
 							 struct mb_error *err) MB_MUST_CHECK;
+/*
+ * Each place by itself, with its name (NULL: the first): those that cannot be opened are left out,
+ * which is told elsewhere.
+ */
+typedef enum mb_code (*cli_place_fn)(void *ctx, const char *name, struct mb_store *store,
+									 struct mb_error *err);
+enum mb_code cli_each_place(struct mb_cli *cli, cli_place_fn fn, void *ctx,
+							struct mb_error *err) MB_MUST_CHECK;
+/* probe.c: try out the server of a bucket; refuse it, or warn.  Nothing for another driver. */
+enum mb_code cli_probe_place(struct mb_cli *cli, struct mb_store *store,
+							 struct mb_error *err) MB_MUST_CHECK;
+/* Write what was found into the repository, when there is one. */
+enum mb_code cli_keep_probes(struct mb_cli *cli, struct mb_error *err) MB_MUST_CHECK;
+/* Findings about the buckets of all places; fails when it could not look. */
+enum mb_code cli_check_places(struct mb_cli *cli, struct mb_checks *checks,
+							  struct mb_error *err) MB_MUST_CHECK;
 /* Bring the copies up to date at the end of a backup; what cannot be is a warning. */
 void cli_reconcile(struct mb_cli *cli);
 /* init: make the copies that are missing; then give them everything (takes first). */

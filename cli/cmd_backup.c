@@ -4,7 +4,6 @@
 
 #include "cli/cli.h"
 #include "core/engine/docs.h"
-#include "objectstore/store_s3.h"
 
 /* The stack narrowed by --component NAME... */
 static enum mb_code
@@ -111,9 +110,9 @@ cmd_mark(struct mb_cli *cli, struct mb_error *err)
 	return code;
 }
 
-/* What only the driver of the repository knows to ask. */
+/* What only the drivers of its places know to ask. */
 static enum mb_code
-check_bucket(struct mb_cli *cli, enum mb_code code, struct mb_error *err)
+check_buckets(struct mb_cli *cli, enum mb_code code, struct mb_error *err)
 {
 	struct mb_checks checks = {.list = json_object_get(cli->answer, "checks")};
 	size_t before = json_array_size(checks.list);
@@ -122,8 +121,9 @@ check_bucket(struct mb_cli *cli, enum mb_code code, struct mb_error *err)
 
 	if (!checks.list)
 		return code;
-	if (mb_store_s3_check(cli->env.repo->store, &checks, &why))
-		mb_check_add(&checks, MB_CHECK_FAILED, "repository", "bucket", why.hint, "%s", why.message);
+	if (cli_check_places(cli, &checks, &why))
+		mb_check_add(&checks, MB_CHECK_FAILED, "repository", "bucket",
+					 why.hint[0] ? why.hint : "See the message.", "%s", why.message);
 	for (i = before; !code && i < json_array_size(checks.list); i++)
 		if (strcmp(mb_json_str(json_array_get(checks.list, i), "status", ""), "failed") == 0)
 			code = mb_fail(err, MB_NEGATIVE, "a check of the repository's bucket failed");
@@ -139,7 +139,7 @@ cmd_check(struct mb_cli *cli, struct mb_error *err)
 	if (!code)
 	{
 		code = mb_check_run(&chosen, &cli->answer, err);
-		code = check_bucket(cli, code, err);
+		code = check_buckets(cli, code, err);
 	}
 	mb_stack_release(&chosen);
 	return code;

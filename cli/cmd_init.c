@@ -6,7 +6,6 @@
 
 #include "cli/cli.h"
 #include "core/base/fs.h"
-#include "objectstore/store_s3.h"
 
 static const char *
 option(const struct mb_cli *cli, const char *name, size_t i)
@@ -170,38 +169,6 @@ write_config(struct mb_cli *cli, const char *path, struct mb_error *err)
 	return code;
 }
 
-/* What the server of a bucket really does, before anything depends on it. */
-static enum mb_code
-probe_bucket(struct mb_cli *cli, struct mb_store *store, struct mb_error *err)
-{
-	json_t *verdict = NULL;
-	enum mb_code code;
-
-	if (strcmp(store->ops->driver, "s3") != 0)
-		return MB_OK;
-	code = mb_store_s3_probe(store, &verdict, err);
-	if (code)
-		return code;
-	if (!json_is_true(json_object_get(verdict, "ordered_listing")))
-		code = mb_fail(err, MB_UNSUPPORTED, "the server of %s does not list names in order",
-					   store->url);
-	else if (!json_is_true(json_object_get(verdict, "read_after_write")))
-		code = mb_fail(err, MB_UNSUPPORTED, "the server of %s does not list what was just stored",
-					   store->url);
-	if (!code && !json_is_true(json_object_get(verdict, "checks_body")))
-		mb_log_warning(&cli->log, "the server of %s stores a body that is not what was signed",
-					   store->url);
-	if (!code && !json_is_true(json_object_get(verdict, "conditional_put")))
-		mb_log_warning(
-			&cli->log,
-			"the server of %s does not keep If-None-Match%s: each put is made between two "
-			"looks, and two machines must not write to it at one time",
-			store->url,
-			json_is_true(json_object_get(verdict, "versioned")) ? " in a versioned bucket" : "");
-	json_decref(verdict);
-	return code;
-}
-
 static enum mb_code
 create_repository(struct mb_cli *cli, struct mb_error *err)
 {
@@ -221,13 +188,16 @@ create_repository(struct mb_cli *cli, struct mb_error *err)
 		code = cli_open_store(cli, MB_STORE_CREATE, &store, err);
 	if (!code)
 	{
-		code = probe_bucket(cli, store, err);
+		/* Before anything depends on what it does. */
+		code = cli_probe_place(cli, store, err);
 		if (code)
 			mb_store_free(store);
 	}
 	if (!code)
 		code = mb_repo_create(&cli->env.repo, store,
 							  encrypted ? MB_SUITE_AES_256_GCM : MB_SUITE_NONE, &unlock, err);
+	if (!code)
+		code = cli_keep_probes(cli, err);
 	mb_secret_release(&unlock.passphrase);
 	mb_secret_release(&unlock.key_file);
 	return code;
@@ -253,6 +223,8 @@ create_copies(struct mb_cli *cli, enum mb_code code, size_t *made, struct mb_err
 	}
 	if (!first)
 		first = cli_make_copies(cli, cli->env.repo->store, made, err);
+	if (!first)
+		first = cli_keep_probes(cli, err);
 	if (!first && *made > 0)
 		first = cli_open_store(cli, MB_STORE_OPEN, &store, err);
 	if (!first && *made > 0)
@@ -288,6 +260,7 @@ cmd_init(struct mb_cli *cli, struct mb_error *err)
 		default_spool(cli);
 	if (!code)
 		code = cli_open_spool(cli, err);
+	cli->probes = json_array();
 	if (!code)
 		code = create_repository(cli, err);
 	if (cli->config.copy_count > 0 && (!code || code == MB_CONFLICT) && cli->env.spool)

@@ -265,6 +265,32 @@ cli_open_places(struct mb_cli *cli, struct mb_store **store, struct mb_error *er
 	return open_mirror(cli, first, flags, store, err);
 }
 
+enum mb_code
+cli_each_place(struct mb_cli *cli, cli_place_fn fn, void *ctx, struct mb_error *err)
+{
+	struct mb_store *place = NULL;
+	enum mb_code code;
+	size_t i;
+
+	if (cli->env.repository || cli->config.copy_count == 0)
+		return fn(ctx, cli->env.repository, cli->env.repo->store, err);
+	code = cli_open_store(cli, MB_STORE_OPEN, &place, err);
+	if (!code)
+		code = fn(ctx, NULL, place, err);
+	mb_store_free(place);
+	for (i = 0; !code && i < cli->config.copy_count; i++)
+	{
+		const struct mb_copy_section *copy = &cli->config.copies[i];
+		struct mb_error why;
+
+		place = NULL;
+		if (open_holding(cli, &copy->settings, &place, &why) == MB_OK)
+			code = fn(ctx, copy->name, place, err);
+		mb_store_free(place);
+	}
+	return code;
+}
+
 void
 cli_reconcile(struct mb_cli *cli)
 {
@@ -280,7 +306,7 @@ cli_reconcile(struct mb_cli *cli)
 
 /* *made: it was not there. */
 static enum mb_code
-make_copy(const struct mb_cli *cli, struct mb_store *first, const struct mb_copy_section *copy,
+make_copy(struct mb_cli *cli, struct mb_store *first, const struct mb_copy_section *copy,
 		  bool *made, struct mb_error *err)
 {
 	struct mb_store *place = NULL;
@@ -294,6 +320,8 @@ make_copy(const struct mb_cli *cli, struct mb_store *first, const struct mb_copy
 		mb_store_free(place);
 		place = NULL;
 		code = open_url(cli, &copy->settings, MB_STORE_CREATE, &place, err);
+		if (!code)
+			code = cli_probe_place(cli, place, err);
 		if (!code)
 			code = mb_mirror_found_place(first, place, err);
 		*made = !code;

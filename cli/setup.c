@@ -307,6 +307,7 @@ cli_release(struct mb_cli *cli)
 	mb_stack_release(&cli->stack);
 	mb_repo_free(cli->env.repo);
 	json_decref(cli->answer);
+	json_decref(cli->probes);
 	free(cli->words.items);
 	mb_config_release(&cli->config);
 }

@@ -140,7 +140,19 @@ set_lock(struct mb_store_s3 *store, const struct mb_store_s3_options *options, s
 	return mb_error_hint(err, "Write object-lock-days = N.");
 }
 
-/* Is there a bucket, and, to create, nothing below the prefix?  One key is enough to know. */
+/* Some key that is there, but for those of a trial that was killed; NULL: there is none. */
+static const char *
+first_key(const struct mb_store_s3 *store, const struct mb_s3_page *page)
+{
+	size_t prefix_len = strlen(store->prefix), i;
+
+	for (i = 0; i < page->count; i++)
+		if (!mb_starts_with(page->versions[i].key + prefix_len, MB_STORE_S3_TRIALS))
+			return page->versions[i].key;
+	return NULL;
+}
+
+/* Is there a bucket, and, to create, nothing below the prefix?  A few keys are enough to know. */
 static enum mb_code
 look_at_bucket(struct mb_store_s3 *store, unsigned flags, struct mb_error *err)
 {
@@ -152,7 +164,7 @@ look_at_bucket(struct mb_store_s3 *store, unsigned flags, struct mb_error *err)
 	op.flags = MB_S3_XML_ANSWER;
 	mb_s3_op_query(&op, "list-type", "2");
 	mb_s3_op_query(&op, "encoding-type", "url");
-	mb_s3_op_query(&op, "max-keys", "1");
+	mb_s3_op_query(&op, "max-keys", "100");
 	op.deadline_ms = OPEN_DEADLINE_MS;
 	mb_s3_op_query(&op, "prefix", store->prefix);
 	code = mb_s3_perform(store->s3, &op, err);
@@ -168,7 +180,7 @@ look_at_bucket(struct mb_store_s3 *store, unsigned flags, struct mb_error *err)
 		code = mb_fail(err, MB_CONFIG, "what answers for %s is no S3 server", store->base.url);
 		mb_error_hint(err, "Check endpoint: an S3 port, not that of a console or a web server.");
 	}
-	else if (page.count > 0 && (flags & MB_STORE_CREATE))
+	else if ((flags & MB_STORE_CREATE) && first_key(store, &page))
 	{
 		code = mb_fail(err, MB_CONFLICT, "%s is not empty", store->base.url);
 		mb_error_hint(err, "Choose another prefix, such as s3://%s/mbackup.", store->bucket);

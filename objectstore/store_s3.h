@@ -37,18 +37,19 @@ enum mb_code mb_store_s3_open(struct mb_store **store, const struct mb_store_s3_
 
 /*
  * Find out what the server really does, with objects below "<prefix>/probe/<random>/" that are
- * removed again: conditional puts (also over a name just removed, and on a versioned bucket),
+ * removed again (what a killed one left is removed by the next, and never listed):
+ * conditional puts (also over a name just removed, and on a versioned bucket),
  * refusal of a wrong checksum, order of listings, a list right behind a put, the clock, versioning
- * and object lock.  init refuses what the rest cannot live with and warns of what it can; the driver
+ * and object lock.  Whoever asks decides what to live with (cli/probe.c); the driver
  * tries conditional puts out again in each process.  *verdict:
- * {"conditional_put": bool, "checks_body": bool, "ordered_listing": bool, "read_after_write": bool,
+ * {"url": "s3://...", "conditional_put": bool, "checks_body": bool, "ordered_listing": bool, "read_after_write": bool,
  *  "versioned": bool, "object_lock": bool, "clock_error_ms": n, "server": "MinIO", "time": ...}
  */
 enum mb_code mb_store_s3_probe(struct mb_store *store, json_t **verdict,
 							   struct mb_error *err) MB_MUST_CHECK;
 
-/* Findings of `mbackup check` about the repository's bucket; MB_OK for another driver. */
-enum mb_code mb_store_s3_check(struct mb_store *store, struct mb_checks *checks,
+/* Findings of `mbackup check` about the bucket of a place; MB_OK for another driver. */
+enum mb_code mb_store_s3_check(struct mb_store *store, const char *place, struct mb_checks *checks,
 							   struct mb_error *err) MB_MUST_CHECK;
 
 #endif

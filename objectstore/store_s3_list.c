@@ -83,6 +83,15 @@ is_blob_name(const char *name)
 		   !mb_starts_with(name, ".tmp-") && !strstr(name, "/.tmp-");
 }
 
+/* What a trial of the server left behind when it was killed is for the next trial to find. */
+static bool
+is_wanted(const struct lister *lister, const char *name)
+{
+	return mb_starts_with(name, lister->wanted) && is_blob_name(name) &&
+		   (!mb_starts_with(name, MB_STORE_S3_TRIALS) ||
+			mb_starts_with(lister->wanted, MB_STORE_S3_TRIALS));
+}
+
 static enum mb_code
 hand_over(struct lister *lister, const struct mb_s3_page *page, struct mb_error *err)
 {
@@ -102,7 +111,7 @@ hand_over(struct lister *lister, const struct mb_s3_page *page, struct mb_error 
 						   lister->store->bucket, object->key);
 		free(lister->last);
 		lister->last = mb_strdup(object->key);
-		if (mb_starts_with(info.name, lister->wanted) && is_blob_name(info.name))
+		if (is_wanted(lister, info.name))
 			code = lister->fn(lister->ctx, &info, err);
 	}
 	return code;

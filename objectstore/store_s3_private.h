@@ -11,6 +11,8 @@
 #include "objectstore/store_s3.h"
 
 #define MB_STORE_S3_STRIPES 32
+/* Where the server is tried out.  Only who asks for it is told what is there. */
+#define MB_STORE_S3_TRIALS "probe/"
 
 /* Does the server refuse to write a name twice?  Found out by the first small put of a process. */
 enum mb_promise

@@ -8,11 +8,15 @@
 #include "objectstore/store_s3_private.h"
 
 #define FOLDER_TEXT 64
+/* Older trials are over: they were killed. */
+#define TRIAL_MAX_US (3600 * INT64_C(1000000))
 
 struct probe
 {
 	struct mb_store_s3 *store;
 	char folder[FOLDER_TEXT]; /* "probe/<random>" */
+	int64_t now_us;
+	struct mb_buf old; /* names of trials that were killed, NUL-terminated each */
 };
 
 /* -- single questions -------------------------------------------------------------------------- */
@@ -161,6 +165,35 @@ clean_up(struct probe *probe, struct mb_error *err)
 	return mb_store_remove(&probe->store->base, names, i, err);
 }
 
+static enum mb_code
+add_old(void *ctx, const struct mb_blob_info *info, struct mb_error *err)
+{
+	struct probe *probe = ctx;
+
+	(void) err;
+	if (probe->now_us - info->modified_us > TRIAL_MAX_US)
+		mb_buf_put(&probe->old, info->name, strlen(info->name) + 1);
+	return MB_OK;
+}
+
+static enum mb_code
+remove_old(struct probe *probe, struct mb_error *err)
+{
+	enum mb_code code = mb_store_list(&probe->store->base, MB_STORE_S3_TRIALS, add_old, probe, err);
+	size_t at;
+
+	for (at = 0; !code && at < probe->old.len;)
+	{
+		const char *name = (const char *) probe->old.data + at;
+
+		code = mb_store_remove(&probe->store->base, &name, 1, err);
+		at += strlen(name) + 1;
+	}
+	mb_buf_release(&probe->old);
+	/* Listings out of order are for the probe to find. */
+	return code == MB_CORRUPT ? MB_OK : code;
+}
+
 static const char *
 server_name(const struct mb_store_s3 *store)
 {
@@ -182,7 +215,7 @@ mb_store_s3_probe(struct mb_store *store, json_t **verdict, struct mb_error *err
 {
 	struct probe probe = {.store = mb_store_s3_of(store)};
 	bool conditional = false, checks = false, ordered = false, immediate = false;
-	int64_t now_us = 0, low_us = 0, high_us = 0;
+	int64_t low_us = 0, high_us = 0;
 	struct mb_error why;
 	char time[MB_TIME_TEXT];
 	uint64_t random;
@@ -190,27 +223,30 @@ mb_store_s3_probe(struct mb_store *store, json_t **verdict, struct mb_error *err
 
 	MB_ASSERT(probe.store != NULL);
 	mb_random(&random, sizeof(random));
-	snprintf(probe.folder, sizeof(probe.folder), "probe/%016llx", (unsigned long long) random);
-	code = try_conditional(&probe, &conditional, err);
+	snprintf(probe.folder, sizeof(probe.folder), MB_STORE_S3_TRIALS "%016llx",
+			 (unsigned long long) random);
+	code = mb_store_clock(store, &probe.now_us, err);
+	if (!code)
+		code = remove_old(&probe, err);
+	if (!code)
+		code = try_conditional(&probe, &conditional, err);
 	if (!code)
 		code = try_wrong_body(&probe, &checks, err);
 	if (!code)
 		code = try_listing(&probe, &ordered, &immediate, err);
-	if (!code)
-		code = mb_store_clock(store, &now_us, err);
 	cleaned = clean_up(&probe, code ? &why : err);
 	if (!code)
 		code = cleaned;
 	if (code)
 		return mb_error_context(err, "could not find out what the server of %s does", store->url);
 	mb_s3_clock(probe.store->s3, &low_us, &high_us);
-	mb_time_format(time, now_us);
-	*verdict =
-		json_pack("{s:b, s:b, s:b, s:b, s:b, s:b, s:I, s:s, s:s}", "conditional_put", conditional,
-				  "checks_body", checks, "ordered_listing", ordered, "read_after_write", immediate,
-				  "versioned", is_versioned(probe.store), "object_lock", has_lock(probe.store),
-				  "clock_error_ms", (json_int_t) ((high_us - low_us) / 2000), "server",
-				  server_name(probe.store), "time", time);
+	mb_time_format(time, probe.now_us);
+	*verdict = json_pack("{s:s, s:b, s:b, s:b, s:b, s:b, s:b, s:I, s:s, s:s}", "url", store->url,
+						 "conditional_put", conditional, "checks_body", checks, "ordered_listing",
+						 ordered, "read_after_write", immediate, "versioned",
+						 is_versioned(probe.store), "object_lock", has_lock(probe.store),
+						 "clock_error_ms", (json_int_t) ((high_us - low_us) / 2000), "server",
+						 server_name(probe.store), "time", time);
 	return MB_OK;
 }
 
@@ -234,7 +270,7 @@ has_version_hole(struct mb_store_s3 *store, bool *hole, struct mb_error *err)
 			 random[0], random[1], random[2], random[3], random[4], random[5], random[6] & 15,
 			 random[7], random[8] & 15, random[9], random[10], random[11], random[12], random[13],
 			 random[14], random[15]);
-	key = mb_asprintf("%sprobe/%s", store->prefix, id);
+	key = mb_asprintf("%s" MB_STORE_S3_TRIALS "%s", store->prefix, id);
 	mb_store_s3_begin(store, &begin, "POST", key);
 	mb_s3_op_query(&begin, "uploads", NULL);
 	mb_s3_op_query(&begin, "versionId", id);
@@ -255,7 +291,7 @@ has_version_hole(struct mb_store_s3 *store, bool *hole, struct mb_error *err)
 }
 
 static void
-check_hole(struct mb_store_s3 *store, struct mb_checks *checks)
+check_hole(struct mb_store_s3 *store, const char *place, struct mb_checks *checks)
 {
 	bool hole = false;
 	struct mb_error err;
@@ -263,13 +299,13 @@ check_hole(struct mb_store_s3 *store, struct mb_checks *checks)
 
 	if (has_version_hole(store, &hole, &err) != MB_OK)
 	{
-		mb_check_add(checks, MB_CHECK_WARNING, "repository", "versions", "See the message.", "%s",
+		mb_check_add(checks, MB_CHECK_WARNING, place, "versions", "See the message.", "%s",
 					 err.message);
 		return;
 	}
 	if (!hole)
 	{
-		mb_check_add(checks, MB_CHECK_OK, "repository", "versions", "",
+		mb_check_add(checks, MB_CHECK_OK, place, "versions", "",
 					 "this key cannot replace versions that are stored");
 		return;
 	}
@@ -285,39 +321,40 @@ check_hole(struct mb_store_s3 *store, struct mb_checks *checks)
 		store->lock_mode ? ", \"s3:PutObjectRetention\", \"s3:GetBucketObjectLockConfiguration\""
 						 : "",
 		store->bucket, store->bucket, store->bucket);
-	mb_check_add(checks, MB_CHECK_WARNING, "repository", "versions", fix,
+	mb_check_add(checks, MB_CHECK_WARNING, place, "versions", fix,
 				 "this key can replace stored versions by their id, locked ones too");
 	free(fix);
 }
 
 static void
-check_lock(struct mb_store_s3 *store, bool locks, struct mb_checks *checks)
+check_lock(struct mb_store_s3 *store, const char *place, bool locks, struct mb_checks *checks)
 {
 	if (store->lock_mode && !locks)
-		mb_check_add(checks, MB_CHECK_FAILED, "repository", "object-lock",
+		mb_check_add(checks, MB_CHECK_FAILED, place, "object-lock",
 					 "Make a bucket with object lock, or remove object-lock from the "
 					 "configuration.",
 					 "bucket \"%s\" has no object lock", store->bucket);
 	else if (store->lock_mode)
-		mb_check_add(checks, MB_CHECK_OK, "repository", "object-lock", "",
+		mb_check_add(checks, MB_CHECK_OK, place, "object-lock", "",
 					 "packs and commits are locked for %lld days",
 					 (long long) (store->lock_ms / (24 * 3600 * 1000)));
 	else if (locks)
-		mb_check_add(checks, MB_CHECK_WARNING, "repository", "object-lock",
+		mb_check_add(checks, MB_CHECK_WARNING, place, "object-lock",
 					 "Write object-lock = governance or compliance, and object-lock-days.",
 					 "bucket \"%s\" has object lock, but nothing is locked", store->bucket);
 }
 
 enum mb_code
-mb_store_s3_check(struct mb_store *base, struct mb_checks *checks, struct mb_error *err)
+mb_store_s3_check(struct mb_store *base, const char *place, struct mb_checks *checks,
+				  struct mb_error *err)
 {
 	struct mb_store_s3 *store = mb_store_s3_of(base);
 
 	(void) err;
 	if (!store)
 		return MB_OK;
-	check_lock(store, has_lock(store), checks);
+	check_lock(store, place, has_lock(store), checks);
 	if (mb_s3_dialect(store->s3) == MB_S3_MINIO && is_versioned(store))
-		check_hole(store, checks);
+		check_hole(store, place, checks);
 	return MB_OK;
 }

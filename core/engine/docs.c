@@ -1,4 +1,4 @@
-/* docs.c - sets and marks: finding and listing the documents above the commits. */
+/* docs.c - sets, marks and probes: finding and listing the documents above the commits. */
 #include "core/engine/docs.h"
 
 #include <stdlib.h>
@@ -82,6 +82,27 @@ mb_mark_put(const struct mb_repo *repo, const json_t *mark, struct mb_error *err
 
 	snprintf(name, sizeof(name), "marks/%s", mb_json_str(mark, "id", ""));
 	return mb_doc_put(repo, MB_ROLE_MARK, name, mark, err);
+}
+
+enum mb_code
+mb_probes_list(const struct mb_repo *repo, json_t **probes, struct mb_error *err)
+{
+	return list_docs(repo, MB_ROLE_PROBE, "probes/", probes, err);
+}
+
+enum mb_code
+mb_probe_put(const struct mb_repo *repo, json_t *probe, struct mb_error *err)
+{
+	char name[MB_NAME_MAX], id[MB_ID_TEXT];
+	int64_t now_us = 0;
+	enum mb_code code = mb_store_clock(repo->store, &now_us, err);
+
+	if (code)
+		return code;
+	mb_id_new(id, now_us);
+	mb_json_set_str(probe, "id", id);
+	snprintf(name, sizeof(name), "probes/%s", id);
+	return mb_doc_put(repo, MB_ROLE_PROBE, name, probe, err);
 }
 
 /* Say what there is, newest first, in the detail of a NOT_FOUND error. */

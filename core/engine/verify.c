@@ -214,7 +214,8 @@ see_blob(void *ctx, const struct mb_blob_info *info, struct mb_error *err)
 					 {"marks/", MB_ROLE_MARK},
 					 {"leases/", MB_ROLE_LEASE},
 					 {"tombstones/", MB_ROLE_TOMBSTONE},
-					 {"provisional/", MB_ROLE_PROVISIONAL}};
+					 {"provisional/", MB_ROLE_PROVISIONAL},
+					 {"probes/", MB_ROLE_PROBE}};
 	struct verify *verify = ctx;
 	struct mb_pack_id pack;
 	size_t i;

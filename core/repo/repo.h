@@ -54,7 +54,8 @@ enum mb_role
 	MB_ROLE_KEY = 6, /* always suite 0 */
 	MB_ROLE_LEASE = 7,
 	MB_ROLE_TOMBSTONE = 8,
-	MB_ROLE_PROVISIONAL = 9
+	MB_ROLE_PROVISIONAL = 9,
+	MB_ROLE_PROBE = 10
 };
 
 enum mb_suite

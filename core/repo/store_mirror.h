@@ -8,7 +8,7 @@
  * copied in an order in which nothing ever gets there before what it refers to.  Nothing
  * is ever removed from a copy because the first lacks it (the first may be the one that
  * lost something), and a place is used only when its mbackup.json is that of the first:
- * an unmounted directory is not filled.  leases/ and provisional/ stay with the first.
+ * an unmounted directory is not filled.  leases/, provisional/ and probes/ stay with the first.
  *
  * What is known about a copy stands in the spool (copy-<repository id>-<name>), for all
  * processes of this machine; no file means "not compared yet", which is behind.  A writer
@@ -28,8 +28,10 @@
 
 enum mb_mirror_flags
 {
-	MB_MIRROR_READ_ONLY = 1, /* no put, no remove; copies are opened when they are needed */
-	MB_MIRROR_CATCH_UP = 2   /* a thread brings copies up to date every retry_ms */
+	MB_MIRROR_READ_ONLY =
+		1,                 /* no put but of what stays with the first, no remove; copies are opened
+								when they are needed */
+	MB_MIRROR_CATCH_UP = 2 /* a thread brings copies up to date every retry_ms */
 };
 
 /* Everything pointed to outlives the mirror. */

@@ -159,13 +159,35 @@ unset MBACKUP_REPOSITORY_ACCESS_KEY MBACKUP_REPOSITORY_SECRET_KEY
 
 late_inits
 
-init 0 'does not keep If-None-Match in a versioned bucket' "a bucket where a name may be written twice" --repository-url s3://versioned/init $there $keys
+init 0 'does not keep If-None-Match' "a bucket where a name may be written twice" --repository-url s3://versioned/init $there $keys
 init 0 '' "a bucket with object lock" --repository-url s3://locked/init $there $keys --repository-object-lock governance
 run "$MBACKUP" --config "$T/init$number.conf" check
 like "$out" 'ok +repository +object-lock +.*locked for 30 days' "check tells of the lock"
 sed -i 's,^url = .*,url = s3://plain/env,; /^id =/d' "$T/init$number.conf"
 run "$MBACKUP" --config "$T/init$number.conf" check
 like "$out" 'failed +repository +object-lock +.*has no object lock' "and that there can be none"
+
+# -- what the server was found to do ---------------------------------------------------------------------
+judge mkbucket tried
+init 0 '' "a bucket to be tried out" --repository-url s3://tried/shop $there $keys
+probes() { judge ls tried shop/probes/ | grep -c probes/; }
+is "$(probes)" 1 "what its server does stands in the repository"
+run "$MBACKUP" --config "$T/init$number.conf" check
+like "$out" 'ok +repository +server +Ceph keeps what a repository needs' "check tries it out again"
+is "$(probes)" 1 "and keeps only what is new"
+judge versioning tried Enabled
+run "$MBACKUP" --config "$T/init$number.conf" check
+like "$out" 'warning +repository +server-changed +.*conditional_put: false, was true' "check finds a bucket that changed"
+like "$out" 'warning +repository +server +.*does not keep If-None-Match' "and what that means"
+is "$(probes)" 2 "what it does now is kept"
+run "$MBACKUP" --config "$T/init$number.conf" check
+is "$(grep -c server-changed <<<"$out")" 0 "the change is told once"
+echo left >"$T/left"
+judge put tried shop/probe/0123456789abcdef/b "$T/left"
+run "$MBACKUP" --config "$T/init$number.conf" verify --read-data full
+is "$status" 0 "what a killed trial left is no damage"
+judge put tried other/probe/0123456789abcdef/b "$T/left"
+init 0 '' "nor in the way of a new repository" --repository-url s3://tried/other $there $keys
 
 # -- MinIO -----------------------------------------------------------------------------------------------
 if ! s3_has_minio

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 MIB = 1 << 20
-PACK, COMMIT, SET, MARK, STREAM, KEY, LEASE, TOMBSTONE, PROVISIONAL = range(1, 10)
+PACK, COMMIT, SET, MARK, STREAM, KEY, LEASE, TOMBSTONE, PROVISIONAL, PROBE = range(1, 11)
 LAST, INDEX = 1, 2
 COMPONENT = r"[a-z][a-z0-9_-]{0,62}"
 ID = r"\d{8}T\d{6}Z-[0-9a-f]{12}"
@@ -24,7 +24,8 @@ NAMES = [(re.compile(pattern, re.A), role) for pattern, role in (
     (r"keys/\d{8}/[0-9a-f]{16}", KEY), (r"packs/([0-9a-f]{2})/\1[0-9a-f]{30}", PACK),
     (rf"backups/{COMPONENT}/{ID}/commit", COMMIT), (rf"sets/{ID}", SET), (rf"marks/{ID}", MARK),
     (rf"streams/{COMPONENT}/.+", STREAM), (rf"leases/{ID}/\d{{8}}", LEASE),
-    (r"tombstones/.+", TOMBSTONE), (r"provisional/.+", PROVISIONAL))]
+    (r"tombstones/.+", TOMBSTONE), (r"provisional/.+", PROVISIONAL),
+    (rf"probes/{ID}", PROBE))]
 
 
 class Refused(Exception):
