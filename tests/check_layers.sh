@@ -26,7 +26,7 @@ allowed_for()
 		ini.h) echo '^cli/config\.c$' ;;
 		libpq-fe.h) echo '^postgres/connection\.[ch]$' ;;
 		hiredis/*) echo '^redis/connection\.[ch]$' ;;
-		archive*.h) echo "^core/base/tar\.c$" ;;
+		archive*.h) echo "^core/base/(tar|zip)\.c$" ;;
 		curl/*) echo '^objectstore/http\.c$' ;;
 		expat.h) echo '^objectstore/s3_xml\.c$' ;;
 		microhttpd.h) echo "^$" ;;

@@ -392,6 +392,14 @@ mb_wipe(void *data, size_t len)
 }
 
 void
+mb_buf_wipe(struct mb_buf *buf)
+{
+	if (buf->data)
+		mb_wipe(buf->data, buf->cap);
+	mb_buf_release(buf);
+}
+
+void
 mb_hex(char *out, const unsigned char *data, size_t len)
 {
 	static const char digits[] = "0123456789abcdef";

@@ -105,6 +105,7 @@ struct mb_secret
 void mb_secret_set(struct mb_secret *secret, const void *data, size_t len);
 void mb_secret_release(struct mb_secret *secret);
 void mb_wipe(void *data, size_t len);
+void mb_buf_wipe(struct mb_buf *buf); /* zeroes the memory, then releases it */
 
 /* -- small string helpers ---------------------------------------------------------------- */
 void mb_hex(char *out, const unsigned char *data, size_t len);    /* out: 2 * len + 1 bytes */
