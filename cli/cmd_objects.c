@@ -145,6 +145,7 @@ static const struct verb verbs[] = {
 	{"diff", objects_diff, 2, 2, "NAME", NULL},
 	{"restore", objects_restore, 3, 2, "NAME [DESTINATION]", render_restore},
 	{"verify", objects_verify, 2, 2, "NAME", NULL},
+	{"iam", objects_iam, 2, 2, "NAME", NULL},
 	{"journal", objects_journal, 3, 3, "install NAME", NULL},
 };
 static const size_t verb_count = sizeof(verbs) / sizeof(verbs[0]);
@@ -160,7 +161,8 @@ unknown_verb(const char *name, struct mb_error *err)
 	mb_fail(err, MB_CONFIG, "there is no command \"mbackup objects %s\"", name);
 	if (nearest.best)
 		return mb_error_hint(err, "Did you mean \"mbackup objects %s\"?", nearest.best);
-	return mb_error_hint(err, "There is snapshot, ls, cat, diff, restore, verify and journal.");
+	return mb_error_hint(err,
+						 "There is snapshot, ls, cat, diff, restore, verify, iam and journal.");
 }
 
 enum mb_code
@@ -190,6 +192,8 @@ render_objects(const json_t *answer, FILE *out)
 		render_backup(answer, out);
 	else if (json_object_get(answer, "restore"))
 		render_restore(answer, out);
+	else if (json_object_get(answer, "iam"))
+		render_iam(json_object_get(answer, "iam"), out);
 	else
 		render_objects_answer(answer, out);
 }

@@ -16,17 +16,16 @@ flag(const struct mb_cli *cli, const char *name)
 
 /* -- ls -------------------------------------------------------------------------------------------- */
 
-/* Keys are anything: what could write to the terminal beyond its line is shown as \xNN. */
-static void
-print_key(const char *key)
+void
+objects_print_name(const char *name, FILE *out)
 {
-	const unsigned char *p = (const unsigned char *) key;
+	const unsigned char *p = (const unsigned char *) name;
 
 	for (; *p; p++)
 		if (*p < 0x20 || *p == 0x7f)
-			printf("\\x%02x", *p);
+			fprintf(out, "\\x%02x", *p);
 		else
-			putchar(*p);
+			fputc(*p, out);
 }
 
 json_t *
@@ -73,7 +72,7 @@ show_version(struct mb_cli *cli, const struct mb_state_key *key,
 				   is_marker                 ? "deleted"
 				   : version == key->current ? "current"
 											 : "");
-		print_key(key->key);
+		objects_print_name(key->key, stdout);
 		putchar('\n');
 	}
 	json_decref(meta);
@@ -154,7 +153,7 @@ show_difference(void *ctx, const struct mb_diff *diff, struct mb_error *err)
 	{
 		printf("%-8s %12llu %12llu ", words[diff->kind], (unsigned long long) diff->was_bytes,
 			   (unsigned long long) diff->is_bytes);
-		print_key(diff->key);
+		objects_print_name(diff->key, stdout);
 		putchar('\n');
 		return MB_OK;
 	}

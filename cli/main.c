@@ -25,7 +25,7 @@ const struct mb_command mb_commands[] = {
 	{"info", CMD_INFO, cmd_info, NEEDS_CONFIG | NEEDS_REPOSITORY, 0, 1, "[BACKUP]", "one backup: its cut, components and sizes", render_backup},
 	{"restore", CMD_RESTORE, cmd_restore, NEEDS_CONFIG | NEEDS_REPOSITORY | NEEDS_STACK | NEEDS_SPOOL | SHOWS_PROGRESS, 0, 1, "[BACKUP]", "bring the stack back to a backup, a mark or a moment", render_restore},
 	{"adopt", CMD_ADOPT, cmd_adopt, NEEDS_CONFIG | NEEDS_REPOSITORY | NEEDS_STACK | NEEDS_SPOOL, 0, 1, "[DIRECTORY]", "let a restored Postgres cluster continue as the original", render_adopt},
-	{"objects", CMD_OBJECTS, cmd_objects, NEEDS_CONFIG | NEEDS_REPOSITORY | NEEDS_STACK | NEEDS_SPOOL | SHOWS_PROGRESS, 2, 1000, "VERB NAME ...", "one bucket by itself: snapshot, ls, cat, diff, restore, verify", render_objects},
+	{"objects", CMD_OBJECTS, cmd_objects, NEEDS_CONFIG | NEEDS_REPOSITORY | NEEDS_STACK | NEEDS_SPOOL | SHOWS_PROGRESS, 2, 1000, "VERB NAME ...", "one bucket by itself: snapshot, ls, cat, diff, restore, verify, iam", render_objects},
 	{"verify", CMD_VERIFY, cmd_verify, NEEDS_CONFIG | NEEDS_REPOSITORY | NEEDS_STACK | SHOWS_PROGRESS, 0, 1000, "[BACKUP]...", "prove that backups are whole and undamaged", render_verify},
 	{"wal-get", CMD_WAL_GET, cmd_wal_get, NEEDS_CONFIG | RAW_STATUS, 2, 2, "%f %p", "restore_command: one WAL file for a recovering server", NULL},
 	{"wal-push", CMD_WAL_PUSH, cmd_wal_push, NEEDS_CONFIG | NEEDS_SPOOL, 1, 1, "%p", "archive_command: a finished WAL file into the repository", NULL},

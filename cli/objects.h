@@ -24,6 +24,9 @@ void objects_close(struct objects_view *view);
 enum mb_code objects_component(struct mb_cli *cli, struct mb_component **component,
 							   struct mb_error *err) MB_MUST_CHECK;
 
+/* Names are anything: what could write to the terminal beyond its line is shown as \xNN. */
+void objects_print_name(const char *name, FILE *out);
+
 /* What is known of a version beside its contents; a new reference, empty when there is nothing. */
 json_t *objects_meta(const struct mb_entry *entry);
 /* Takes the contents of an object in order, at most a frame at a time. */
@@ -37,6 +40,9 @@ enum mb_code objects_contents(struct mb_pack_reader *reader, const struct mb_ent
 enum mb_code objects_ls(struct mb_cli *cli, struct mb_error *err);
 enum mb_code objects_diff(struct mb_cli *cli, struct mb_error *err);
 enum mb_code objects_cat(struct mb_cli *cli, struct mb_error *err);
+/* cmd_objects_iam.c */
+enum mb_code objects_iam(struct mb_cli *cli, struct mb_error *err);
+void render_iam(const json_t *iam, FILE *out);
 /* cmd_objects_verify.c */
 enum mb_code objects_verify(struct mb_cli *cli, struct mb_error *err);
 void render_objects_answer(const json_t *answer, FILE *out);

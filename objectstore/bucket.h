@@ -8,6 +8,7 @@
  *     bucket_journal   the events of a journalled bucket, from the database
  *     bucket_stream    a scan whenever something was heard, and a full one now and then
  *     bucket_config    what is configured for the bucket as a whole
+ *     bucket_iam       the identities of a MinIO
  *     bucket_put       one version into a bucket
  *     bucket_restore   a history, or a state, into a bucket
  *
@@ -36,6 +37,7 @@ struct mb_bucket
 	char *name;
 	char *prefix;         /* "" or "some/prefix/": only keys that begin with it */
 	bool is_current_only; /* versions = current */
+	bool has_iam;         /* iam = yes */
 	enum mb_bucket_tags check_tags;
 	int64_t margin_us;
 	bool is_journalled; /* consistency = journalled */

@@ -195,6 +195,14 @@ apply_item(struct mb_restore *restore, struct mb_s3 *s3, const char *name, const
 								 "has");
 		return MB_OK;
 	}
+	if (strcmp(item->what, "iam") == 0)
+	{
+		mb_restore_warn(restore,
+						"users, groups and policies of the server are in this backup too, and not "
+						"restored: mbackup objects iam %s",
+						restore->component);
+		return MB_OK;
+	}
 	if (strcmp(item->what, "lifecycle") == 0)
 		return apply_lifecycle(restore, s3, name, &item->body, err);
 	if (strcmp(item->what, "quota") == 0)

@@ -18,6 +18,7 @@
 #include "objectstore/bucket_config.h"
 #include "objectstore/bucket_entry.h"
 #include "objectstore/bucket_fetch.h"
+#include "objectstore/bucket_iam.h"
 #include "objectstore/bucket_journal.h"
 #include "objectstore/bucket_listing.h"
 
@@ -806,7 +807,9 @@ mb_bucket_capture(struct mb_bucket *bucket, struct mb_capture *capture, const st
 	enum mb_code code;
 
 	mb_progress_phase(capture->progress, "copying");
-	code = mb_bucket_connect(bucket, err);
+	code = mb_bucket_iam_allowed(bucket, capture->repo, err);
+	if (!code)
+		code = mb_bucket_connect(bucket, err);
 	if (!code)
 		code = mb_bucket_config_read(&merge.config, bucket->s3, bucket->name, err);
 	/* A bucket that is not there must not look like an empty one. */
@@ -814,7 +817,10 @@ mb_bucket_capture(struct mb_bucket *bucket, struct mb_capture *capture, const st
 		return err->code = MB_UNREACHABLE;
 	if (code)
 		return code;
-	code = run_merge(&merge, cut, url, err);
+	if (bucket->has_iam)
+		code = mb_bucket_config_read_iam(&merge.config, bucket->s3, err);
+	if (!code)
+		code = run_merge(&merge, cut, url, err);
 	mb_bucket_fetch_free(merge.fetch);
 	mb_manifest_reader_free(merge.reader);
 	forget_known(&merge);

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "objectstore/bucket_config.h"
+#include "objectstore/bucket_iam.h"
 #include "objectstore/s3_xml.h"
 
 #define SKEW_WARN_US 5000000
@@ -316,6 +317,30 @@ check_minio(struct checking *checking)
 	mb_s3_op_release(&op);
 }
 
+/* By doing it: nothing else tells whether it is allowed. */
+static void
+check_iam(struct checking *checking)
+{
+	struct mb_bucket *bucket = checking->bucket;
+	json_t *iam = NULL;
+	struct mb_error err;
+	enum mb_code code;
+
+	if (!bucket->has_iam)
+		return;
+	mb_error_clear(&err);
+	code = mb_bucket_iam_allowed(bucket, bucket->base.env->repo, &err);
+	if (!code)
+		code = mb_iam_export(bucket->s3, &iam, &err);
+	if (code)
+		mb_check_add(checking->checks, MB_CHECK_FAILED, name_of(checking), "iam",
+					 err.hint[0] ? err.hint : "See the message of the server.", "%s", err.message);
+	else
+		mb_check_add(checking->checks, MB_CHECK_OK, name_of(checking), "iam", "",
+					 "users, groups and policies of the server can be read");
+	json_decref(iam);
+}
+
 enum mb_code
 mb_bucket_check(struct mb_bucket *bucket, struct mb_checks *checks, struct mb_error *err)
 {
@@ -329,6 +354,7 @@ mb_bucket_check(struct mb_bucket *bucket, struct mb_checks *checks, struct mb_er
 	check_lifecycle(&checking);
 	check_clock(&checking);
 	check_minio(&checking);
+	check_iam(&checking);
 	if (bucket->is_journalled && bucket->source->check(bucket->base.settings, checks, err))
 		return err->code;
 	mb_s3_page_release(&checking.page);

@@ -4,10 +4,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "objectstore/bucket_iam.h"
 #include "objectstore/s3_xml.h"
 
 #define PREFIX "bucket/"
 #define QUOTA "quota"
+#define IAM "iam"
 #define QUOTA_PATH "minio/admin/v3/get-bucket-quota"
 
 /* MinIO has these only so that nobody stumbles: what it answers never changes. */
@@ -22,10 +24,24 @@ static const char *const dummies_of_minio[] = {"cors",
 
 /* In the order in which a restore has to set them. */
 static const char *const sub_resources[] = {
-	"versioning",  "object-lock",       "encryption",        "cors",    "acl",
-	"tagging",     "ownershipControls", "publicAccessBlock", "website", "logging",
-	"policy",      "requestPayment",    "accelerate",        QUOTA,     "notification",
-	"replication", "lifecycle",
+	"versioning",
+	"object-lock",
+	"encryption",
+	"cors",
+	"acl",
+	"tagging",
+	"ownershipControls",
+	"publicAccessBlock",
+	"website",
+	"logging",
+	"policy",
+	"requestPayment",
+	"accelerate",
+	QUOTA,
+	"notification",
+	"replication",
+	"lifecycle",
+	IAM,
 };
 #define ITEMS (sizeof(sub_resources) / sizeof(sub_resources[0]))
 
@@ -47,7 +63,7 @@ mb_bucket_config_release(struct mb_bucket_config *config)
 	size_t i;
 
 	for (i = 0; i < config->count; i++)
-		mb_buf_release(&config->items[i].body);
+		mb_buf_wipe(&config->items[i].body); /* one of them may be secret */
 	free(config->items);
 	memset(config, 0, sizeof(*config));
 }
@@ -103,12 +119,14 @@ describe(struct mb_s3_op *op, const char *bucket, const char *what)
 	mb_s3_op_query(op, what, NULL);
 }
 
-/* Only MinIO has the admin API; for others it would be a bucket named "minio". */
+/* IAM is read by itself.  Only MinIO has the admin API; for others it would be a bucket named "minio". */
 static bool
 is_asked(const char *what, bool is_minio)
 {
 	size_t i;
 
+	if (strcmp(what, IAM) == 0)
+		return false;
 	if (!is_minio)
 		return strcmp(what, QUOTA) != 0;
 	for (i = 0; i < sizeof(dummies_of_minio) / sizeof(dummies_of_minio[0]); i++)
@@ -184,6 +202,22 @@ mb_bucket_config_read(struct mb_bucket_config *config, struct mb_s3 *s3, const c
 		return code;
 	}
 	understand(config);
+	return MB_OK;
+}
+
+enum mb_code
+mb_bucket_config_read_iam(struct mb_bucket_config *config, struct mb_s3 *s3, struct mb_error *err)
+{
+	struct mb_config_item *item = &config->items[config->count - 1];
+	json_t *iam = NULL;
+	enum mb_code code = mb_iam_export(s3, &iam, err);
+
+	MB_ASSERT(strcmp(item->what, IAM) == 0);
+	if (code)
+		return code;
+	item->is_there = true;
+	mb_iam_text(iam, &item->body);
+	json_decref(iam);
 	return MB_OK;
 }
 
@@ -272,7 +306,10 @@ load_item(struct mb_bucket_config *config, const struct mb_repo *repo, const str
 		if (!is_it)
 			continue;
 		item->is_there = true;
-		return mb_entry_contents(repo, entry, MB_BUCKET_CONFIG_MAX_BYTES, &item->body, err);
+		return mb_entry_contents(repo, entry,
+								 strcmp(item->what, IAM) == 0 ? MB_IAM_MAX_BYTES
+															  : MB_BUCKET_CONFIG_MAX_BYTES,
+								 &item->body, err);
 	}
 	return MB_OK;
 }

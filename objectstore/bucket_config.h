@@ -2,6 +2,8 @@
  * bucket_config.h - what is configured for a bucket as a whole: sub-resources of the S3 API
  * (?versioning, ?policy, ...) and MinIO's quota, each as the server gave it.
  *
+ * On request also "iam", the identities of a whole MinIO (bucket_iam.h), which hold secrets.
+ *
  * In a backup they are entries of type MB_ENTRY_DATA named "bucket/<what>".  What a server does
  * not have, or what we may not read, is absent; the latter is noted.
  */
@@ -33,6 +35,9 @@ struct mb_bucket_config
 /* MB_NOT_FOUND: there is no such bucket. */
 enum mb_code mb_bucket_config_read(struct mb_bucket_config *config, struct mb_s3 *s3,
 								   const char *bucket, struct mb_error *err) MB_MUST_CHECK;
+/* Add "iam" to what was read; errors of mb_iam_export. */
+enum mb_code mb_bucket_config_read_iam(struct mb_bucket_config *config, struct mb_s3 *s3,
+									   struct mb_error *err) MB_MUST_CHECK;
 /* From the entries of a backup. */
 enum mb_code mb_bucket_config_load(struct mb_bucket_config *config, const struct mb_repo *repo,
 								   const struct mb_commit *commit,

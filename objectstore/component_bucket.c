@@ -44,6 +44,7 @@ bucket_open(struct mb_component **component, const struct mb_settings *settings,
 	const char *url = mb_settings_get(settings, "url");
 	const char *versions = mb_settings_get(settings, "versions");
 	const char *consistency = mb_settings_get(settings, "consistency");
+	const char *iam = mb_settings_get(settings, "iam");
 	struct mb_bucket *bucket = mb_calloc(1, sizeof(*bucket));
 	char *prefix = NULL;
 	enum mb_code code;
@@ -51,6 +52,7 @@ bucket_open(struct mb_component **component, const struct mb_settings *settings,
 	bucket->base = (struct mb_component){&mb_bucket_component_ops, settings, env, settings->name};
 	bucket->margin_us = mb_settings_ms(settings, "clock-margin", 1000) * 1000;
 	bucket->is_current_only = versions && strcmp(versions, "current") == 0;
+	bucket->has_iam = iam && strcmp(iam, "yes") == 0;
 	bucket->check_tags = tags_setting(settings);
 	bucket->source = mb_objects_journal_source();
 	bucket->is_journalled = consistency && strcmp(consistency, "journalled") == 0 && bucket->source;

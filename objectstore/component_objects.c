@@ -12,9 +12,15 @@ objects_open(struct mb_component **component, const struct mb_settings *settings
 			 const struct mb_env *env, struct mb_error *err)
 {
 	const char *url = mb_settings_get(settings, "url");
+	const char *iam = mb_settings_get(settings, "iam");
 
 	if (url && mb_starts_with(url, "s3://"))
 		return mb_bucket_component_ops.open(component, settings, env, err);
+	if (iam && strcmp(iam, "yes") == 0)
+	{
+		mb_fail(err, MB_CONFIG, "iam = yes needs a bucket in MinIO");
+		return mb_error_hint(err, "Remove it from [objects:%s].", settings->name);
+	}
 	if (url && mb_starts_with(url, "file:///"))
 		return mb_directory_component_ops.open(component, settings, env, err);
 	if (url)

@@ -494,6 +494,18 @@ mb_s3_perform(struct mb_s3 *s3, struct mb_s3_op *op, struct mb_error *err)
 	return op->code;
 }
 
+enum mb_code
+mb_s3_access_key(struct mb_s3 *s3, char **key, struct mb_error *err)
+{
+	struct mb_s3_keys keys = {0};
+	enum mb_code code = mb_credentials_get(s3->credentials, &keys, err);
+
+	if (!code)
+		*key = mb_strdup(keys.access_key.len ? (const char *) keys.access_key.data : "");
+	mb_s3_keys_release(&keys);
+	return code;
+}
+
 void
 mb_s3_op_release(struct mb_s3_op *op)
 {

@@ -157,6 +157,9 @@ void mb_s3_op_release(struct mb_s3_op *op); /* frees the answer, zeroes the op *
 /* A header of the answer; NULL when there is none.  Valid until the next call on this op. */
 const char *mb_s3_op_answer(struct mb_s3_op *op, const char *name);
 
+/* The access key that requests are signed with now, "" for none; the caller frees it. */
+enum mb_code mb_s3_access_key(struct mb_s3 *s3, char **key, struct mb_error *err) MB_MUST_CHECK;
+
 /*
  * The server's clock minus ours lies in [*low_us, *high_us].  Widens by 100 ppm as answers get
  * older.  False when no answer had a date yet.
