@@ -15,6 +15,7 @@ import json
 import os
 import random
 import shlex
+import struct
 import sys
 import urllib.parse
 import zipfile
@@ -26,6 +27,7 @@ import botocore.client
 import botocore.exceptions
 import botocore.httpsession
 import botocore.parsers
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 THREADS = 8
 HEADERS = {
@@ -468,20 +470,67 @@ def admin(method, path, body=b""):
     return answer.content
 
 
+def import_iam(sections):
+    zipped = io.BytesIO()
+    with zipfile.ZipFile(zipped, "w") as z:
+        for what, value in sections.items():
+            z.writestr(f"iam-assets/{what}.json", json.dumps(value))
+    admin("PUT", "import-iam", zipped.getvalue())
+
+
 def cmd_minio_user(s3, args):
     """make a user who may do what a policy file says, by an import of IAM"""
     with open(args.file) as f:
         policy = json.load(f)
     name = args.access + "-policy"
-    zipped = io.BytesIO()
-    with zipfile.ZipFile(zipped, "w") as z:
-        for what, value in {
+    import_iam(
+        {
             "policies": {name: policy},
             "users": {args.access: {"secretKey": args.secret, "status": "enabled"}},
             "user_mappings": {args.access: {"version": 1, "policy": name}},
-        }.items():
-            z.writestr(f"iam-assets/{what}.json", json.dumps(value))
-    admin("PUT", "import-iam", zipped.getvalue())
+        }
+    )
+
+
+def sealed(secret, data):
+    """As MinIO's clients seal what they send: PBKDF2 and AES-256-GCM, one chunk."""
+    salt, nonce = os.urandom(32), os.urandom(8)
+    aead = AESGCM(hashlib.pbkdf2_hmac("sha256", secret.encode(), salt, 8192, 32))
+    tag = aead.encrypt(nonce + struct.pack("<I", 0), b"", b"")
+    return salt + b"\2" + nonce + aead.encrypt(nonce + struct.pack("<I", 1), data, b"\x80" + tag)
+
+
+def cmd_minio_iam(s3, args):
+    """import IAM from a file of sections, {"users": {...}, ...}; a status that an import forgets is set"""
+    with open(args.file) as f:
+        sections = json.load(f)
+    import_iam(sections)
+    for name, group in sections.get("groups", {}).items():
+        query = urllib.parse.urlencode({"group": name, "status": group["status"]}, quote_via=urllib.parse.quote)
+        admin("PUT", "set-group-status?" + query)
+    for key, account in sections.get("svcaccts", {}).items():
+        if account.get("status") == "off":
+            body = sealed(os.environ["S3_SECRET"], b'{"newStatus": "off"}')
+            admin("POST", "update-service-account?accessKey=" + key, body)
+
+
+def cmd_minio_iam_dump(s3, args):
+    """everything of the IAM, secrets too, without times and in one order: one line for each name"""
+    with zipfile.ZipFile(io.BytesIO(admin("GET", "export-iam"))) as z:
+        for member in sorted(z.namelist()):
+            for name, value in sorted(json.loads(z.read(member)).items()):
+                value.pop("updatedAt", None)
+                for claim in ("sessionPolicy", "sessionPolicy-extracted"):
+                    (value.get("claims") or {}).pop(claim, None)
+                print(member, json.dumps([name, in_order(value)], sort_keys=True))
+
+
+def in_order(value):
+    if isinstance(value, dict):
+        return {k: in_order(v) for k, v in value.items()}
+    if isinstance(value, list):
+        return sorted((in_order(v) for v in value), key=lambda v: json.dumps(v, sort_keys=True))
+    return value
 
 
 def cmd_minio_admin(s3, args):
@@ -556,6 +605,8 @@ def make_parser():
     add(cmd_policy, "bucket", "file")
     add(cmd_set, "bucket", "call", "arguments")
     add(cmd_minio_user, "access", "secret", "file")
+    add(cmd_minio_iam, "file")
+    add(cmd_minio_iam_dump)
     admin_call = add(cmd_minio_admin, "method", "path")
     admin_call.add_argument("file", nargs="?")
     commands.add_parser("batch", help="commands from stdin, one a line, quoted as in a shell")
