@@ -27,8 +27,8 @@ enum mb_code mb_bucket_iam_now(struct mb_component *component, json_t **iam,
 enum mb_code mb_bucket_iam_stored(const struct mb_repo *repo, const struct mb_commit *commit,
 								  json_t **iam, struct mb_error *err) MB_MUST_CHECK;
 /*
- * Import into the component's server.  Nobody has more rights meanwhile than before or after, so it
- * may be cut off anywhere and run again.  Adds what is not imported to left_out, {what, name, why}.
+ * Import into the component's server.  On one without identities nobody has more rights meanwhile
+ * than afterwards; it may be cut off anywhere and run again.  Adds what is not imported to left_out, {what, name, why}.
  * What the server silently does not take is for the caller to see in a new export.  MB_DENIED:
  * admin:ImportIAM or admin:EnableGroup is missing; MB_CONFLICT: a user has the name of the root key.
  */
