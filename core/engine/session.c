@@ -25,19 +25,46 @@ struct capture_private
 	uint64_t stored_bytes; /* of the packs that this capture has filled */
 };
 
+static enum mb_code
+note_newest(void *ctx, const struct mb_blob_info *info, struct mb_error *err)
+{
+	const char *id = info->name + strlen("sets/");
+	int64_t *newest_us = ctx;
+
+	(void) err;
+	if (mb_id_is_valid(id) && mb_id_time_us(id) > *newest_us)
+		*newest_us = mb_id_time_us(id);
+	return MB_OK;
+}
+
+/*
+ * The id of a set sorts behind those of all sets before it, even where the store tells the time less
+ * exactly than backups follow each other: the last one is what "latest" means.
+ */
+static enum mb_code
+make_id(struct mb_session *session, bool is_set, struct mb_error *err)
+{
+	struct mb_store *store = session->env->repo->store;
+	int64_t now_us, newest_us = 0;
+	enum mb_code code = mb_store_clock(store, &now_us, err);
+
+	if (!code && is_set)
+		code = mb_store_list(store, "sets/", note_newest, &newest_us, err);
+	if (!code)
+		mb_id_new(session->id, now_us > newest_us ? now_us : newest_us + 1);
+	return code;
+}
+
 enum mb_code
 mb_session_open(struct mb_session *session, const struct mb_env *env, const char *kind,
 				struct mb_error *err)
 {
 	struct mb_session made = {.env = env};
-	enum mb_code code;
-	int64_t now_us;
+	enum mb_code code = make_id(&made, strcmp(kind, "backup") == 0, err);
 	unsigned i;
 
-	code = mb_store_clock(env->repo->store, &now_us, err);
 	if (code)
 		return code;
-	mb_id_new(made.id, now_us);
 	code = mb_lease_start(&made.lease, env->repo, made.id, kind, err);
 	if (code)
 		return code;

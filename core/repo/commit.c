@@ -502,14 +502,16 @@ mb_commit_head(const struct mb_repo *repo, const char *component, const char *id
 	return load_commit(repo, component, id, COMMIT_HEAD, commit, err);
 }
 
-#define ID_SECOND_LEN 16 /* "20261123T064402Z" */
+/* Two commits whose ids are so near may have been made the other way round. */
+#define CLOCK_SPREAD_US 2000000
 
 /* -- put ------------------------------------------------------------------------------------- */
 
 /*
- * Ids sort by time, so the newest commit is among those of the last second that has a
- * readable one; among these the highest sequence decides.  A damaged one, or one that
- * was removed meanwhile, is passed over: it must not keep new backups from being made.
+ * Ids sort by time, as well as a store can tell it (store.h): the newest commit is among those
+ * within two seconds of the last readable one; among these the highest sequence decides.  A damaged
+ * one, or one that was removed meanwhile, is passed over: it must not keep new backups from being
+ * made.
  */
 enum mb_code
 mb_commit_newest(const struct mb_repo *repo, const char *component, char id[MB_ID_TEXT],
@@ -519,6 +521,7 @@ mb_commit_newest(const struct mb_repo *repo, const char *component, char id[MB_I
 	enum mb_code code = mb_commit_list(repo, component, &names, err);
 	char best[MB_ID_TEXT] = "";
 	uint64_t best_sequence = 0;
+	int64_t from_us = 0;
 	size_t i;
 
 	if (code)
@@ -528,7 +531,7 @@ mb_commit_newest(const struct mb_repo *repo, const char *component, char id[MB_I
 		struct mb_commit head;
 		struct mb_error why;
 
-		if (best[0] && strncmp(names.items[i - 1].id, best, ID_SECOND_LEN) != 0)
+		if (best[0] && mb_id_time_us(names.items[i - 1].id) < from_us)
 			break;
 		mb_error_clear(&why);
 		code = mb_commit_head(repo, component, names.items[i - 1].id, &head, &why);
@@ -541,6 +544,8 @@ mb_commit_newest(const struct mb_repo *repo, const char *component, char id[MB_I
 			*err = why;
 		else if (head.sequence > best_sequence)
 		{
+			if (!best[0])
+				from_us = mb_id_time_us(head.id) - CLOCK_SPREAD_US;
 			best_sequence = head.sequence;
 			strcpy(best, head.id);
 		}

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "core/base/hash.h"
 #include "core/base/time.h"
@@ -54,6 +55,24 @@ mb_id_is_valid(const char *id)
 			return false;
 	}
 	return id[i] == '\0';
+}
+
+int64_t
+mb_id_time_us(const char *id)
+{
+	int year, month, day, hour, minute, second;
+	unsigned micros;
+	struct tm tm = {0};
+
+	MB_ASSERT(sscanf(id, "%4d%2d%2dT%2d%2d%2dZ-%5x", &year, &month, &day, &hour, &minute, &second,
+					 &micros) == 7);
+	tm.tm_year = year - 1900;
+	tm.tm_mon = month - 1;
+	tm.tm_mday = day;
+	tm.tm_hour = hour;
+	tm.tm_min = minute;
+	tm.tm_sec = second;
+	return (int64_t) timegm(&tm) * 1000000 + micros;
 }
 
 static void

@@ -127,6 +127,8 @@ enum mb_code mb_repo_verify_header(struct mb_store *store, struct mb_error *err)
 #define MB_ID_TEXT 32
 void mb_id_new(char out[MB_ID_TEXT], int64_t now_us);
 bool mb_id_is_valid(const char *id);
+/* The time in a valid id. */
+int64_t mb_id_time_us(const char *id);
 
 /* -- writing a blob ----------------------------------------------------------------------- */
 

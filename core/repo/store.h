@@ -98,7 +98,10 @@ enum mb_code mb_store_list(struct mb_store *store, const char *prefix, mb_store_
 enum mb_code mb_store_remove(struct mb_store *store, const char *const *names, size_t count,
 							 struct mb_error *err) MB_MUST_CHECK;
 
-/* The store's own time: every age is computed from it, never from the local clock. */
+/*
+ * The store's own time: every age is computed from it, never from the local clock.  A server may
+ * tell it to half a second only; within a process it does not go back.
+ */
 enum mb_code mb_store_clock(struct mb_store *store, int64_t *now_us,
 							struct mb_error *err) MB_MUST_CHECK;
 

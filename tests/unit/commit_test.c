@@ -197,6 +197,32 @@ commits_form_a_chain(void **state)
 	mb_repo_free(repo);
 }
 
+/* A server tells its time to half a second: an id may lie before the one that was made before it. */
+static void
+the_newest_is_found_by_its_sequence(void **state)
+{
+	struct mb_repo *repo = memory_repo(MB_SUITE_NONE);
+	struct mb_commit a, b, c;
+	uint64_t sequence;
+	char id[MB_ID_TEXT];
+	struct mb_error err;
+
+	(void) state;
+	put_commit(repo, &a, "db", 1795416242100000);
+	put_commit(repo, &b, "db", 1795416241900000);
+	put_commit(repo, &c, "db", 1795416240600000);
+	assert_string_equal(b.previous, a.id);
+	assert_string_equal(c.previous, b.id);
+	assert_int_equal(c.sequence, 3);
+	assert_ok(mb_commit_newest(repo, "db", id, &sequence, &err), err);
+	assert_string_equal(id, c.id);
+	assert_int_equal(mb_id_time_us(a.id), 1795416242100000);
+	mb_commit_release(&a);
+	mb_commit_release(&b);
+	mb_commit_release(&c);
+	mb_repo_free(repo);
+}
+
 static void
 commits_are_listed(void **state)
 {
@@ -411,6 +437,7 @@ main(void)
 		cmocka_unit_test(commits_come_back),
 		cmocka_unit_test(heads_with_much_to_say),
 		cmocka_unit_test(commits_form_a_chain),
+		cmocka_unit_test(the_newest_is_found_by_its_sequence),
 		cmocka_unit_test(commits_are_listed),
 		cmocka_unit_test(what_is_no_commit),
 		cmocka_unit_test(parts_that_do_not_add_up),
