@@ -9,9 +9,11 @@ redis_config() # [line for the section]...
 {
 	{
 		printf '[global]\nspool = %s/spool\nworkers = 2\n\n[repository]\nurl = %s\n' "$T" "$REPO"
+		! in_bucket || s3_keys
 		printf 'key-file = %s/key\n\n[redis]\nurl = redis://127.0.0.1:%s\n' "$T" "$REDIS_PORT"
 		printf '%s\n' "$@"
 	} >"$CONF"
+	chmod 600 "$CONF"
 }
 
 # Start a stock server on a restored directory, at $RPORT.
@@ -326,13 +328,11 @@ redis_config
 # -- login, side, cache, check ---------------------------------------------------------------------------
 rcli acl setuser backup on '>secret' resetchannels resetkeys -@all +psync +replconf +info +time +multi +exec '+client|pause' '+client|unpause' >/dev/null
 redis_config 'user = backup' 'password = wrong'
-chmod 600 "$CONF"
 run mb backup
 is "$status" 7 "a wrong password is refused"
 grep -q wrong <<<"$out$err"
 is "$?" 1 "and not repeated"
 redis_config 'user = backup' 'password = secret' 'side = after'
-chmod 600 "$CONF"
 ok "a user with the least rights is enough" mb --json backup --pause
 is "$(json backup.cut.positions.redis.side <"$T/ok.out")" after "side = after is kept"
 redis_config 'role = cache'

@@ -26,13 +26,15 @@ run mb mark "$marker-mark"
 is "$status" 0 "mark"
 kill -TERM $STREAM
 wait $STREAM
-is "$(grep -rlF "$marker" "$REPO" | wc -l)" 0 "no stored file holds the marker"
-is "$(find "$REPO" -name "*$marker*" | wc -l)" 0 "no name of a stored file holds the marker"
-is "$(grep -rlF "$(cat "$T/pass")" "$REPO" "$T/stream.log" "$CONF" | wc -l)" 0 "the passphrase is nowhere"
-is "$(grep -rlaF "$(id -un)" "$REPO" | wc -l)" 0 "no owner's name either"
+blobs save "$T/stored"
+ok "there are stored files" test -e "$T/stored/mbackup.json"
+is "$(grep -rlF "$marker" "$T/stored" | wc -l)" 0 "no stored file holds the marker"
+is "$(find "$T/stored" -name "*$marker*" | wc -l)" 0 "no name of a stored file holds the marker"
+is "$(grep -rlF "$(cat "$T/pass")" "$T/stored" "$T/stream.log" "$CONF" | wc -l)" 0 "the passphrase is nowhere"
+is "$(grep -rlaF "$(id -un)" "$T/stored" | wc -l)" 0 "no owner's name either"
 
 # The same blob twice has nothing in common: nonces and keys never meet again.
-python3 - "$REPO" <<'PY' >"$T/repeats"
+python3 - "$T/stored" <<'PY' >"$T/repeats"
 import os, sys
 seen, repeats, blocks = set(), 0, 0
 for root, _, names in os.walk(sys.argv[1]):
@@ -71,7 +73,7 @@ run mb restore --component "uploads=$T/y"
 is "$(cat "$T/y/$marker.txt" 2>&1)" "$marker in an object" "with the right one it is all there"
 
 # Unencrypted repositories exist, but never by accident.
-sed -e "s|^url = $REPO|url = $T/plain|" -e 's|^passphrase-file.*|encryption = none|' "$CONF" >"$T/plain.conf"
+sed -e "s|^url = $REPO|url = $REPO-plain|" -e 's|^passphrase-file.*|encryption = none|' "$CONF" >"$T/plain.conf"
 chmod 600 "$T/plain.conf"
 CONF=$T/plain.conf
 run mb init

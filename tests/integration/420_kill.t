@@ -58,6 +58,8 @@ is "$bad" 0 "backup killed $rounds times ($finished were done before): the repos
 run mb backup
 is "$status" 0 "and the next backup works"
 [ "$status" = 0 ] || diag "$err"
+is "$(blobs ls | grep -c '^packs/')" "$(mb verify --json | json verify.packs)" "verify knows every pack that is stored"
+is "$(blobs uploads)" 0 "no unfinished upload is left behind"
 is "$(sql "SELECT count(*) FROM pg_replication_slots WHERE slot_name <> 'mbackup'")" 0 "no temporary slot is left behind"
 
 # -- stream ---------------------------------------------------------------------------------------

@@ -6,13 +6,16 @@ stack_begin
 stack_postgres || exit 1
 stack_redis || exit 1
 flips=60
+PLACE=$REPO
 [ -n "${MBACKUP_LONG:-}" ] && flips=500
+[ -n "${MBACKUP_SHORT:-}" ] && flips=16
 
 flip_rounds() # suite count
 {
 	local suite=$1 count=$2
-	python3 - "$MBACKUP" "$CONF" "$REPO" "$T" "$count" "$suite" <<'PY'
+	PYTHONPATH=$here/tests/lib "${S3_PYTHON:-python3}" - "$MBACKUP" "$CONF" "$REPO" "$T" "$count" "$suite" <<'PY'
 import json, os, random, shutil, subprocess, sys
+import blobs
 mbackup, conf, repo, tmp, count, suite = sys.argv[1:7]
 count = int(count)
 random.seed(int.from_bytes(os.urandom(4), "big"))
@@ -28,13 +31,10 @@ def tree(path):
             out[os.path.relpath(full, path)] = open(full, "rb").read()
     return out
 
-def kind(path):
-    return os.path.relpath(path, repo).split("/")[0]
-
-files = [os.path.join(r, n) for r, _, names in os.walk(repo) for n in names if not n.startswith(".tmp-")]
+stored = blobs.at(repo)
 by_kind = {}
-for f in files:
-    by_kind.setdefault(kind(f), []).append(f)
+for name in stored.names():
+    by_kind.setdefault(name.split("/")[0], []).append(name)
 good = {}
 for name in ("uploads", "config", "redis"):
     r = run("restore", "--component", f"{name}={tmp}/good-{suite}-{name}")
@@ -45,16 +45,14 @@ missed, unnamed, wrong, silent, found = [], [], [], [], {}
 for i in range(count):
     # Every kind of file in turn, so that the few small ones are hit as often as the packs.
     k = sorted(by_kind)[i % len(by_kind)]
-    path = random.choice(by_kind[k])
-    data = bytearray(open(path, "rb").read())
+    victim = random.choice(by_kind[k])
+    data = bytearray(stored.read(victim))
     # Half of the flips in the first 256 bytes, where the headers are.
     limit = min(len(data), 256) if i % 2 else len(data)
     at, bit = random.randrange(limit), random.randrange(8)
-    mode = os.stat(path).st_mode
     data[at] ^= 1 << bit
-    os.chmod(path, 0o600)
-    open(path, "wb").write(data)
-    where = f"{os.path.relpath(path, repo)} byte {at} bit {bit}"
+    stored.write(victim, bytes(data))
+    where = f"{victim} byte {at} bit {bit}"
     r = run("verify", "--read-data", "full", "--json")
     try:
         answer = json.loads(r.stdout)
@@ -78,8 +76,7 @@ for i in range(count):
                 wrong.append(f"{where}: {name}: a failed restore left {os.listdir(dest)[:5]}")
             shutil.rmtree(dest, ignore_errors=True)
     data[at] ^= 1 << bit
-    open(path, "wb").write(data)
-    os.chmod(path, mode)
+    stored.write(victim, bytes(data))
 for what, bad in (("found, exit 6", missed), ("the backups concerned are named", unnamed),
                   ("nothing damaged was restored silently", silent), ("a refused restore left nothing", wrong)):
     for line in bad[:10]:
@@ -90,7 +87,7 @@ PY
 
 for suite in aes-256-gcm none
 do
-	REPO=$T/repo-$suite
+	REPO=$PLACE-$suite
 	CONF=$T/$suite.conf
 	[ $suite = none ] && stack_config none || stack_config
 	mb init >/dev/null 2>&1 || { diag "init failed"; exit 1; }
@@ -123,19 +120,24 @@ do
 	is "$status" 0 "$suite: with every bit back in place it verifies again"
 done
 
-# A file that is cut, emptied, lost or swapped with its neighbour.
-pack=$(find "$REPO/packs" -type f | head -n 1)
-other=$(find "$REPO/packs" -type f | tail -n 1)
+# A file that is cut, emptied, lost or swapped with its neighbour: done to a copy, which then takes the
+# place of the repository.
+blobs save "$T/safe"
+first() { (cd "$T/safe" && find "$@" -type f | sort | head -n 1); }
+pack=$(first packs)
+other=$(cd "$T/safe" && find packs -type f | sort | tail -n 1)
 damage() # name command...
 {
 	local name=$1
 	shift
-	cp -a "$REPO" "$T/safe"
-	"$@"
+	cp -a "$T/safe" "$T/harmed"
+	chmod -R u+w "$T/harmed"
+	(cd "$T/harmed" && "$@") && blobs load "$T/harmed"
+	result "$name" $?
 	run mb verify --read-data full
 	is "$status" 6 "$name: exit 6"
-	rm -rf "$REPO"
-	mv "$T/safe" "$REPO"
+	blobs load "$T/safe"
+	rm -rf "$T/harmed"
 }
 swap() { mv "$1" "$T/s"; mv "$2" "$1"; mv "$T/s" "$2"; }
 damage "a pack that is cut" truncate -s -1 "$pack"
@@ -143,7 +145,9 @@ damage "a pack with a byte more" sh -c "printf x >>'$pack'"
 damage "a pack that is empty" truncate -s 0 "$pack"
 damage "a pack that is gone" rm "$pack"
 damage "two packs swapped" swap "$pack" "$other"
-damage "a commit that is gone" sh -c "rm -r '$(find "$REPO/backups/redis" -type f | head -n 1)'"
-damage "a file that does not belong" sh -c "echo x >'$REPO/packs/stranger'"
-damage "all WAL gone" rm -rf "$REPO/streams/postgres"
+damage "a commit that is gone" rm "$(first backups/redis)"
+damage "a file that does not belong" sh -c "echo x >packs/stranger"
+damage "all WAL gone" rm -r streams/postgres
+run mb verify --read-data full
+is "$status" 0 "with everything back in place it verifies"
 done_testing

@@ -16,6 +16,7 @@ then
 	fi
 fi
 . "$(dirname "$0")/../lib/stack.sh"
+[ -z "${MBACKUP_TEST_REPOSITORY:-}" ] || skip_all "a bucket has no disk of ours that could fill up"
 [ -n "${MB_TMPFS:-}" ] || skip_all "cannot mount a tmpfs here"
 if [ "$(id -u)" = 0 ]
 then

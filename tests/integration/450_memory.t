@@ -5,7 +5,9 @@
 stack_begin
 limit=$((256 * 1024))
 scale=20
+many=1000
 [ -n "${MBACKUP_LONG:-}" ] && scale=140
+[ -n "${MBACKUP_SHORT:-}" ] && scale=5 many=100
 stack_postgres || exit 1
 stack_config
 mb init >/dev/null 2>&1
@@ -28,20 +30,20 @@ measure() # name command...
 	result "$name: peak $((kib / 1024)) MiB" $?
 }
 
-python3 - "$T/etc" "$T/objects" <<'PY'
+python3 - "$many" "$T/etc" "$T/objects" <<'PY'
 import os, sys
-for d in sys.argv[1:]:
+for d in sys.argv[2:]:
     for i in range(100):
         os.makedirs(f"{d}/{i:02d}", exist_ok=True)
-        for j in range(1000):
+        for j in range(int(sys.argv[1])):
             with open(f"{d}/{i:02d}/file-with-a-name-{j}.conf", "w") as f:
                 f.write(f"{i} {j}\n")
 PY
-measure "backup of 200,000 small files" "$MBACKUP" --config "$CONF" backup --component config --component uploads
+measure "backup of $((many * 200)) small files" "$MBACKUP" --config "$CONF" backup --component config --component uploads
 sleep 2.1
-measure "incremental of 200,000 small files" "$MBACKUP" --config "$CONF" backup --component config --component uploads
-measure "verify of 200,000 small files" "$MBACKUP" --config "$CONF" verify --read-data full
-measure "restore of 100,000 small files" "$MBACKUP" --config "$CONF" restore --component "uploads=$T/r"
+measure "incremental of $((many * 200)) small files" "$MBACKUP" --config "$CONF" backup --component config --component uploads
+measure "verify of $((many * 200)) small files" "$MBACKUP" --config "$CONF" verify --read-data full
+measure "restore of $((many * 100)) small files" "$MBACKUP" --config "$CONF" restore --component "uploads=$T/r"
 ok "they are the same" diff -rq "$T/objects" "$T/r"
 rm -rf "$T/r" "$T/objects" "$T/etc"
 mkdir "$T/objects" "$T/etc"

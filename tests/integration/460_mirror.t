@@ -30,10 +30,25 @@ OFF=$T/offsite
 SECOND=$T/second
 sed -i "s,^spool,catch-up-interval = 300ms\nspool,; s,^\[postgres\],[repository:offsite]\nurl = $OFF\n\n[postgres]," "$CONF"
 
-same() # directory directory
+# A directory with what there is at a url.
+held() # url name
 {
-	diff -r --exclude=leases --exclude=provisional --exclude='.tmp-*' "$1" "$2"
+	case $1 in
+	s3://*) blobs_of "$1" save "$T/held.$2" && echo "$T/held.$2" ;;
+	*) echo "$1" ;;
+	esac
 }
+# Not diff -r: a kill may leave an empty directory in one place.
+sums() # directory
+{
+	(cd "$1" && find . -type f ! -path './leases/*' ! -path './provisional/*' ! -name '.tmp-*' -exec sha256sum {} + | sort -k 2)
+}
+same() # url url
+{
+	diff <(sums "$(held "$1" 1)") <(sums "$(held "$2" 2)")
+}
+# For sed: other places than the first are directories, and need no keys.
+no_keys="/^endpoint = /d; /^access-key = /d; /^secret-key = /d"
 # Every name that a commit of the copy needs is there, says a verify of the copy alone.
 whole() { mb verify --repository "${1:-offsite}" --read-data full; }
 says() { mb check --json 2>/dev/null | grep -Eq "$1"; }
@@ -115,7 +130,7 @@ head -c 60000000 /dev/urandom >"$T/objects/large"
 mv "$SECOND" "$T/away"
 mb backup >/dev/null 2>&1
 mv "$T/away" "$SECOND"
-packs() { find "$1/packs" -type f ! -name '.tmp-*' | wc -l; }
+packs() { case $1 in s3://*) blobs_of "$1" ls | grep -c ^packs/ ;; *) find "$1/packs" -type f ! -name '.tmp-*' | wc -l ;; esac; }
 before=$(packs "$SECOND")
 middle=0
 for _ in 1 2 3 4 5
@@ -135,10 +150,11 @@ is "$status" 0 "the next backup goes on"
 ok "and makes it equal" same "$REPO" "$SECOND"
 
 # -- another repository ---------------------------------------------------------------------------------
-sed "s,^spool.*,spool = $T/spool2,; s,^url = $REPO\$,url = $T/other,; /^\[repository:/,/^\$/d" "$CONF" >"$T/other.conf"
+sed "$no_keys; s,^spool.*,spool = $T/spool2,; s,^url = $REPO\$,url = $T/other,; /^\[repository:/,/^\$/d" "$CONF" >"$T/other.conf"
 "$MBACKUP" --config "$T/other.conf" init >/dev/null 2>&1
 cp -a "$T/other" "$T/other.before"
 sed "s,url = $SECOND,url = $T/other," "$CONF" >"$T/wrong.conf"
+chmod 600 "$T/wrong.conf"
 run "$MBACKUP" --config "$T/wrong.conf" backup
 is "$status" 2 "another repository as a copy is refused"
 like "$err" "repository:second.*is repository .*, not a copy of" "... and named"
@@ -149,7 +165,7 @@ ok "... and it was not touched" diff -r "$T/other.before" "$T/other"
 # -- a full disk ------------------------------------------------------------------------------------------
 if [ -n "${MB_TMPFS:-}" ]
 then
-	sed "s,url = $SECOND,url = $MB_TMPFS/copy,; s,^url = $REPO\$,url = $T/repo3,; s,^spool.*,spool = $T/spool3,; /^\[repository:offsite/,/^\$/d; /^\[postgres/,/^\$/d" "$CONF" >"$T/small.conf"
+	sed "$no_keys; s,url = $SECOND,url = $MB_TMPFS/copy,; s,^url = $REPO\$,url = $T/repo3,; s,^spool.*,spool = $T/spool3,; /^\[repository:offsite/,/^\$/d; /^\[postgres/,/^\$/d" "$CONF" >"$T/small.conf"
 	rm "$T/objects/large"
 	run "$MBACKUP" --config "$T/small.conf" init
 	is "$status" 0 "a copy on a small file system"
@@ -176,12 +192,15 @@ rows=$(sql "SELECT count(*), md5(string_agg(m, ',' ORDER BY g)) FROM last_words"
 ok "a mark" mb mark the-end
 ok "is in the copy, too" wait_for 10 same "$REPO" "$OFF"
 kill "$STREAM"; wait "$STREAM" 2>/dev/null
-mv "$REPO" "$T/destroyed"
-mkdir "$REPO"
+# What stays of a lost directory is the mount point.
+mkdir "$T/nothing"
+lose() { in_bucket && blobs load "$T/nothing" || { rm -rf "$REPO"; mkdir "$REPO"; }; }
+blobs save "$T/destroyed"
+lose
 run mb backup
 is "$status" 10 "without the first nothing is written"
 like "$err" "make its url that of \[repository\]" "... and the way out is named"
-ok "nothing is made in its place" test -z "$(ls -A "$REPO")"
+ok "nothing is made in its place" diff -r "$T/nothing" "$(held "$REPO" 1)"
 run mb list
 is "$status" 0 "list reads the copy"
 like "$err" "reading the copy \"offsite\"" "... and says so"
@@ -196,9 +215,8 @@ is "$(sql "SELECT count(*), md5(string_agg(m, ',' ORDER BY g)) FROM last_words" 
 stop_cluster "$T/r1" immediate
 
 # -- the first is damaged: the copy is named ---------------------------------------------------------------
-rmdir "$REPO"
-cp -a "$T/destroyed" "$REPO"
-find "$REPO/packs" "$REPO/streams" -type f -exec sh -c 'printf XXXX | dd of="$1" bs=1 seek=200 conv=notrunc 2>/dev/null' _ {} \;
+find "$T/destroyed/packs" "$T/destroyed/streams" -type f -exec sh -c 'printf XXXX | dd of="$1" bs=1 seek=200 conv=notrunc 2>/dev/null' _ {} \;
+blobs load "$T/destroyed"
 run mb verify --read-data full
 is "$status" 6 "the first is damaged"
 ok "the copy is not" whole
@@ -213,8 +231,10 @@ is "$(sql "SELECT count(*), md5(string_agg(m, ',' ORDER BY g)) FROM last_words" 
 stop_cluster "$T/r2" immediate
 
 # -- going on from the copy ------------------------------------------------------------------------------
-rm -rf "$REPO"
-sed -i "s,^url = $REPO\$,url = SWAP,; s,^url = $OFF\$,url = $REPO,; s,^url = SWAP\$,url = $OFF," "$CONF"
+lose
+in_bucket || rmdir "$REPO"
+sed -i "$no_keys; s,^url = $REPO\$,url = SWAP,; s,^url = $OFF\$,url = $REPO,; s,^url = SWAP\$,url = $OFF," "$CONF"
+in_bucket && s3_keys >"$T/keys" && sed -i "/^url = s3:/r $T/keys" "$CONF"
 run mb init
 is "$status" 0 "the urls swapped: init makes the lost place a copy"
 run mb backup

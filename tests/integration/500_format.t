@@ -7,6 +7,7 @@
 stack_begin
 export PYTHONDONTWRITEBYTECODE=1
 golden=$here/tests/golden
+PLACE=$REPO
 reader() { /usr/bin/python3 "$here/tests/reader/mbackup_reader.py" "$@"; }
 
 # The data of a restored Redis: load_redis directory appendonly
@@ -39,12 +40,15 @@ check_golden() # plain|encrypted [option of the reader]...
 	mkdir -p "$dir"
 	# A store ignores modes and times: a git checkout has its own.
 	cp -r "$golden/v1/$name" "$dir/repo"
+	REPO=$PLACE-$name
+	blobs load "$dir/repo"
 	CONF=$dir/conf
 	cat >"$CONF" <<-END
 		[global]
 		spool = $dir/spool
 		[repository]
-		url = $dir/repo
+		url = $REPO
+		$(! in_bucket || s3_keys)
 		$([ "$name" = plain ] && echo "encryption = none" || echo "passphrase-file = $T/passphrase")
 		[objects:uploads]
 		url = file://$dir/none
@@ -53,6 +57,7 @@ check_golden() # plain|encrypted [option of the reader]...
 		[redis]
 		url = redis://127.0.0.1:1
 	END
+	chmod 600 "$CONF"
 	run reader "$@" "$dir/repo" verify
 	is "$status" 0 "golden $name: the reader verifies it ($out)"
 	diag "$err"
@@ -142,6 +147,8 @@ done
 
 stack_postgres || exit 1
 stack_redis || exit 1
+REPO=$PLACE
+CONF=$T/mbackup.conf
 stack_config
 mkdir -p "$T/space"
 sql "CREATE TABLESPACE elsewhere LOCATION '$T/space'"
@@ -169,16 +176,17 @@ sleep 2
 kill -TERM "$STREAM"
 wait "$STREAM"
 digest=$(rcli debug digest)
+blobs save "$T/fresh"
 
-run reader --key-file "$T/key" "$REPO" verify
+run reader --key-file "$T/key" "$T/fresh" verify
 is "$status" 0 "fresh: the reader verifies it ($out)"
 diag "$err"
-run reader --key-file "$T/key" "$REPO" streams
+run reader --key-file "$T/key" "$T/fresh" streams
 is "$status" 0 "fresh: the reader reads the stream pieces"
 like "$out" '"name": "mbackup_' "fresh: with the restore points of the cuts"
 for component in postgres uploads redis config
 do
-	run reader --key-file "$T/key" "$REPO" extract $component "$id" "$T/r/$component"
+	run reader --key-file "$T/key" "$T/fresh" extract $component "$id" "$T/r/$component"
 	is "$status" 0 "fresh: the reader extracts $component"
 	diag "$err"
 done

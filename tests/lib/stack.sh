@@ -198,10 +198,22 @@ stack_bucket() # server
 	. "$here/tests/lib/s3.sh"
 	"s3_$1" && judge mkbucket repository || { echo "Bail out! no $1"; exit 1; }
 	REPO=s3://repository/stack
+	export S3_DIRECT=$S3_ENDPOINT
 	[ -n "${MBACKUP_TEST_FAULT:-}" ] || return 0
 	s3_proxy
 	fault "$MBACKUP_TEST_FAULT"
 }
+
+# The repository behind its own back, in a directory or a bucket (blobs.py): blobs ls|get|put|...
+blobs() { blobs_of "$REPO" "$@"; }
+blobs_of() # url verb...
+{
+	case $1 in
+	s3://*) "$S3_PYTHON" "$here/tests/lib/blobs.py" "$@" ;;
+	*) python3 "$here/tests/lib/blobs.py" "$@" ;;
+	esac
+}
+in_bucket() { [[ $REPO = s3://* ]]; }
 
 # A TCP port that nobody listens on, and that this test has not been given before: a cluster with
 # only a socket does not hold its port, so the system might hand it out again.
@@ -291,7 +303,7 @@ stack_config()
 	{
 		printf '[global]\nspool = %s/spool\nworkers = 2\n\n' "$T"
 		printf '[repository]\nurl = %s\n' "$REPO"
-		[[ $REPO != s3://* ]] || s3_keys
+		! in_bucket || s3_keys
 		if [ "${1:-}" = none ]
 		then
 			printf 'encryption = none\n'
