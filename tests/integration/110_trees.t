@@ -5,6 +5,8 @@
 stack_begin
 stack_config
 mb init >/dev/null 2>&1 || { diag "init failed"; exit 1; }
+marks="4 1 5 2 3"
+[ -n "${MBACKUP_SHORT:-}" ] && marks="2 1"
 
 # -- files ----------------------------------------------------------------------------------------
 tree=$T/etc
@@ -77,7 +79,7 @@ echo x >"$bucket/a/x"; echo y >"$bucket/a-b/y"
 mb backup >/dev/null 2>&1
 cp -a "$bucket" "$T/at0"
 declare -a times
-for i in 1 2 3 4 5
+for i in $(sort <<<"${marks// /$'\n'}")
 do
 	# Further from the mark than the clock margin of a second, so that exactly one state is right.
 	sleep 1.3
@@ -93,7 +95,7 @@ sleep 1.3
 rm -rf "$bucket/2026"
 echo last >"$bucket/changing"
 mb backup >/dev/null 2>&1
-for i in 4 1 5 2 3
+for i in $marks
 do
 	run mb restore --to-mark "m$i" --component "uploads=$T/o$i"
 	ok "bucket at mark m$i" diff -r "$T/at$i" "$T/o$i"

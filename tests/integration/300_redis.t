@@ -235,6 +235,12 @@ ack=$(rcli info replication | tr -d '\r' | sed -n 's/^slave0:.*offset=\([0-9]*\)
 result "the stream never acknowledges the exact offset" $?
 is "$(rcli info stats | tr -d '\r' | sed -n 's/^sync_full:\(.*\)/\1/p')" 4 "only the backups made full resyncs"
 
+if [ -n "${MBACKUP_SHORT:-}" ]
+then
+	ok "verify reads everything" mb verify --read-data full
+	done_testing
+fi
+
 # -- a gap -------------------------------------------------------------------------------------------------------
 stop_stream
 is "$STREAM_STATUS" 143 "the stream stops cleanly"

@@ -192,16 +192,21 @@ stack_begin() # [argument of the test...]
 }
 
 # The repository in a bucket instead of a directory: MBACKUP_TEST_REPOSITORY = ceph|minio, and with
-# MBACKUP_TEST_FAULT (s3_proxy.py) behind a proxy that does harm.
+# MBACKUP_TEST_FAULT (what s3_proxy.py is told; several with spaces) behind a proxy that does harm.
 stack_bucket() # server
 {
+	local mode
+
 	. "$here/tests/lib/s3.sh"
 	"s3_$1" && judge mkbucket repository || { echo "Bail out! no $1"; exit 1; }
 	REPO=s3://repository/stack
 	export S3_DIRECT=$S3_ENDPOINT
 	[ -n "${MBACKUP_TEST_FAULT:-}" ] || return 0
 	s3_proxy
-	fault "$MBACKUP_TEST_FAULT"
+	for mode in $MBACKUP_TEST_FAULT
+	do
+		fault_too "$mode"
+	done
 }
 
 # The repository behind its own back, in a directory or a bucket (blobs.py): blobs ls|get|put|...
