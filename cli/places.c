@@ -32,7 +32,7 @@ open_s3(const struct mb_cli *cli, const struct mb_settings *settings, unsigned f
 	free(bucket);
 	free(prefix);
 	if (!code)
-		code = mb_s3_from_settings(&options.s3, settings, &mb_interrupt, &cli->log, err);
+		code = mb_s3_from_settings(&options.s3, settings, &cli->env, err);
 	return code ? code : mb_store_s3_open(store, &options, err);
 }
 

@@ -8,6 +8,7 @@
 #include "cli/cli.h"
 #include "core/base/fs.h"
 
+#define CHECK_PATIENCE_MS 4000 /* twice as long at most, with a last attempt */
 #define MAX_AUTO_WORKERS 4
 #define MAX_WORKERS 64
 #define KEY_FILE_MAX 4096
@@ -270,6 +271,7 @@ cli_prepare(struct mb_cli *cli, struct mb_error *err)
 	cli->env.program = program;
 	cli->env.log = &cli->log;
 	cli->env.cancel = &mb_interrupt;
+	cli->env.patience_ms = cli->command->id == CMD_CHECK ? CHECK_PATIENCE_MS : 0;
 	cli->env.progress = new_progress;
 	cli->env.progress_ctx = cli;
 	if (needs & NEEDS_CONFIG)

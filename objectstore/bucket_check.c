@@ -19,6 +19,7 @@ struct checking
 	struct mb_checks *checks;
 	struct mb_bucket_config config;
 	struct mb_s3_page page;
+	bool is_gone; /* the server does not answer any more: it is not asked further */
 };
 
 static const char *
@@ -63,6 +64,7 @@ say_permission(struct checking *checking, const char *permission, const char *re
 {
 	char name[96], fix[256];
 
+	checking->is_gone = op->code == MB_UNREACHABLE;
 	snprintf(name, sizeof(name), "permission %s", permission);
 	if (op->code == MB_DENIED)
 	{
@@ -171,7 +173,7 @@ check_permissions(struct checking *checking)
 					 "the bucket has no object to try them on");
 		return;
 	}
-	for (i = 0; i < sizeof(permissions) / sizeof(permissions[0]); i++)
+	for (i = 0; !checking->is_gone && i < sizeof(permissions) / sizeof(permissions[0]); i++)
 	{
 		const struct permission *permission = &permissions[i];
 
@@ -353,8 +355,11 @@ mb_bucket_check(struct mb_bucket *bucket, struct mb_checks *checks, struct mb_er
 	check_versioning(&checking);
 	check_lifecycle(&checking);
 	check_clock(&checking);
-	check_minio(&checking);
-	check_iam(&checking);
+	if (!checking.is_gone)
+	{
+		check_minio(&checking);
+		check_iam(&checking);
+	}
 	if (bucket->is_journalled && bucket->source->check(bucket->base.settings, checks, err))
 		return err->code;
 	mb_s3_page_release(&checking.page);

@@ -350,6 +350,7 @@ take_object(struct slot *slot)
 static void
 take_more(struct slot *slot)
 {
+	struct mb_bucket_fetched *sum = &slot->batch->fetch->sum;
 	struct mb_buf *body = &slot->op.http.response.body;
 	struct mb_error why;
 	enum mb_code code;
@@ -359,14 +360,21 @@ take_more(struct slot *slot)
 		code = mb_version_meta_tags(slot->meta, body->data, body->len, &why);
 	else
 		code = mb_version_meta_parts(slot->meta, body->data, body->len, &why);
+	if (code == MB_CORRUPT && ++slot->tries < FETCH_TRIES)
+	{
+		mb_s3_op_release(&slot->op);
+		ask_more(slot, slot->step);
+		return;
+	}
 	/*
 	 * Without parts a restore makes the same ETag, but other parts.  Ceph answers nothing when tags came
 	 * with a multipart upload: it has lost them.  Neither is a reason to lose the contents too.
 	 */
-	if (code == MB_CORRUPT)
+	if (code == MB_CORRUPT && (slot->step == STEP_PARTS ||
+							   (body->len == 0 && mb_etag_parts(slot->item->version.etag) > 0)))
 	{
-		if (slot->step == STEP_TAGS)
-			mb_fetch_count(slot->batch->fetch, &slot->batch->fetch->sum.untold_tags);
+		mb_fetch_count(slot->batch->fetch,
+					   slot->step == STEP_TAGS ? &sum->untold_tags : &sum->untold_parts);
 		code = MB_OK;
 	}
 	mb_s3_op_release(&slot->op);
@@ -583,6 +591,9 @@ mb_bucket_fetch_finish(struct mb_bucket_fetch *fetch, struct mb_bucket_fetched *
 	if (sum->untold_tags > 0)
 		mb_capture_warn(fetch->capture, "the server did not tell the tags of %llu versions",
 						(unsigned long long) sum->untold_tags);
+	if (sum->untold_parts > 0)
+		mb_capture_warn(fetch->capture, "the server did not tell the parts of %llu versions",
+						(unsigned long long) sum->untold_parts);
 	if (sum->failed > NAMED_MAX)
 		mb_capture_warn(fetch->capture, "%llu versions in all could not be read",
 						(unsigned long long) sum->failed);

@@ -26,6 +26,7 @@ struct mb_bucket_fetched
 	uint64_t vanished;
 	uint64_t failed;
 	uint64_t untold_tags; /* asked for, but the answer was none */
+	uint64_t untold_parts;
 	char first_vanished[256];
 };
 

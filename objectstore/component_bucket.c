@@ -74,8 +74,7 @@ mb_bucket_connect(struct mb_bucket *bucket, struct mb_error *err)
 {
 	if (bucket->s3)
 		return MB_OK;
-	return mb_s3_from_settings(&bucket->s3, bucket->base.settings, bucket->base.env->cancel,
-							   bucket->base.env->log, err);
+	return mb_s3_from_settings(&bucket->s3, bucket->base.settings, bucket->base.env, err);
 }
 
 static enum mb_code

@@ -69,6 +69,7 @@ mb_s3_new(struct mb_s3 **s3, const struct mb_s3_options *options, struct mb_erro
 	made->ca_file = options->ca_file ? mb_strdup(options->ca_file) : NULL;
 	made->deadline_ms = options->deadline_ms ? options->deadline_ms : DEFAULT_DEADLINE_MS;
 	made->stall_ms = options->stall_ms;
+	made->patience_ms = options->patience_ms;
 	made->max_requests = options->max_requests ? options->max_requests : DEFAULT_REQUESTS;
 	made->cancel = options->cancel;
 	made->log = options->log;
@@ -292,16 +293,23 @@ mb_s3_start(struct mb_s3_lane *lane, struct mb_s3_op *op)
 		attempt->state = MB_ATTEMPT_OVER;
 }
 
+int64_t
+mb_s3_deadline_ms(const struct mb_s3 *s3, const struct mb_s3_op *op)
+{
+	int64_t deadline_ms = op->deadline_ms ? op->deadline_ms : s3->deadline_ms;
+
+	return s3->patience_ms && s3->patience_ms < deadline_ms ? s3->patience_ms : deadline_ms;
+}
+
 /* May a further attempt begin?  Not after the deadline, and not when the outcome must be looked at. */
 static bool
 may_retry(const struct mb_s3_attempt *attempt)
 {
 	const struct mb_s3_op *op = attempt->op;
-	int64_t deadline_ms = op->deadline_ms ? op->deadline_ms : attempt->lane->s3->deadline_ms;
 
 	if ((op->flags & MB_S3_ONCE) && op->maybe_done)
 		return false;
-	return mb_monotonic_ms() - attempt->started_ms < deadline_ms;
+	return mb_monotonic_ms() < attempt->started_ms + mb_s3_deadline_ms(attempt->lane->s3, op);
 }
 
 static void
@@ -309,6 +317,7 @@ plan_retry(struct mb_s3_attempt *attempt, enum mb_s3_verdict verdict)
 {
 	struct mb_s3 *s3 = attempt->lane->s3;
 	struct mb_s3_op *op = attempt->op;
+	int64_t last_ms = attempt->started_ms + mb_s3_deadline_ms(s3, op);
 
 	if (!may_retry(attempt))
 	{
@@ -321,6 +330,8 @@ plan_retry(struct mb_s3_attempt *attempt, enum mb_s3_verdict verdict)
 	attempt->not_before_ms = mb_monotonic_ms();
 	if (verdict == MB_S3_AGAIN || verdict == MB_S3_AGAIN_BUSY)
 		attempt->not_before_ms += backoff_ms(s3, op->attempts);
+	if (attempt->not_before_ms > last_ms)
+		attempt->not_before_ms = last_ms;
 	if (op->sink && op->restart && op->http.response.body_bytes > 0)
 		op->restart(op->sink_ctx);
 	mb_log_debug(s3->log, "try %u again: %s", op->attempts, op->err.message);

@@ -50,6 +50,7 @@ struct mb_s3_options
 	struct mb_credentials *credentials; /* taken */
 	int64_t deadline_ms;                /* of one op with all its retries; 0: 2 min */
 	int64_t stall_ms;                   /* 0: 30 s */
+	int64_t patience_ms;                /* of any op, even one that moves; 0: no limit */
 	unsigned max_requests;              /* under way at once, all lanes together; 0: 64 */
 	const struct mb_cancel *cancel;
 	const struct mb_log *log;

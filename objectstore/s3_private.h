@@ -21,6 +21,7 @@ struct mb_s3
 	struct mb_credentials *credentials;
 	int64_t deadline_ms;
 	int64_t stall_ms;
+	int64_t patience_ms;
 	unsigned max_requests;
 	const struct mb_cancel *cancel;
 	const struct mb_log *log;
@@ -80,6 +81,9 @@ struct mb_s3_attempt
 	char **lines;
 	size_t line_count;
 };
+
+/* After so long no further attempt begins; with patience_ms each attempt ends by then, too. */
+int64_t mb_s3_deadline_ms(const struct mb_s3 *s3, const struct mb_s3_op *op);
 
 /* s3_request.c: fill op->http from the op, signed for now; frees what an earlier try left. */
 enum mb_code mb_s3_build(struct mb_s3_attempt *attempt, struct mb_error *err) MB_MUST_CHECK;

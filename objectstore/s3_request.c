@@ -215,7 +215,9 @@ mb_s3_build(struct mb_s3_attempt *attempt, struct mb_error *err)
 	op->http.max_bytes = op->flags & MB_S3_ENDLESS ? SIZE_MAX
 						 : op->max_bytes           ? op->max_bytes
 												   : MB_S3_ANSWER_MAX_BYTES;
-	op->http.deadline_ms = op->flags & MB_S3_ENDLESS ? 0 : op->deadline_ms;
+	op->http.deadline_ms = op->flags & MB_S3_ENDLESS            ? 0
+						   : op->deadline_ms || s3->patience_ms ? mb_s3_deadline_ms(s3, op)
+																: 0;
 	op->http.ctx = attempt;
 	mb_s3_keys_release(&keys);
 	mb_buf_release(&host);

@@ -1,6 +1,7 @@
 /* s3_settings.c - see s3_settings.h. */
 #include "objectstore/s3_settings.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 static const char *
@@ -40,9 +41,18 @@ check_credentials(const struct mb_settings *settings, struct mb_error *err)
 	return MB_OK;
 }
 
+/* Tests cannot wait for half a minute. */
+static int64_t
+stall_ms(void)
+{
+	const char *text = getenv("MBACKUP_TEST_STALL_MS");
+
+	return text ? strtoll(text, NULL, 10) : 0;
+}
+
 enum mb_code
-mb_s3_from_settings(struct mb_s3 **s3, const struct mb_settings *settings,
-					const struct mb_cancel *cancel, const struct mb_log *log, struct mb_error *err)
+mb_s3_from_settings(struct mb_s3 **s3, const struct mb_settings *settings, const struct mb_env *env,
+					struct mb_error *err)
 {
 	struct mb_credentials_options identity = {.source = text_of(settings, "credentials"),
 											  .access_key = text_of(settings, "access-key"),
@@ -54,13 +64,15 @@ mb_s3_from_settings(struct mb_s3 **s3, const struct mb_settings *settings,
 											  .sts_endpoint = text_of(settings, "sts-endpoint"),
 											  .region = text_of(settings, "region"),
 											  .ca_file = text_of(settings, "ca-file"),
-											  .cancel = cancel};
+											  .cancel = env->cancel};
 	struct mb_s3_options options = {.endpoint = text_of(settings, "endpoint"),
 									.region = identity.region,
 									.addressing = text_of(settings, "addressing"),
 									.ca_file = identity.ca_file,
-									.cancel = cancel,
-									.log = log};
+									.stall_ms = stall_ms(),
+									.patience_ms = env->patience_ms,
+									.cancel = env->cancel,
+									.log = env->log};
 	enum mb_code code = check_credentials(settings, err);
 
 	if (code)

@@ -14,9 +14,8 @@
 #include "core/engine/env.h"
 #include "objectstore/s3.h"
 
-/* MB_CONFIG for what makes no sense, such as an access key without a secret. */
+/* env: cancel, log and patience.  MB_CONFIG for what makes no sense, such as a key without a secret. */
 enum mb_code mb_s3_from_settings(struct mb_s3 **s3, const struct mb_settings *settings,
-								 const struct mb_cancel *cancel, const struct mb_log *log,
-								 struct mb_error *err) MB_MUST_CHECK;
+								 const struct mb_env *env, struct mb_error *err) MB_MUST_CHECK;
 
 #endif

@@ -189,7 +189,7 @@ s3_proxy() # [option of s3_proxy.py...]
 	export S3_ENDPOINT=$scheme://127.0.0.1:$port
 }
 
-fault() { curl -sf "http://127.0.0.1:$S3_CONTROL/set?$1"; }
-fault_too() { curl -sf "http://127.0.0.1:$S3_CONTROL/add?$1"; }
+fault() { curl -gsf "http://127.0.0.1:$S3_CONTROL/set?$1"; }
+fault_too() { curl -gsf "http://127.0.0.1:$S3_CONTROL/add?$1"; }
 # How often: fault_count lost
 fault_count() { curl -sf "http://127.0.0.1:$S3_CONTROL/counts" | awk -v what="$1" '$1 == what { n = $2 } END { print n + 0 }'; }

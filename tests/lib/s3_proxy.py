@@ -20,6 +20,7 @@ Modes:
     truncate                        the answer ends in the middle, the connection with it
     shorten                         the body is shorter, and Content-Length agrees
     duplicate                       a part of the body comes twice, and Content-Length agrees
+    flip                            one bit of the body is another
     stall (&seconds=S)              the answer stops in the middle for S (60) seconds
     reset_before, reset_middle      reset before the request is forwarded; half of the body is forwarded
     reset_after                     the server has done it, the client gets a reset
@@ -439,6 +440,10 @@ class Connection(threading.Thread):
             time.sleep(rule.seconds)
             self.send(self.client, whole[cut:])
             return True
+        if answer.body and mode == "flip":
+            body = bytearray(answer.body)
+            body[self.plan.between(0, len(body) - 1)] ^= 1 << self.plan.between(0, 7)
+            answer.body = bytes(body)
         if answer.body and mode in ("shorten", "duplicate"):
             cut = self.plan.between(0, len(answer.body) - 1)
             again = answer.body[self.plan.between(0, cut) : cut + 1]

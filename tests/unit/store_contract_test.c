@@ -138,7 +138,7 @@ open_s3(struct fixture *f, unsigned flags, struct mb_error *err)
 		mb_settings_add(&settings, "ca-file", getenv("S3_CA"));
 	options.lock_mode = lock;
 	options.lock_ms = 60000;
-	code = mb_s3_from_settings(&options.s3, &settings, NULL, NULL, err);
+	code = mb_s3_from_settings(&options.s3, &settings, &(struct mb_env){0}, err);
 	mb_settings_release(&settings);
 	return code ? code : mb_store_s3_open(&f->store, &options, err);
 }
