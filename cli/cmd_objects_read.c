@@ -28,24 +28,13 @@ objects_print_name(const char *name, FILE *out)
 			fputc(*p, out);
 }
 
-json_t *
-objects_meta(const struct mb_entry *entry)
-{
-	struct mb_error err;
-	json_t *meta = NULL;
-
-	if (entry->meta && mb_json_parse(&meta, entry->meta, strlen(entry->meta), "meta", &err))
-		meta = NULL;
-	return meta ? meta : json_object();
-}
-
 /* One line of ls, or one element of its answer. */
 static void
 show_version(struct mb_cli *cli, const struct mb_state_key *key,
 			 const struct mb_state_version *version, json_t *list)
 {
 	bool is_marker = version->entry.type == MB_ENTRY_MARKER;
-	json_t *meta = objects_meta(&version->entry);
+	json_t *meta = mb_state_meta(&version->entry);
 	const char *id = mb_json_str(meta, "id", "");
 	char time[MB_TIME_TEXT];
 
@@ -247,7 +236,7 @@ choose_version(const struct mb_state_key *key, const char *version_id)
 		return key->current;
 	for (i = 0; i < key->count && !chosen; i++)
 	{
-		json_t *meta = objects_meta(&key->versions[i].entry);
+		json_t *meta = mb_state_meta(&key->versions[i].entry);
 
 		if (strcmp(mb_json_str(meta, "id", ""), version_id) == 0 &&
 			key->versions[i].entry.type == MB_ENTRY_OBJECT)

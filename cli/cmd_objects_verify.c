@@ -100,7 +100,7 @@ verify_version(struct mb_pack_reader *reader, const struct mb_state_version *ver
 			   struct mb_error *err)
 {
 	const struct mb_entry *entry = &version->entry;
-	json_t *meta = objects_meta(entry);
+	json_t *meta = mb_state_meta(entry);
 	const char *etag = mb_json_str(meta, "etag", "");
 	struct sums sums = {.md5 = mb_md5_new(), .part_list = json_object_get(meta, "parts")};
 	size_t parts = json_array_size(sums.part_list);

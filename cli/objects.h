@@ -27,8 +27,6 @@ enum mb_code objects_component(struct mb_cli *cli, struct mb_component **compone
 /* Names are anything: what could write to the terminal beyond its line is shown as \xNN. */
 void objects_print_name(const char *name, FILE *out);
 
-/* What is known of a version beside its contents; a new reference, empty when there is nothing. */
-json_t *objects_meta(const struct mb_entry *entry);
 /* Takes the contents of an object in order, at most a frame at a time. */
 typedef enum mb_code (*objects_contents_fn)(void *ctx, const void *data, size_t len,
 											struct mb_error *err);

@@ -14,18 +14,6 @@
 
 /* -- comparing ------------------------------------------------------------------------------------------ */
 
-static json_t *
-meta_of(const struct mb_entry *entry)
-{
-	struct mb_error err;
-	json_t *meta = NULL;
-
-	mb_error_clear(&err);
-	if (!entry->meta || mb_json_parse(&meta, entry->meta, strlen(entry->meta), "meta", &err))
-		return json_object();
-	return meta;
-}
-
 /* Two ETags that need not be equal when they come from different ways of uploading. */
 static bool
 are_etags_alike(const struct bucket_restore *run, const char *a, const char *b)
@@ -83,7 +71,7 @@ static void
 add_wish(struct wish *wish, const struct mb_entry *entry)
 {
 	wish->entries[wish->count] = entry;
-	wish->metas[wish->count++] = meta_of(entry);
+	wish->metas[wish->count++] = mb_state_meta(entry);
 }
 
 static void
@@ -261,7 +249,7 @@ static bool
 is_same_state(const struct bucket_restore *run, const struct mb_entry *entry,
 			  const struct mb_s3_version *version)
 {
-	json_t *meta = meta_of(entry);
+	json_t *meta = mb_state_meta(entry);
 	const char *was = mb_json_str(meta, "listed", "");
 	const char *id = mb_json_str(meta, "id", "");
 	char is[MB_LISTED_TEXT];

@@ -24,13 +24,9 @@ report(const struct mb_diff_request *request, enum mb_diff_kind kind, const char
 static bool
 has_same_etag(const struct mb_entry *entry, const struct mb_s3_version *version)
 {
-	struct mb_error err;
-	json_t *meta = NULL;
-	bool is_same;
+	json_t *meta = mb_state_meta(entry);
+	bool is_same = strcmp(mb_json_str(meta, "etag", ""), version->etag) == 0;
 
-	if (!entry->meta || mb_json_parse(&meta, entry->meta, strlen(entry->meta), "meta", &err))
-		return false;
-	is_same = strcmp(mb_json_str(meta, "etag", ""), version->etag) == 0;
 	json_decref(meta);
 	return is_same;
 }

@@ -148,13 +148,23 @@ mentions(const struct mb_entry *entry, const char *member)
 	return entry->meta && strstr(entry->meta, member);
 }
 
+json_t *
+mb_state_meta(const struct mb_entry *entry)
+{
+	struct mb_error err;
+	json_t *meta = NULL;
+
+	if (!entry->meta || mb_json_parse(&meta, entry->meta, strlen(entry->meta), "meta", &err))
+		return json_object();
+	return meta;
+}
+
 static enum presence
 presence_of(const struct mb_entry *entry, struct mb_state_time time)
 {
 	enum presence presence;
 	const json_t *erased;
-	struct mb_error err;
-	json_t *meta = NULL;
+	json_t *meta;
 	uint64_t lsn;
 
 	if (entry->type != MB_ENTRY_MARKER && entry->type != MB_ENTRY_OBJECT)
@@ -162,8 +172,7 @@ presence_of(const struct mb_entry *entry, struct mb_state_time time)
 	presence = by_time(entry, time);
 	if (!mentions(entry, "\"erased") && !(time.lsn && mentions(entry, "\"lsn\"")))
 		return presence;
-	if (mb_json_parse(&meta, entry->meta, strlen(entry->meta), "meta", &err))
-		return presence;
+	meta = mb_state_meta(entry);
 	if (time.lsn && mb_lsn_parse(&lsn, mb_json_str(meta, "lsn", "")))
 		presence = lsn <= time.lsn ? PRESENT : ABSENT;
 	erased = json_object_get(meta, "erased");

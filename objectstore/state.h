@@ -69,6 +69,12 @@ enum mb_code mb_state_next(struct mb_state *state, const struct mb_state_key **k
 						   struct mb_error *err) MB_MUST_CHECK;
 void mb_state_free(struct mb_state *state); /* NULL does nothing */
 
+/*
+ * The meta of a version's entry, a new reference; {} when there is none, or none that can be read:
+ * that of another driver, of which nothing is known.
+ */
+json_t *mb_state_meta(const struct mb_entry *entry);
+
 /* Does a key match one of the "--only PATTERN"s (fnmatch(3), '*' crosses '/')?  None: yes. */
 bool mb_state_wanted(char *const *only, size_t only_count, const char *key);
 
