@@ -178,7 +178,9 @@ confirm(const struct mb_cli *cli, const struct mb_restore_options *options, stru
 								  "NAME=DIRECTORY.");
 	}
 	fprintf(stderr, "%s Go on? [y/N] ",
-			delta ? "This replaces what is in the data directory; it is lost."
+			delta ? "This replaces what is in a data directory, which is lost, and what is in a "
+					"bucket, "
+					"which is kept first."
 				  : "This restores into the components' own places (they must be empty).");
 	if (!fgets(answer, sizeof(answer), stdin) || (answer[0] != 'y' && answer[0] != 'Y'))
 		return mb_fail(err, MB_CONFIG, "not confirmed: nothing was done");

@@ -117,6 +117,7 @@ open_named(struct mb_cli *cli, const char *name, struct mb_store **store, struct
 		if (strcmp(config->copies[i].name, name) == 0)
 		{
 			cli->env.repository = config->copies[i].name;
+			cli->env.is_copy = true;
 			return open_url(cli, &config->copies[i].settings, MB_STORE_OPEN, store, err);
 		}
 	return unknown_copy(config, name, err);
@@ -153,6 +154,7 @@ fall_over(struct mb_cli *cli, struct mb_store **store, struct mb_error *err)
 
 		if (open_holding(cli, &copy->settings, store, &why) != MB_OK)
 			continue;
+		cli->env.is_copy = true;
 		mb_log_warning(&cli->log, "%s: reading the copy \"%s\" at \"%s\" instead", err->message,
 					   copy->name, copy->place);
 		return MB_OK;
@@ -241,9 +243,11 @@ cli_open_places(struct mb_cli *cli, struct mb_store **store, struct mb_error *er
 {
 	const char *name = mb_values_get(&cli->config.command_line, SCOPE_COMMAND, "repository", 0);
 	enum mb_command_id id = cli->command->id;
-	unsigned flags = id & (READS | CMD_CHECK)         ? MB_MIRROR_READ_ONLY
-					 : id & (CMD_BACKUP | CMD_STREAM) ? MB_MIRROR_CATCH_UP
-													  : 0;
+	/* Before a delta what is there is kept. */
+	bool is_delta = mb_config_flag(&cli->config, "delta");
+	unsigned flags = id & (READS | CMD_CHECK) && !is_delta ? MB_MIRROR_READ_ONLY
+					 : id & (CMD_BACKUP | CMD_STREAM)      ? MB_MIRROR_CATCH_UP
+														   : 0;
 	struct mb_store *first = NULL;
 	enum mb_code code;
 

@@ -236,6 +236,7 @@ render_restore(const json_t *answer, FILE *out)
 	{
 		const json_t *part = json_array_get(parts, i);
 		const char *next = mb_json_str(part, "next", NULL);
+		const char *undo = mb_json_str(json_object_get(part, "before"), "undo", NULL);
 		char bytes[MB_SIZE_TEXT];
 
 		fprintf(out, "  %-12s from %s: ", mb_json_str(part, "name", "?"),
@@ -250,6 +251,8 @@ render_restore(const json_t *answer, FILE *out)
 					number(part, "seconds"), mb_json_str(part, "destination", "?"));
 		if (next)
 			fprintf(out, "    next: %s\n", next);
+		if (undo)
+			fprintf(out, "    undo: %s\n", undo);
 		print_warnings(part, "    ", out);
 	}
 }

@@ -11,9 +11,13 @@
 #include <string.h>
 
 #include "core/base/time.h"
+#include "core/engine/stack.h"
 #include "objectstore/bucket_apply.h"
 #include "objectstore/bucket_restore_private.h"
 #include "objectstore/component_objects.h"
+
+/* Between the moment to go back to and the first write, beside the margins of both. */
+#define PRESENT_SLACK_MS 500
 
 /* -- where to and how ------------------------------------------------------------------------------- */
 
@@ -418,13 +422,47 @@ is_whole(const struct bucket_restore *run)
 		   run->bucket->prefix[0] == '\0';
 }
 
+/*
+ * Before the bucket itself is changed it is looked at once more, so that the way back is a restore to
+ * now.  Nothing is written until that moment is past by more than the clocks may differ.
+ */
+static enum mb_code
+keep_present(struct bucket_restore *run, struct mb_error *err)
+{
+	struct mb_restore *restore = run->restore;
+	char id[MB_ID_TEXT] = "", now[MB_TIME_TEXT], *undo;
+
+	if (run->how != HOW_DELTA || !run->is_own)
+		return MB_OK;
+	if (restore->env->is_copy)
+	{
+		mb_restore_warn(restore,
+						"what was there was not kept first: this repository is a copy, into "
+						"which nothing is put");
+		return MB_OK;
+	}
+	mb_progress_phase(restore->progress, "keeping what is there");
+	if (mb_scan_run(&run->bucket->base, id, err))
+		return mb_error_context(err, "could not keep what is in \"%s\" now", run->name);
+	mb_time_format(now, mb_time_now_us());
+	mb_sleep_ms(2 * run->bucket->margin_us / 1000 + PRESENT_SLACK_MS);
+	undo = mb_asprintf("mbackup restore --to-time '%s' --component %s --delta", now,
+					   restore->component);
+	json_object_set_new(restore->result, "before",
+						json_pack("{s:s, s:s, s:s}", "backup", id, "time", now, "undo", undo));
+	free(undo);
+	return MB_OK;
+}
+
 static enum mb_code
 restore_bucket(struct bucket_restore *run, struct mb_error *err)
 {
 	struct mb_restore *restore = run->restore;
 	char *source = NULL, *prefix = NULL;
-	enum mb_code code = prepare_bucket(run, err);
+	enum mb_code code = keep_present(run, err);
 
+	if (!code)
+		code = prepare_bucket(run, err);
 	if (!code)
 		code = write_all(run, err);
 	if (!code)

@@ -31,7 +31,9 @@ struct mb_env
 	const char *program;            /* absolute path of mbackup, for restore_command */
 	const char *config_path;        /* absolute path of mbackup.conf, or NULL */
 	const char *repository;         /* the copy that --repository names, or NULL */
-	int64_t patience_ms;            /* with a server that does not answer; 0: as each driver has */
+	bool
+		is_copy; /* the repository is a copy, because the first cannot be read: nothing may be put */
+	int64_t patience_ms; /* with a server that does not answer; 0: as each driver has */
 	/*
 	 * Called when a long operation begins on a component; the progress lives until
 	 * mb_env's owner frees it.  Never NULL in practice: see mb_env_progress.
