@@ -25,6 +25,7 @@ import botocore.auth
 import botocore.awsrequest
 import botocore.client
 import botocore.exceptions
+import botocore.handlers
 import botocore.httpsession
 import botocore.parsers
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -56,7 +57,7 @@ def make_client():
         )
     except TypeError:
         config = botocore.client.Config(**options)
-    return boto3.client(
+    client = boto3.client(
         "s3",
         endpoint_url=os.environ["S3_ENDPOINT"],
         aws_access_key_id=os.environ["S3_ACCESS"],
@@ -66,6 +67,10 @@ def make_client():
         verify=os.environ.get("S3_CA") or True,
         config=config,
     )
+    # botocore takes what MinIO says to "Expect: 100-continue" for the end of the answer now and then,
+    # and then waits for half a minute.
+    client.meta.events.unregister("before-call.s3", botocore.handlers.add_expect_header)
+    return client
 
 
 def key_of(text):
