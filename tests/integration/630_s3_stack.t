@@ -6,9 +6,12 @@
 . "$(dirname "$0")/../lib/s3.sh"
 stack_begin
 
+# Each harm is rare: a story has thousands of requests one after the other.
+everything='mode=lost&p=0.005 mode=slowdown&p=0.005 mode=truncate&p=0.005 mode=reset_after&p=0.005 mode=reset_middle&p=0.005 mode=error200_done&p=0.005&methods=PUT,POST mode=stall&p=0.005&seconds=1'
+
 story() # server number-of-the-test harm...
 {
-	local server=$1 test code started=$SECONDS
+	local server=$1 test code name started=$SECONDS
 
 	test=$(basename "$(ls "$here/tests/integration/$2"_*.t)")
 	shift 2
@@ -16,7 +19,12 @@ story() # server number-of-the-test harm...
 		bash "$here/tests/integration/$test" >"$T/story.out" 2>&1
 	code=$?
 	[ "$code" = 0 ] || grep -v '^ok' "$T/story.out" | sed 's/^/# /' >&2
-	result "$server: $test${1:+ with $*} ($(grep -c '^ok' "$T/story.out") tests, $((SECONDS - started)) s)" "$code"
+	case $* in
+	"") name="" ;;
+	"$everything") name=" with everything" ;;
+	*) name=" with $*" ;;
+	esac
+	result "$server: $test$name ($(grep -c '^ok' "$T/story.out") tests, $((SECONDS - started)) s)" "$code"
 }
 
 if [ -z "${MBACKUP_LONG:-}" ]
@@ -32,7 +40,6 @@ fi
 
 servers=ceph
 s3_has_minio && servers="ceph minio" || diag "no MinIO: Ceph alone"
-everything='mode=lost&p=0.02 mode=slowdown&p=0.02 mode=truncate&p=0.02 mode=reset_after&p=0.02 mode=reset_middle&p=0.02 mode=error200_done&p=0.02&methods=PUT,POST mode=stall&p=0.01&seconds=1'
 for server in $servers
 do
 	for number in 110 300 400 410 420 430 450 460 500
