@@ -7,6 +7,7 @@
  *     bucket_capture   the listing merged with the parent backup
  *     bucket_journal   the events of a journalled bucket, from the database
  *     bucket_stream    a scan whenever something was heard, and a full one now and then
+ *     bucket_locks     may retention and legal holds be read?
  *     bucket_config    what is configured for the bucket as a whole
  *     bucket_iam       the identities of a MinIO
  *     bucket_put       one version into a bucket
@@ -38,6 +39,7 @@ struct mb_bucket
 	char *prefix;         /* "" or "some/prefix/": only keys that begin with it */
 	bool is_current_only; /* versions = current */
 	bool has_iam;         /* iam = yes */
+	bool may_read_locks;  /* it was tried (bucket_locks.h) */
 	enum mb_bucket_tags check_tags;
 	int64_t margin_us;
 	bool is_journalled; /* consistency = journalled */

@@ -13,6 +13,7 @@
 #include "core/base/time.h"
 #include "objectstore/bucket_iam.h"
 #include "objectstore/bucket_listing.h"
+#include "objectstore/bucket_locks.h"
 #include "objectstore/bucket_merge.h"
 
 /* A LIST of one key costs about what one of a thousand keys does. */
@@ -305,6 +306,8 @@ mb_bucket_capture(struct mb_bucket *bucket, struct mb_capture *capture, const st
 		return code;
 	if (bucket->has_iam)
 		code = mb_bucket_config_read_iam(&merge.config, bucket->s3, err);
+	if (!code && merge.config.has_lock)
+		code = mb_bucket_check_locks(bucket, capture, err);
 	if (!code)
 		code = run_merge(&merge, cut, url, err);
 	mb_bucket_fetch_free(merge.fetch);

@@ -309,7 +309,11 @@ mb_bucket_config_keep(const struct mb_bucket_config *config, struct mb_capture *
 		const struct mb_entry *parent;
 		char *path;
 
-		if (item->is_denied && strcmp(item->what, QUOTA) != 0)
+		if (item->is_denied && strcmp(item->what, "object-lock") == 0)
+			mb_capture_warn(capture,
+							"no permission to read whether the bucket has locks, which a restore "
+							"then leaves out: s3:GetBucketObjectLockConfiguration");
+		else if (item->is_denied && strcmp(item->what, QUOTA) != 0)
 			mb_capture_note(capture, "bucket/%s is not in this backup: no permission to read it",
 							item->what);
 		if (!item->is_there)
