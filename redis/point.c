@@ -89,14 +89,37 @@ parse_exec(struct mb_redis_point *point, const struct mb_redis_reply *reply, str
 	return parse_replication(point, reply->items[1].text, err);
 }
 
-enum mb_code
-mb_redis_point_read(struct mb_redis *redis, struct mb_redis_point *out, struct mb_error *err)
+/* One command, where INFO tells the time too; *told is false where it does not. */
+static enum mb_code
+read_info(struct mb_redis *redis, struct mb_redis_point *point, bool *told, struct mb_error *err)
 {
-	struct mb_redis_point point = {0};
 	struct mb_redis_reply reply = {0};
-	enum mb_code code;
+	enum mb_code code = MB_REDIS_CALL(redis, &reply, err, "INFO", "server", "replication");
 
-	code = MB_REDIS_CALL(redis, &reply, err, "MULTI");
+	/* Before 7.0 it is one section, or all of them. */
+	if (code == MB_IO)
+	{
+		mb_error_clear(err);
+		code = MB_REDIS_CALL(redis, &reply, err, "INFO");
+	}
+	if (code)
+		return code;
+	if (reply.type == MB_REDIS_STRING)
+		point->time_us = (int64_t) mb_redis_info_number(reply.text, "server_time_usec", 0);
+	*told = point->time_us > 0;
+	if (*told)
+		code = parse_replication(point, reply.text, err);
+	mb_redis_reply_release(&reply);
+	return code;
+}
+
+/* Four commands, of which a server beyond its maxmemory queues none. */
+static enum mb_code
+read_transaction(struct mb_redis *redis, struct mb_redis_point *point, struct mb_error *err)
+{
+	struct mb_redis_reply reply = {0};
+	enum mb_code code = MB_REDIS_CALL(redis, &reply, err, "MULTI");
+
 	if (!code)
 	{
 		mb_redis_reply_release(&reply);
@@ -113,8 +136,20 @@ mb_redis_point_read(struct mb_redis *redis, struct mb_redis_point *out, struct m
 		code = MB_REDIS_CALL(redis, &reply, err, "EXEC");
 	}
 	if (!code)
-		code = parse_exec(&point, &reply, err);
+		code = parse_exec(point, &reply, err);
 	mb_redis_reply_release(&reply);
+	return code;
+}
+
+enum mb_code
+mb_redis_point_read(struct mb_redis *redis, struct mb_redis_point *out, struct mb_error *err)
+{
+	struct mb_redis_point point = {0};
+	bool told = false;
+	enum mb_code code = read_info(redis, &point, &told, err);
+
+	if (!code && !told)
+		code = read_transaction(redis, &point, err);
 	if (code)
 		return mb_error_context(err, "could not read the replication offset");
 	*out = point;

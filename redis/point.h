@@ -1,9 +1,11 @@
 /*
  * point.h - where a Redis server is: (time, replid, offset) of one instant.
  *
- * MULTI; TIME; INFO replication; EXEC runs as one step of the server and adds no byte
- * to the replication stream.  The offset it gives is the boundary of a command outside
- * MULTI (measured), so that a cut may be made there.
+ * INFO server replication runs as one step of the server and adds no byte to the replication
+ * stream.  The offset it gives is the boundary of a command outside MULTI (measured), so that a cut
+ * may be made there; its server_time_usec is the time at which the command began.  Servers whose
+ * INFO does not tell the time are asked by MULTI; TIME; INFO replication; EXEC: not the first
+ * choice, because a server beyond its maxmemory queues nothing.
  */
 #ifndef MB_REDIS_POINT_H
 #define MB_REDIS_POINT_H
