@@ -13,6 +13,8 @@
 
 #define COPY_BYTES (1u << 20)
 #define SETTLE_SILENCE_MS 60000
+#define SNAPSHOT_TRIES 3
+#define SNAPSHOT_PAUSE_MS 500
 
 /* -- life ------------------------------------------------------------------------------------ */
 
@@ -187,9 +189,9 @@ databases_json(const struct mb_rdb_summary *summary)
 	return list;
 }
 
-/* The RDB of a fresh replica, then its stream into the spool until settle. */
+/* One RDB of a fresh replica, then its stream into the spool until settle. */
 static enum mb_code
-snapshot(struct mb_component *component, struct mb_capture *capture, struct mb_error *err)
+snapshot_once(struct mb_component *component, struct mb_capture *capture, struct mb_error *err)
 {
 	struct mb_redis_component *redis = mb_redis_of(component);
 	struct mb_replica_options options = {.redis = &redis->options};
@@ -225,6 +227,29 @@ snapshot(struct mb_component *component, struct mb_capture *capture, struct mb_e
 		mb_replica_close(replica);
 	mb_rdb_free(sink.walker);
 	mb_runs_release(&sink.runs);
+	return code;
+}
+
+/*
+ * A server ends the child that writes the RDB, and with it our connection, when somebody says FLUSHALL,
+ * or when it runs out of memory or disk: the next try may have more luck.  What the first has packed is
+ * left to the sweeper.
+ */
+static enum mb_code
+snapshot(struct mb_component *component, struct mb_capture *capture, struct mb_error *err)
+{
+	enum mb_code code = snapshot_once(component, capture, err);
+	unsigned tries;
+
+	for (tries = 1; code == MB_UNREACHABLE && tries < SNAPSHOT_TRIES; tries++)
+	{
+		mb_log_info(component->env->log, "%s: %s; trying again", component->name, err->message);
+		mb_sleep_ms(SNAPSHOT_PAUSE_MS);
+		mb_error_clear(err);
+		code = mb_cancel_check(component->env->cancel, err);
+		if (!code)
+			code = snapshot_once(component, capture, err);
+	}
 	return code;
 }
 
