@@ -60,10 +60,10 @@ do
 	REPO=$T/repo$story
 	rm -rf "$T/spool" "$T/replica" "$T/stop" "$T/redis"
 	# Every third one evicts.
-	extra=""
-	[ $((story % 3)) = 0 ] && extra="--maxmemory 3mb --maxmemory-policy allkeys-random"
+	extra="--repl-backlog-size 64mb"
+	[ $((story % 3)) = 0 ] && extra="--repl-backlog-size 2mb --maxmemory 6mb --maxmemory-policy allkeys-random"
 	[ $((story % 2)) = 0 ] && extra="$extra --repl-diskless-sync no"
-	stack_redis --repl-backlog-size 64mb $extra || exit 1
+	stack_redis $extra || exit 1
 	{
 		printf '[global]\nspool = %s/spool\nworkers = 2\n[repository]\nurl = %s\nencryption = none\n' "$T" "$REPO"
 		printf '[redis]\nurl = redis://127.0.0.1:%s\nside = after\n' "$REDIS_PORT"
