@@ -425,10 +425,7 @@ complete(struct upload *upload, char **new_id, struct mb_error *err)
 	const struct mb_put_version *version = upload->version;
 	struct mb_put_texts texts = {0};
 	struct mb_buf body = {0};
-	struct mb_s3_op op = {.method = "POST",
-						  .bucket = upload->place->bucket,
-						  .key = version->key,
-						  .flags = MB_S3_XML_ANSWER};
+	struct mb_s3_op op = {.method = "POST", .bucket = upload->place->bucket, .key = version->key};
 	const char *told;
 	enum mb_code code;
 

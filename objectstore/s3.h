@@ -79,7 +79,7 @@ struct mb_header
 enum mb_s3_op_flags
 {
 	MB_S3_ONCE = 1,       /* an unclear outcome is not retried (MB_UNREACHABLE): the caller looks */
-	MB_S3_XML_ANSWER = 2, /* a 2xx answer may hold an <Error>: look for it */
+	MB_S3_XML_ANSWER = 2, /* a 2xx answer to a GET may be an <Error>, as to all others: look */
 	MB_S3_MD5 = 4,        /* send Content-MD5 (DeleteObjects, locked objects) */
 	MB_S3_ENDLESS = 8     /* an answer that never ends: no deadline once it has begun */
 };

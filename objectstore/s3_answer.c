@@ -316,7 +316,7 @@ judge_answer(struct mb_s3_attempt *attempt)
 	bool is_good = op->status / 100 == 2;
 
 	op->error_code[0] = '\0';
-	if (!is_good || (op->flags & MB_S3_XML_ANSWER))
+	if (!is_good || (op->flags & MB_S3_XML_ANSWER) || strcmp(op->method, "GET") != 0)
 		read_error_code(op);
 	if (is_good && op->error_code[0] == '\0')
 	{

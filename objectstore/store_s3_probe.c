@@ -35,7 +35,6 @@ put_once(struct probe *probe, const char *file, const char *text, bool is_condit
 	op.body = text;
 	op.body_len = strlen(text);
 	op.body_hash = body_hash;
-	op.flags = MB_S3_XML_ANSWER;
 	if (is_conditional)
 		mb_s3_op_header(&op, "If-None-Match", "*");
 	code = mb_s3_perform(probe->store->s3, &op, err);

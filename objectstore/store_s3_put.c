@@ -78,7 +78,6 @@ send_put(struct mb_store_s3 *store, const char *name, const void *data, size_t l
 	mb_store_s3_begin(store, &op, "PUT", key);
 	op.body = data;
 	op.body_len = len;
-	op.flags = MB_S3_XML_ANSWER;
 	mb_s3_op_header(&op, "Content-Type", "application/octet-stream");
 	mb_s3_op_header(&op, "If-None-Match", "*");
 	if (store->lock_mode && is_locked_name(name))

@@ -113,7 +113,7 @@ send_removal(struct mb_store_s3 *store, const char *const *names, size_t count,
 	mb_s3_op_header(&op, "Content-Type", "application/xml");
 	op.body = body.data;
 	op.body_len = body.len;
-	op.flags = MB_S3_XML_ANSWER | MB_S3_MD5;
+	op.flags = MB_S3_MD5;
 	code = mb_store_s3_ask(store, &op, err);
 	removal->err = err;
 	if (!code)
