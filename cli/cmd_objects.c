@@ -6,6 +6,8 @@
 #include "cli/object_journal.h"
 #include "core/base/time.h"
 
+#define LATE_MAX_US 1000000
+
 static const char *
 option(const struct mb_cli *cli, const char *name)
 {
@@ -37,6 +39,19 @@ objects_component(struct mb_cli *cli, struct mb_component **component, struct mb
 	return err->code;
 }
 
+/* What was written behind the last look is not in the repository: an empty answer may be no empty bucket. */
+static void
+warn_of_late(const struct mb_cli *cli, const struct objects_view *view)
+{
+	int64_t late_us = view->look.time_us - mb_commit_cut_time(&view->look.commit);
+
+	if (view->look.kind == MB_LOOK_TIME && late_us > LATE_MAX_US)
+		mb_log_warning(&cli->log,
+					   "%s: the last look was %lld s before this moment: what was written since is "
+					   "not in the repository",
+					   view->component->name, (long long) (late_us / 1000000));
+}
+
 enum mb_code
 objects_open(struct mb_cli *cli, struct objects_view *view, struct mb_error *err)
 {
@@ -50,6 +65,8 @@ objects_open(struct mb_cli *cli, struct objects_view *view, struct mb_error *err
 			view->look.kind == MB_LOOK_LATEST
 				? MB_STATE_LATEST
 				: mb_state_of(&view->look.commit, view->component->settings, view->look.time_us);
+	if (!code)
+		warn_of_late(cli, view);
 	return code;
 }
 
