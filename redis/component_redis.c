@@ -31,6 +31,28 @@ choose(const struct mb_settings *settings, const char *key, const char *no, cons
 	return MB_OK;
 }
 
+/* Refused rather than ignored: who sets ca-file means the line to be encrypted. */
+static enum mb_code
+read_tls(struct mb_redis_component *redis, const struct mb_settings *settings, struct mb_error *err)
+{
+	static const char *const keys[] = {"ca-file", "client-cert", "client-key", "tls-server-name"};
+	struct mb_redis_tls_options *tls = &redis->options.tls;
+	const char **const values[] = {&tls->ca_file, &tls->client_cert, &tls->client_key,
+								   &tls->server_name};
+	size_t i;
+
+	for (i = 0; i < sizeof(keys) / sizeof(keys[0]); i++)
+	{
+		*values[i] = mb_settings_get(settings, keys[i]);
+		if (!*values[i] || redis->url.tls)
+			continue;
+		mb_fail(err, MB_CONFIG, "%s of \"%s\" is set, but its url is without TLS", keys[i],
+				settings->name);
+		return mb_error_hint(err, "Write rediss:// in url, or remove %s.", keys[i]);
+	}
+	return MB_OK;
+}
+
 static void
 close_component(struct mb_component *component)
 {
@@ -60,6 +82,8 @@ open_component(struct mb_component **out, const struct mb_settings *settings,
 	redis->options.cancel = env->cancel;
 	code = mb_redis_url_parse(&redis->url, url ? url : "redis://127.0.0.1:6379", err);
 	if (!code)
+		code = read_tls(redis, settings, err);
+	if (!code)
 		code = choose(settings, "side", "before", "after", &after, err);
 	if (!code)
 		code = choose(settings, "role", "data", "cache", &redis->is_cache, err);
@@ -79,7 +103,8 @@ describe(struct mb_component *component)
 
 	if (redis->url.path)
 		return mb_asprintf("Redis at %s%s", redis->url.path, role);
-	return mb_asprintf("Redis at %s:%u%s", redis->url.host, redis->url.port, role);
+	return mb_asprintf("Redis at %s:%u%s%s", redis->url.host, redis->url.port,
+					   redis->url.tls ? " by TLS" : "", role);
 }
 
 enum mb_code
@@ -361,7 +386,13 @@ release(struct mb_component *component, bool *held, struct mb_error *err)
 		return err->code;
 	elapsed_ms = mb_monotonic_ms() - redis->held_from_ms;
 	if (send_unpause(redis, err))
-		return err->code;
+	{
+		/* Writers wait until the limit: whoever runs this should know why. */
+		mb_log_warning(component->env->log, "%s: %s; the pause ends by itself after %" PRId64 " ms",
+					   component->name, err->message, redis->held_limit_ms);
+		mb_error_clear(err);
+		return MB_OK;
+	}
 	*held = elapsed_ms < redis->held_limit_ms && strcmp(point.replid, redis->held.replid) == 0 &&
 			moved_by_noise(redis, point.offset, elapsed_ms);
 	return MB_OK;

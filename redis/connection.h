@@ -1,46 +1,28 @@
 /*
- * connection.h - one connection to a Redis server: addresses, login, commands, raw bytes.
+ * connection.h - one connection to a Redis server: login, commands, raw bytes.
  *
  * connection.c is the only file that includes hiredis, and uses only its protocol
- * half (format a command, parse a reply).  The socket is our own: every wait is a
- * poll in slices of 100 ms that asks the cancel flag and honours a time limit, and
- * the replication stream needs the raw bytes anyway (hiredis takes the bare newlines
- * of the handshake for a protocol error).
+ * half (format a command, parse a reply).  The socket is our own (socket.h, tls.h),
+ * and the replication stream needs the raw bytes anyway (hiredis takes the bare
+ * newlines of the handshake for a protocol error).
  *
  * RESP2 only: HELLO is never sent.  A connection belongs to one thread at a time.
  */
 #ifndef MB_REDIS_CONNECTION_H
 #define MB_REDIS_CONNECTION_H
 
-#include "core/base/mem.h"
 #include "core/base/pool.h"
+#include "redis/tls.h"
+#include "redis/url.h"
 
 #define MB_REDIS_CONNECT_MS 10000
 #define MB_REDIS_IO_MS 30000
-
-/* Where a server is. */
-struct mb_redis_url
-{
-	char *host; /* TCP; NULL for a unix socket */
-	unsigned port;
-	char *path;  /* unix socket; NULL for TCP */
-	char *user;  /* from the URL, or NULL */
-	unsigned db; /* accepted, not used: replication carries every database */
-};
-
-/*
- * Parse redis://[user@]host[:port][/db], unix:///path or /path.  MB_CONFIG for what is
- * none of them or carries a password (secrets do not belong in a URL); MB_UNSUPPORTED
- * for rediss://.
- */
-enum mb_code mb_redis_url_parse(struct mb_redis_url *url, const char *text,
-								struct mb_error *err) MB_MUST_CHECK;
-void mb_redis_url_release(struct mb_redis_url *url);
 
 /* All borrowed; they outlive the connection. */
 struct mb_redis_options
 {
 	const struct mb_redis_url *url;
+	struct mb_redis_tls_options tls;  /* for a url with TLS */
 	const char *user;                 /* overrides url->user; NULL: the default user */
 	const struct mb_secret *password; /* NULL or empty: no AUTH */
 	const struct mb_cancel *cancel;   /* may be NULL */
@@ -50,7 +32,7 @@ struct mb_redis_options
 
 struct mb_redis;
 
-/* Connect and log in.  MB_UNREACHABLE, MB_DENIED (login refused), MB_INTERRUPTED. */
+/* Connect and log in.  MB_UNREACHABLE, MB_DENIED (login refused), MB_INTERRUPTED; tls.h. */
 enum mb_code mb_redis_connect(struct mb_redis **redis, const struct mb_redis_options *options,
 							  struct mb_error *err) MB_MUST_CHECK;
 void mb_redis_close(struct mb_redis *redis); /* NULL does nothing */

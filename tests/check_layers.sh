@@ -20,7 +20,7 @@ allowed_for()
 {
 	case $1 in
 		zstd.h) echo '^core/repo/blob\.c$' ;;
-		openssl/*) echo '^core/repo/crypto\.c$' ;;
+		openssl/*) echo '^(core/repo/crypto|redis/tls)\.c$' ;;
 		xxhash.h) echo '^core/base/hash\.c$' ;;
 		jansson.h) echo '^core/base/json\.h$' ;;
 		ini.h) echo '^cli/config\.c$' ;;

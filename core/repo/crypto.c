@@ -1,4 +1,4 @@
-/* crypto.c - see crypto.h; the only file that includes OpenSSL. */
+/* crypto.c - see crypto.h; the only file that includes OpenSSL's ciphers. */
 #include "core/repo/crypto.h"
 
 #include <openssl/evp.h>

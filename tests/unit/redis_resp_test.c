@@ -269,7 +269,10 @@ test_connection__urls(void **state)
 	assert_int_equal(mb_redis_url_parse(&url, "unix:///run/redis.sock", &err), MB_OK);
 	assert_string_equal(url.path, "/run/redis.sock");
 	mb_redis_url_release(&url);
-	assert_int_equal(mb_redis_url_parse(&url, "rediss://host", &err), MB_UNSUPPORTED);
+	assert_int_equal(mb_redis_url_parse(&url, "rediss://host", &err), MB_OK);
+	assert_true(url.tls);
+	assert_string_equal(url.host, "host");
+	mb_redis_url_release(&url);
 	assert_int_equal(mb_redis_url_parse(&url, "redis://:geheim@host", &err), MB_CONFIG);
 	assert_null(strstr(err.message, "geheim"));
 	assert_int_equal(mb_redis_url_parse(&url, "redis://host:70000", &err), MB_CONFIG);
