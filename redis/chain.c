@@ -44,32 +44,60 @@ follow_history(const struct mb_pieces *pieces, struct mb_chain *chain)
 	}
 }
 
-/* A start record of another history that goes on where the last span ends. */
+/*
+ * The start record of the history that follows the last span: it goes on where the span
+ * ends, or, after a failover that lost writes, from an offset inside it.
+ */
 static enum mb_code
 next_history(const struct mb_repo *repo, const char *component, const struct mb_pieces *pieces,
-			 struct mb_chain *chain, bool *found, struct mb_error *err)
+			 const struct mb_chain_span *here, struct mb_piece_name *next, bool *found,
+			 struct mb_error *err)
 {
-	struct mb_chain_span here = *last_span(chain);
 	struct mb_piece *piece = mb_malloc(sizeof(*piece));
 	enum mb_code code = MB_OK;
 	size_t i;
 
 	*found = false;
-	for (i = 0; !code && !*found && i < pieces->count; i++)
+	for (i = 0; !code && i < pieces->count; i++)
 	{
 		const struct mb_piece_name *name = &pieces->items[i];
 
-		if (name->start != here.to || name->end != here.to ||
-			strcmp(name->replid, here.replid) == 0)
+		if (name->start != name->end || name->start < here->from || name->start > here->to ||
+			strcmp(name->replid, here->replid) == 0 || (*found && name->start <= next->start))
 			continue;
 		code = mb_piece_head(repo, component, name, piece, err);
-		*found = !code && piece->kind == MB_PIECE_CONTINUE && piece->from_offset == here.to &&
-				 strcmp(piece->from_replid, here.replid) == 0;
-		if (*found)
-			add_span(chain, name->replid, name->start);
+		if (code || piece->kind != MB_PIECE_CONTINUE || piece->from_offset != name->start ||
+			strcmp(piece->from_replid, here->replid) != 0)
+			continue;
+		*next = *name;
+		*found = true;
 	}
 	free(piece);
 	return code;
+}
+
+/* Take what lies behind `offset` off the last span; false when no piece ends there. */
+static bool
+cut_span(struct mb_chain *chain, uint64_t offset)
+{
+	struct mb_chain_span *span = last_span(chain);
+	size_t count = chain->count, i;
+	bool reached = span->from == offset;
+
+	for (i = 0; i < chain->count; i++)
+	{
+		const struct mb_piece_name *name = &chain->items[i];
+		bool ours = strcmp(name->replid, span->replid) == 0;
+
+		reached = reached || (ours && name->end == offset);
+		if (ours && name->end > offset && i < count)
+			count = i;
+	}
+	if (!reached)
+		return false;
+	chain->count = count;
+	span->to = offset;
+	return true;
 }
 
 enum mb_code
@@ -83,12 +111,16 @@ mb_chain_follow(const struct mb_repo *repo, const char *component, const struct 
 	add_span(&made, replid, from);
 	while (!code && more)
 	{
+		struct mb_chain_span here;
+		struct mb_piece_name next;
+
 		follow_history(pieces, &made);
+		here = *last_span(&made);
+		code = next_history(repo, component, pieces, &here, &next, &more, err);
 		/* Histories cannot go round, but damaged records might say so. */
-		code = made.span_count > pieces->count
-				   ? MB_OK
-				   : next_history(repo, component, pieces, &made, &more, err);
-		more = more && made.span_count <= pieces->count;
+		more = !code && more && made.span_count <= pieces->count && cut_span(&made, next.start);
+		if (more)
+			add_span(&made, next.replid, next.start);
 	}
 	if (code)
 		mb_chain_release(&made);

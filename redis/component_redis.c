@@ -79,6 +79,8 @@ open_component(struct mb_component **out, const struct mb_settings *settings,
 	redis->options.url = &redis->url;
 	redis->options.user = mb_settings_get(settings, "user");
 	redis->options.password = mb_settings_secret(settings, "password");
+	redis->options.sentinel_user = mb_settings_get(settings, "sentinel-user");
+	redis->options.sentinel_password = mb_settings_secret(settings, "sentinel-password");
 	redis->options.cancel = env->cancel;
 	code = mb_redis_url_parse(&redis->url, url ? url : "redis://127.0.0.1:6379", err);
 	if (!code)
@@ -101,10 +103,11 @@ describe(struct mb_component *component)
 	struct mb_redis_component *redis = mb_redis_of(component);
 	const char *role = redis->is_cache ? " (cache: comes back empty)" : "";
 
-	if (redis->url.path)
-		return mb_asprintf("Redis at %s%s", redis->url.path, role);
-	return mb_asprintf("Redis at %s:%u%s%s", redis->url.host, redis->url.port,
-					   redis->url.tls ? " by TLS" : "", role);
+	char *name = mb_redis_url_name(&redis->url), *text;
+
+	text = mb_asprintf("Redis at %s%s%s", name, redis->url.tls ? " by TLS" : "", role);
+	free(name);
+	return text;
 }
 
 enum mb_code

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "core/base/time.h"
+#include "redis/sentinel.h"
 #include "redis/socket.h"
 
 #define REPLY_MAX_BYTES (16u << 20)
@@ -13,6 +14,7 @@
 struct mb_redis
 {
 	struct mb_redis_socket *socket;
+	struct mb_redis_url where;
 	redisReader *reader;
 	int64_t io_ms;
 };
@@ -49,10 +51,13 @@ mb_redis_connect(struct mb_redis **out, const struct mb_redis_options *options,
 	struct mb_redis_socket *socket;
 	struct mb_redis *redis;
 
+	if (options->url->master)
+		return mb_redis_sentinel_connect(out, options, err);
 	if (mb_redis_socket_open(&socket, options->url, &options->tls, options->cancel, limit_ms, err))
 		return err->code;
 	redis = mb_calloc(1, sizeof(*redis));
 	redis->socket = socket;
+	mb_redis_url_copy(&redis->where, options->url);
 	redis->io_ms = options->io_ms ? options->io_ms : MB_REDIS_IO_MS;
 	redis->reader = redisReaderCreate();
 	if (!redis->reader)
@@ -73,7 +78,14 @@ mb_redis_close(struct mb_redis *redis)
 		return;
 	mb_redis_socket_close(redis->socket);
 	redisReaderFree(redis->reader);
+	mb_redis_url_release(&redis->where);
 	free(redis);
+}
+
+const struct mb_redis_url *
+mb_redis_where(const struct mb_redis *redis)
+{
+	return &redis->where;
 }
 
 const char *

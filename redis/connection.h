@@ -25,9 +25,11 @@ struct mb_redis_options
 	struct mb_redis_tls_options tls;  /* for a url with TLS */
 	const char *user;                 /* overrides url->user; NULL: the default user */
 	const struct mb_secret *password; /* NULL or empty: no AUTH */
-	const struct mb_cancel *cancel;   /* may be NULL */
-	int64_t connect_ms;               /* 0: MB_REDIS_CONNECT_MS */
-	int64_t io_ms;                    /* 0: MB_REDIS_IO_MS */
+	const char *sentinel_user;        /* the same two for the sentinels of the url */
+	const struct mb_secret *sentinel_password;
+	const struct mb_cancel *cancel; /* may be NULL */
+	int64_t connect_ms;             /* 0: MB_REDIS_CONNECT_MS */
+	int64_t io_ms;                  /* 0: MB_REDIS_IO_MS */
 };
 
 struct mb_redis;
@@ -36,6 +38,8 @@ struct mb_redis;
 enum mb_code mb_redis_connect(struct mb_redis **redis, const struct mb_redis_options *options,
 							  struct mb_error *err) MB_MUST_CHECK;
 void mb_redis_close(struct mb_redis *redis); /* NULL does nothing */
+/* Where it leads: with Sentinel, to the master that was found.  Lives as long as the connection. */
+const struct mb_redis_url *mb_redis_where(const struct mb_redis *redis);
 /* "127.0.0.1:6379" or the socket's path, for messages; borrowed. */
 const char *mb_redis_name(const struct mb_redis *redis);
 

@@ -29,7 +29,7 @@ enum mb_piece_kind
 {
 	MB_PIECE_DATA,
 	MB_PIECE_FIRST,    /* nothing is known before */
-	MB_PIECE_CONTINUE, /* goes on from (from_replid, from_offset), which equals start */
+	MB_PIECE_CONTINUE, /* goes on from (from_replid, from_offset), where from_offset == start */
 	MB_PIECE_GAP       /* what came after (from_replid, from_offset) was not captured */
 };
 
@@ -97,7 +97,11 @@ bool mb_pieces_end(const struct mb_pieces *pieces, const char *replid, uint64_t 
 enum mb_code mb_pieces_hold(const struct mb_repo *repo, const char *component, const char *replid,
 							uint64_t offset, bool *held, struct mb_error *err) MB_MUST_CHECK;
 
-/* What can be replayed behind one offset without a gap, over changes of the replid. */
+/*
+ * What can be replayed behind one offset without a gap, over changes of the replid.  Where
+ * a failover lost writes, the chain leaves the old history at the offset from which the new
+ * one goes on; what was captured behind it is a dead branch and in no chain.
+ */
 struct mb_chain_span
 {
 	char replid[MB_REPLID_TEXT];

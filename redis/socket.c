@@ -169,7 +169,7 @@ mb_redis_socket_open(struct mb_redis_socket **out, const struct mb_redis_url *ur
 
 	at->fd = -1;
 	at->cancel = cancel;
-	at->name = url->path ? mb_strdup(url->path) : mb_asprintf("%s:%u", url->host, url->port);
+	at->name = mb_redis_url_name(url);
 	code = url->path ? connect_unix(at, url, limit_ms, err) : connect_tcp(at, url, limit_ms, err);
 	if (!code && url->tls)
 		code = begin_tls(at, url, tls, limit_ms, err);

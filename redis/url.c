@@ -23,7 +23,7 @@ parse_number(unsigned *out, const char *text, unsigned max, const char *what, st
 
 /* host[:port], where an IPv6 address stands in brackets. */
 static enum mb_code
-parse_host(struct mb_redis_url *url, const char *text, struct mb_error *err)
+parse_host(struct mb_redis_url *url, const char *text, unsigned port, struct mb_error *err)
 {
 	const char *colon, *close = NULL;
 
@@ -42,40 +42,76 @@ parse_host(struct mb_redis_url *url, const char *text, struct mb_error *err)
 	}
 	if (!*url->host)
 		return mb_fail(err, MB_CONFIG, "the Redis URL names no host");
-	url->port = MB_REDIS_PORT;
+	url->port = port;
 	return colon ? parse_number(&url->port, colon + 1, 65535, "port", err) : MB_OK;
 }
 
+/* "user@" before the hosts; *rest is what stands behind it. */
 static enum mb_code
-parse_tcp(struct mb_redis_url *url, const char *text, struct mb_error *err)
+parse_user(struct mb_redis_url *url, char *text, char **rest, struct mb_error *err)
 {
-	char *copy = mb_strdup(text), *rest = copy, *at, *slash;
-	enum mb_code code = MB_OK;
+	char *at = strrchr(text, '@');
 
-	slash = strchr(copy, '/');
+	*rest = at ? at + 1 : text;
+	if (!at)
+		return MB_OK;
+	*at = '\0';
+	if (strchr(text, ':'))
+	{
+		/* Do not repeat the URL here: it holds a secret. */
+		mb_wipe(text, strlen(text));
+		mb_fail(err, MB_CONFIG, "the Redis URL carries a password");
+		return mb_error_hint(err,
+							 "Use password-file, password-command or the environment instead.");
+	}
+	if (*text)
+		url->user = mb_strdup(text);
+	return MB_OK;
+}
+
+static enum mb_code
+parse_sentinels(struct mb_redis_url *url, char *hosts, const char *master, struct mb_error *err)
+{
+	char *save = NULL, *host;
+
+	if (!master || !*master || strchr(master, '/'))
+	{
+		mb_fail(err, MB_CONFIG, "the Redis URL names no master");
+		return mb_error_hint(err, "Write sentinel://HOST:PORT,HOST:PORT/MASTER: the name that "
+								  "\"sentinel monitor\" gives it.");
+	}
+	url->master = mb_strdup(master);
+	url->sentinels = mb_calloc(MB_SENTINEL_MAX, sizeof(*url->sentinels));
+	for (host = strtok_r(hosts, ",", &save); host; host = strtok_r(NULL, ",", &save))
+	{
+		if (url->sentinel_count == MB_SENTINEL_MAX)
+			return mb_fail(err, MB_CONFIG, "the Redis URL names more than %d sentinels",
+						   MB_SENTINEL_MAX);
+		url->sentinels[url->sentinel_count].tls = url->tls;
+		if (parse_host(&url->sentinels[url->sentinel_count++], host, MB_SENTINEL_PORT, err))
+			return err->code;
+	}
+	if (url->sentinel_count == 0)
+		return mb_fail(err, MB_CONFIG, "the Redis URL names no host");
+	return MB_OK;
+}
+
+/* What stands behind "//". */
+static enum mb_code
+parse_tcp(struct mb_redis_url *url, const char *text, bool by_sentinel, struct mb_error *err)
+{
+	char *copy = mb_strdup(text), *slash = strchr(copy, '/'), *rest;
+	enum mb_code code;
+
 	if (slash)
-	{
-		*slash = '\0';
-		if (slash[1])
-			code = parse_number(&url->db, slash + 1, INT32_MAX, "database", err);
-	}
-	at = strrchr(copy, '@');
-	if (!code && at)
-	{
-		*at = '\0';
-		rest = at + 1;
-		if (strchr(copy, ':'))
-		{
-			/* Do not repeat the URL here: it holds a secret. */
-			mb_wipe(copy, strlen(copy));
-			code = mb_fail(err, MB_CONFIG, "the Redis URL carries a password");
-			mb_error_hint(err, "Use password-file, password-command or the environment instead.");
-		}
-		else if (*copy)
-			url->user = mb_strdup(copy);
-	}
-	if (!code)
-		code = parse_host(url, rest, err);
+		*slash++ = '\0';
+	code = parse_user(url, copy, &rest, err);
+	if (!code && by_sentinel)
+		code = parse_sentinels(url, rest, slash, err);
+	else if (!code)
+		code = parse_host(url, rest, MB_REDIS_PORT, err);
+	if (!code && !by_sentinel && slash && *slash)
+		code = parse_number(&url->db, slash, INT32_MAX, "database", err);
 	free(copy);
 	return code;
 }
@@ -86,17 +122,20 @@ mb_redis_url_parse(struct mb_redis_url *url, const char *text, struct mb_error *
 	struct mb_redis_url parsed = {0};
 	enum mb_code code = MB_OK;
 
-	parsed.tls = mb_starts_with(text, "rediss://");
-	if (parsed.tls || mb_starts_with(text, "redis://"))
-		code = parse_tcp(&parsed, strchr(text, ':') + 3, err);
+	bool by_sentinel =
+		mb_starts_with(text, "sentinel://") || mb_starts_with(text, "sentinel+tls://");
+
+	parsed.tls = mb_starts_with(text, "rediss://") || mb_starts_with(text, "sentinel+tls://");
+	if (by_sentinel || parsed.tls || mb_starts_with(text, "redis://"))
+		code = parse_tcp(&parsed, strchr(text, ':') + strlen("://"), by_sentinel, err);
 	else if (mb_starts_with(text, "unix:///"))
 		parsed.path = mb_strdup(text + strlen("unix://"));
 	else if (*text == '/')
 		parsed.path = mb_strdup(text);
 	else
 		code = mb_fail(err, MB_CONFIG,
-					   "a Redis URL is redis://host:port, rediss://host:port or "
-					   "unix:///path/to/socket");
+					   "a Redis URL is redis://host:port, rediss://host:port, "
+					   "unix:///path/to/socket or sentinel://host:port,host:port/master");
 	if (!code && parsed.path && strlen(parsed.path) >= sizeof(((struct sockaddr_un *) 0)->sun_path))
 		code = mb_fail(err, MB_CONFIG, "the Redis socket path is too long");
 	if (code)
@@ -107,8 +146,31 @@ mb_redis_url_parse(struct mb_redis_url *url, const char *text, struct mb_error *
 }
 
 void
+mb_redis_url_copy(struct mb_redis_url *to, const struct mb_redis_url *from)
+{
+	*to = (struct mb_redis_url){.port = from->port, .db = from->db, .tls = from->tls};
+	to->host = from->host ? mb_strdup(from->host) : NULL;
+	to->path = from->path ? mb_strdup(from->path) : NULL;
+	to->user = from->user ? mb_strdup(from->user) : NULL;
+}
+
+char *
+mb_redis_url_name(const struct mb_redis_url *url)
+{
+	if (url->master)
+		return mb_asprintf("%s by Sentinel", url->master);
+	return url->path ? mb_strdup(url->path) : mb_asprintf("%s:%u", url->host, url->port);
+}
+
+void
 mb_redis_url_release(struct mb_redis_url *url)
 {
+	size_t i;
+
+	for (i = 0; i < url->sentinel_count; i++)
+		mb_redis_url_release(&url->sentinels[i]);
+	free(url->sentinels);
+	free(url->master);
 	free(url->host);
 	free(url->path);
 	free(url->user);

@@ -3,6 +3,8 @@
  *
  *     redis://[user@]host[:port][/db]     rediss://...: the same, by TLS
  *     unix:///path/to/socket              or the path alone
+ *     sentinel://[user@]host[:port][,host[:port]...]/MASTER    the master of that name
+ *     sentinel+tls://...: the same, sentinels and servers by TLS
  */
 #ifndef MB_REDIS_URL_H
 #define MB_REDIS_URL_H
@@ -12,6 +14,8 @@
 #include "core/base/mem.h"
 
 #define MB_REDIS_PORT 6379
+#define MB_SENTINEL_PORT 26379
+#define MB_SENTINEL_MAX 32
 
 /* Where a server is. */
 struct mb_redis_url
@@ -22,6 +26,10 @@ struct mb_redis_url
 	char *user;  /* from the URL, or NULL */
 	unsigned db; /* accepted, not used: replication carries every database */
 	bool tls;
+	/* By Sentinel: the name of the master and whom to ask for it; host and path are NULL. */
+	char *master;
+	struct mb_redis_url *sentinels;
+	size_t sentinel_count;
 };
 
 /*
@@ -30,6 +38,9 @@ struct mb_redis_url
  */
 enum mb_code mb_redis_url_parse(struct mb_redis_url *url, const char *text,
 								struct mb_error *err) MB_MUST_CHECK;
+void mb_redis_url_copy(struct mb_redis_url *to, const struct mb_redis_url *from); /* no sentinels */
+/* "host:port", the path, or "MASTER by Sentinel"; free() it. */
+char *mb_redis_url_name(const struct mb_redis_url *url);
 void mb_redis_url_release(struct mb_redis_url *url);
 
 #endif

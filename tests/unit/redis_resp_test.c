@@ -273,6 +273,22 @@ test_connection__urls(void **state)
 	assert_true(url.tls);
 	assert_string_equal(url.host, "host");
 	mb_redis_url_release(&url);
+	assert_int_equal(mb_redis_url_parse(&url, "sentinel+tls://bob@a:1,[::1]:2,c/my.master", &err),
+					 MB_OK);
+	assert_string_equal(url.master, "my.master");
+	assert_string_equal(url.user, "bob");
+	assert_null(url.host);
+	assert_int_equal(url.sentinel_count, 3);
+	assert_string_equal(url.sentinels[1].host, "::1");
+	assert_int_equal(url.sentinels[1].port, 2);
+	assert_int_equal(url.sentinels[2].port, 26379);
+	assert_true(url.tls && url.sentinels[2].tls);
+	mb_redis_url_release(&url);
+	assert_int_equal(mb_redis_url_parse(&url, "sentinel://a:1", &err), MB_CONFIG);
+	assert_int_equal(mb_redis_url_parse(&url, "sentinel://a:1/", &err), MB_CONFIG);
+	assert_int_equal(mb_redis_url_parse(&url, "sentinel:///name", &err), MB_CONFIG);
+	assert_int_equal(mb_redis_url_parse(&url, "sentinel://:geheim@a/name", &err), MB_CONFIG);
+	assert_null(strstr(err.message, "geheim"));
 	assert_int_equal(mb_redis_url_parse(&url, "redis://:geheim@host", &err), MB_CONFIG);
 	assert_null(strstr(err.message, "geheim"));
 	assert_int_equal(mb_redis_url_parse(&url, "redis://host:70000", &err), MB_CONFIG);

@@ -1,0 +1,25 @@
+/*
+ * sentinel.h - finding the master that Redis Sentinel watches.
+ *
+ * The sentinels of the URL are asked in turn (SENTINEL GET-MASTER-ADDR-BY-NAME), and
+ * what one names is believed only when it calls itself a master: in the seconds of a
+ * failover a sentinel still names the old one.  That is asked by INFO replication, not
+ * by ROLE: it says the same and needs no further right.
+ *
+ * Bounded: a few rounds with a second between them, then it is for the caller to try
+ * again (a stream does).  Nothing is remembered: each connection asks anew.
+ */
+#ifndef MB_REDIS_SENTINEL_H
+#define MB_REDIS_SENTINEL_H
+
+#include "redis/connection.h"
+
+/*
+ * As mb_redis_connect, which calls it, for a url with a master.  MB_CONFIG when no
+ * sentinel knows the name.
+ */
+enum mb_code mb_redis_sentinel_connect(struct mb_redis **redis,
+									   const struct mb_redis_options *options,
+									   struct mb_error *err) MB_MUST_CHECK;
+
+#endif
