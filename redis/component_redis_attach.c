@@ -21,6 +21,7 @@
 #include <string.h>
 
 #include "core/base/time.h"
+#include "redis/resync.h"
 #include "redis/stream_private.h"
 
 #define SPOOL_LIMIT_BYTES (UINT64_C(4) << 30)
@@ -244,6 +245,59 @@ begin_fresh(struct mb_redis_stream *stream, const struct attach *at,
 	return put_start(stream, at, gap ? MB_PIECE_GAP : MB_PIECE_FIRST, start, err);
 }
 
+/* Which process of the server this is. */
+static enum mb_code
+read_run_id(struct mb_redis_stream *stream, char run_id[64], struct mb_error *err)
+{
+	struct mb_redis_reply reply = {0};
+
+	if (MB_REDIS_CALL(stream->control, &reply, err, "INFO", "server"))
+		return mb_error_context(err, "could not read the server's run id");
+	*run_id = '\0';
+	if (reply.type == MB_REDIS_STRING)
+		mb_redis_info_field(reply.text, "run_id", run_id, 64);
+	mb_redis_reply_release(&reply);
+	return MB_OK;
+}
+
+/*
+ * PSYNC, and the RDB when there is one.  A full resync that nobody asked for is limited
+ * (resync.h), also one that the server begins instead of +CONTINUE.
+ */
+static enum mb_code
+open_replica(struct mb_redis_stream *stream, const struct mb_replica_options *options,
+			 struct mb_replica **replica, struct mb_replica_start *start, struct mb_error *err)
+{
+	const char *spool = stream->redis->base.env->spool, *name = stream->component;
+	bool full = !options->replid;
+	enum mb_code code = MB_OK;
+	char run_id[64];
+
+	if (full)
+		code = read_run_id(stream, run_id, err);
+	if (!code && full)
+		code = mb_resync_check(spool, name, run_id, mb_time_now_us(), err);
+	if (!code && full)
+		code = mb_resync_note(spool, name, run_id, mb_time_now_us(), MB_RESYNC_BEGUN, err);
+	if (!code)
+		code = mb_replica_open(replica, options, start, err);
+	if (code || !start->full)
+		return code;
+	if (!full)
+	{
+		code = read_run_id(stream, run_id, err);
+		if (!code)
+			code = mb_resync_check(spool, name, run_id, mb_time_now_us(), err);
+		if (!code)
+			code = mb_resync_note(spool, name, run_id, mb_time_now_us(), MB_RESYNC_BEGUN, err);
+	}
+	if (!code)
+		code = mb_replica_rdb(*replica, skip_rdb, NULL, err);
+	if (!code)
+		code = mb_resync_note(spool, name, run_id, mb_time_now_us(), MB_RESYNC_COMPLETE, err);
+	return code;
+}
+
 /* PSYNC as decided; then the state that belongs to what the server answered. */
 static enum mb_code
 synchronize(struct mb_redis_stream *stream, const struct attach *at, struct mb_replica **replica,
@@ -261,11 +315,7 @@ synchronize(struct mb_redis_stream *stream, const struct attach *at, struct mb_r
 		options.replid = at->resume ? at->replid : at->point.replid;
 		options.offset = at->resume ? at->offset : at->point.offset;
 	}
-	code = mb_replica_open(replica, &options, start, err);
-	if (code)
-		return code;
-	if (start->full)
-		code = mb_replica_rdb(*replica, skip_rdb, NULL, err);
+	code = open_replica(stream, &options, replica, start, err);
 	if (!code && (start->full || !at->resume))
 		return begin_fresh(stream, at, start, err);
 	if (!code)

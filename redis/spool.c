@@ -28,6 +28,7 @@ struct mb_spool
 	uint64_t limit_bytes;
 	atomic_uint_fast64_t received;
 	atomic_uint_fast64_t durable;
+	int64_t heard_ms; /* when the last byte came; the thread's own */
 	uint64_t punched; /* file offset up to which space was given back */
 	atomic_bool stop;
 	atomic_bool ended;
@@ -61,10 +62,17 @@ receive(struct mb_spool *spool, unsigned char *buffer, int64_t wait_ms, struct m
 	if (is_full(spool))
 	{
 		mb_sleep_ms(wait_ms);
+		spool->heard_ms = mb_monotonic_ms();
 		return MB_OK;
 	}
 	if (mb_replica_read(spool->replica, buffer, READ_BYTES, wait_ms, &got, err))
 		return err->code;
+	/* A server pings every 10 s: this one is gone without having closed the line. */
+	if (got > 0)
+		spool->heard_ms = mb_monotonic_ms();
+	else if (mb_monotonic_ms() - spool->heard_ms > MB_REPLICA_SILENCE_MS)
+		return mb_fail(err, MB_UNREACHABLE, "Redis said nothing for %d s",
+					   MB_REPLICA_SILENCE_MS / 1000);
 	if (got > 0 &&
 		mb_pwrite_full(spool->fd, buffer, got, (int64_t) (at - spool->base), spool->path, err))
 		return err->code;
@@ -82,6 +90,7 @@ spool_main(void *arg)
 	unsigned acks = 0;
 
 	mb_error_clear(&spool->err);
+	spool->heard_ms = mb_monotonic_ms();
 	while (!code && !atomic_load(&spool->stop))
 	{
 		now = mb_monotonic_ms();

@@ -1,0 +1,79 @@
+/* resync.c - see resync.h. */
+#include "redis/resync.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/base/fs.h"
+#include "core/base/json.h"
+#include "core/base/time.h"
+
+#define FILE_MAX_BYTES 4096
+
+static char *
+file_path(const char *spool, const char *component)
+{
+	return mb_asprintf("%s/redis-%s.resync", spool, component);
+}
+
+/* *json is NULL when there is none. */
+static enum mb_code
+read_note(const char *path, json_t **json, struct mb_error *err)
+{
+	struct mb_buf text = {0};
+	enum mb_code code = mb_file_read(&text, path, FILE_MAX_BYTES, err);
+
+	*json = NULL;
+	if (!code)
+		code = mb_json_parse(json, (const char *) text.data, text.len, path, err);
+	mb_buf_release(&text);
+	/* Damaged: written anew by the next one, which it must not forbid for ever. */
+	return code == MB_NOT_FOUND || code == MB_CORRUPT ? MB_OK : code;
+}
+
+enum mb_code
+mb_resync_check(const char *spool, const char *component, const char *run_id, int64_t now_us,
+				struct mb_error *err)
+{
+	char *path = file_path(spool, component);
+	char last_text[MB_TIME_TEXT], next_text[MB_TIME_TEXT];
+	json_t *note;
+	enum mb_code code = read_note(path, &note, err);
+	int64_t last_us = mb_json_time(note, "time");
+	bool recent = last_us > 0 && last_us <= now_us && now_us - last_us < MB_RESYNC_INTERVAL_US;
+
+	if (!code && recent &&
+		(!mb_json_bool(note, "complete", false) ||
+		 strcmp(mb_json_str(note, "run_id", ""), run_id) == 0))
+	{
+		mb_time_format(last_text, last_us);
+		mb_time_format(next_text, last_us + MB_RESYNC_INTERVAL_US);
+		code = mb_fail(err, MB_UNREACHABLE,
+					   "the stream needs a full resync, but one was begun at %s: the next is "
+					   "allowed at %s",
+					   last_text, next_text);
+		mb_error_hint(err, "\"mbackup backup\" makes one now; the stream then goes on from there.");
+	}
+	json_decref(note);
+	free(path);
+	return code;
+}
+
+enum mb_code
+mb_resync_note(const char *spool, const char *component, const char *run_id, int64_t now_us,
+			   enum mb_resync_state state, struct mb_error *err)
+{
+	char *path = file_path(spool, component), *text;
+	json_t *note = json_object();
+	enum mb_code code;
+
+	mb_json_set_time(note, "time", now_us);
+	mb_json_set_str(note, "run_id", run_id);
+	json_object_set_new(note, "complete", json_boolean(state == MB_RESYNC_COMPLETE));
+	text = mb_json_text(note);
+	code = mb_file_write_durable(path, text, strlen(text), 0600, err);
+	free(text);
+	json_decref(note);
+	free(path);
+	return code;
+}
