@@ -131,6 +131,7 @@ void cli_print_help(const struct mb_command *command, FILE *out); /* NULL: the o
 void render_init(const json_t *answer, FILE *out);
 void render_check(const json_t *answer, FILE *out);
 void render_backup(const json_t *answer, FILE *out);
+void render_info(const json_t *answer, FILE *out);
 void render_mark(const json_t *answer, FILE *out);
 void render_list(const json_t *answer, FILE *out);
 void render_restore(const json_t *answer, FILE *out);

@@ -133,6 +133,56 @@ render_backup(const json_t *answer, FILE *out)
 	render_cut(json_object_get(set, "cut"), out);
 }
 
+/* What a driver knows of the contents: keys of a Redis. */
+static void
+render_statistics(const json_t *statistics, FILE *out)
+{
+	const json_t *types = json_object_get(statistics, "types");
+	const json_t *biggest = json_object_get(statistics, "biggest");
+	const json_t *expires = json_object_get(statistics, "expires");
+	char bytes[MB_SIZE_TEXT], nearest[MB_TIME_TEXT], furthest[MB_TIME_TEXT];
+	size_t i;
+
+	for (i = 0; i < json_array_size(types); i++)
+	{
+		const json_t *item = json_array_get(types, i);
+
+		fprintf(out, "    database %lld: %lld %s, %s\n", (long long) mb_json_int(item, "db", 0),
+				(long long) mb_json_int(item, "keys", 0), mb_json_str(item, "type", "?"),
+				size_of(item, "bytes", bytes));
+	}
+	if (mb_json_int(expires, "keys", 0) > 0)
+		fprintf(out, "    %lld keys expire, from %s to %s\n",
+				(long long) mb_json_int(expires, "keys", 0),
+				short_time(expires, "nearest", nearest), short_time(expires, "furthest", furthest));
+	for (i = 0; i < json_array_size(biggest); i++)
+	{
+		const json_t *item = json_array_get(biggest, i);
+
+		fprintf(out, "    biggest: %s (database %lld, %s), %s\n", mb_json_str(item, "key", "?"),
+				(long long) mb_json_int(item, "db", 0), mb_json_str(item, "type", "?"),
+				size_of(item, "bytes", bytes));
+	}
+}
+
+void
+render_info(const json_t *answer, FILE *out)
+{
+	const json_t *parts = json_object_get(json_object_get(answer, "backup"), "components");
+	size_t i;
+
+	render_backup(answer, out);
+	for (i = 0; i < json_array_size(parts); i++)
+	{
+		const json_t *part = json_array_get(parts, i);
+		const json_t *statistics = json_object_get(part, "statistics");
+
+		if (statistics)
+			fprintf(out, "  in %s\n", mb_json_str(part, "name", "?"));
+		render_statistics(statistics, out);
+	}
+}
+
 void
 render_mark(const json_t *answer, FILE *out)
 {

@@ -8,7 +8,7 @@
 #include "core/base/hash.h"
 #include "core/base/time.h"
 #include "redis/component_private.h"
-#include "redis/rdb.h"
+#include "redis/rdb_stats.h"
 #include "redis/resp.h"
 
 #define COPY_BYTES (1u << 20)
@@ -192,6 +192,11 @@ check_rdb(struct mb_redis_component *redis, const struct mb_replica_start *start
 					   "the RDB is of offset %" PRIu64 " of %s, but the server announced %" PRIu64
 					   " of %s",
 					   summary->offset, summary->replid, start->offset, start->replid);
+	if (summary->opaque)
+		mb_capture_warn(capture,
+						"the RDB format \"%s\" is newer than this mbackup: it is stored as it "
+						"is, but its structure was not checked and not all keys were counted",
+						summary->magic);
 	if (!summary->has_checksum)
 		mb_capture_warn(capture, "the server writes RDB data without a checksum (rdbchecksum no): "
 								 "only its structure could be checked");
@@ -224,17 +229,18 @@ snapshot_once(struct mb_component *component, struct mb_capture *capture, struct
 	struct mb_redis_component *redis = mb_redis_of(component);
 	struct mb_replica_options options = {.redis = &redis->options};
 	struct rdb_sink sink = {.capture = capture, .crc32c = MB_CRC32C_INIT};
+	struct mb_rdb_stats *stats = mb_rdb_stats_new();
 	struct mb_replica *replica = NULL;
 	struct mb_replica_start start;
 	enum mb_code code;
 
 	mb_spool_stop(redis->spool);
 	redis->spool = NULL;
+	sink.walker = mb_rdb_new_flags(MB_RDB_FOREIGN);
+	mb_rdb_on_key(sink.walker, mb_rdb_stats_add, stats);
 	code = mb_replica_open(&replica, &options, &start, err);
-	if (code)
-		return code;
-	sink.walker = mb_rdb_new();
-	code = mb_replica_rdb(replica, take_rdb, &sink, err);
+	if (!code)
+		code = mb_replica_rdb(replica, take_rdb, &sink, err);
 	if (!code)
 		code = check_rdb(redis, &start, sink.walker, capture, err);
 	if (!code)
@@ -248,12 +254,14 @@ snapshot_once(struct mb_component *component, struct mb_capture *capture, struct
 		const struct mb_rdb_summary *summary = mb_rdb_summary(sink.walker);
 
 		json_object_set_new(capture->meta, "databases", databases_json(summary));
+		json_object_set_new(capture->meta, "statistics", mb_rdb_stats_json(stats));
 		mb_json_set_int(capture->meta, "rdb_version", summary->version);
 		mb_json_set_int(capture->meta, "functions", (int64_t) summary->functions);
 	}
 	else
 		mb_replica_close(replica);
 	mb_rdb_free(sink.walker);
+	mb_rdb_stats_free(stats);
 	mb_runs_release(&sink.runs);
 	return code;
 }

@@ -31,7 +31,7 @@ enum
  *     d  a double as text      8 4 1  so many bytes    G  16 bytes (a stream id)
  *     m  a module value: its id, then module opcodes up to 0
  * Upper-case letters do something with what was read: A keeps an aux field, D selects the
- * database, X notes an expiry, F counts a function.
+ * database, X and Y note an expiry (ms and s), F counts a function, K ends the name of a key.
  */
 #define STREAM_HEAD "[ss]lll"
 #define STREAM_LIMITS "lllll" /* from 7.0: first id, largest deleted id, entries added */
@@ -54,6 +54,15 @@ static const char *const type_programs[] = {
 	[24] = "8[lss]", [25] = "8s",
 };
 #define TYPE_COUNT (sizeof(type_programs) / sizeof(type_programs[0]))
+/* The last one that Valkey gives the same meaning. */
+#define TYPE_SHARED 21
+
+static const char *const type_names[] = {
+	[0] = "string", [1] = "list",    [2] = "set",   [3] = "zset",  [4] = "hash",  [5] = "zset",
+	[7] = "module", [9] = "hash",    [10] = "list", [11] = "set",  [12] = "zset", [13] = "hash",
+	[14] = "list",  [15] = "stream", [16] = "hash", [17] = "zset", [18] = "list", [19] = "stream",
+	[20] = "set",   [21] = "stream", [22] = "hash", [23] = "hash", [24] = "hash", [25] = "hash",
+};
 
 static const char *
 opcode_program(unsigned op)
@@ -75,9 +84,9 @@ opcode_program(unsigned op)
 		case OP_RESIZEDB:
 			return "ll";
 		case OP_EXPIRE_MS:
-			return "X8";
+			return "8X";
 		case OP_EXPIRE_S:
-			return "X4";
+			return "4Y";
 		case OP_SELECTDB:
 			return "lD";
 		default:
@@ -91,7 +100,8 @@ enum phase
 	PHASE_OP,
 	PHASE_RUN,
 	PHASE_FOOTER,
-	PHASE_END
+	PHASE_END,
+	PHASE_OPAQUE /* need holds the last bytes, at most 8: the footer if nothing follows */
 };
 
 /* Where inside a string we are. */
@@ -130,7 +140,19 @@ struct mb_rdb
 	char text[2][MB_RDB_TEXT];
 	size_t text_len[2];
 	uint64_t length; /* the last 'l' */
-	bool expires;    /* an expiry stood before this key */
+	uint64_t fixed;  /* the last '4' or '8' */
+	bool in_key;     /* a string goes into key.name */
+	bool in_value;
+	uint64_t value_at; /* where the value began */
+	struct mb_rdb_key key;
+	/* A compressed name: enough of it for what key.name holds (LZF adds 1 byte to 32 at worst). */
+	unsigned char packed[MB_RDB_KEY + MB_RDB_KEY / 32 + 2];
+	size_t packed_len;
+	uint64_t packed_plain; /* its length after decompression; 0: not compressed */
+	mb_rdb_key_fn on_key;
+	void *on_key_ctx;
+	unsigned flags;
+	bool foreign;
 	uint64_t crc;
 };
 
@@ -145,7 +167,23 @@ struct input
 struct mb_rdb *
 mb_rdb_new(void)
 {
-	return mb_calloc(1, sizeof(struct mb_rdb));
+	return mb_rdb_new_flags(0);
+}
+
+struct mb_rdb *
+mb_rdb_new_flags(unsigned flags)
+{
+	struct mb_rdb *rdb = mb_calloc(1, sizeof(*rdb));
+
+	rdb->flags = flags;
+	return rdb;
+}
+
+void
+mb_rdb_on_key(struct mb_rdb *rdb, mb_rdb_key_fn fn, void *ctx)
+{
+	rdb->on_key = fn;
+	rdb->on_key_ctx = ctx;
 }
 
 void
@@ -272,8 +310,22 @@ run_length(struct mb_rdb *rdb, struct input *in, bool *done, struct mb_error *er
 static void
 keep_text(struct mb_rdb *rdb, const void *data, size_t len)
 {
-	size_t *at;
+	struct mb_rdb_key *key = &rdb->key;
+	size_t *at, room;
 
+	if (rdb->in_key && rdb->packed_plain > 0)
+	{
+		room = sizeof(rdb->packed) - rdb->packed_len;
+		memcpy(rdb->packed + rdb->packed_len, data, len < room ? len : room);
+		rdb->packed_len += len < room ? len : room;
+	}
+	else if (rdb->in_key)
+	{
+		room = sizeof(key->name) - key->name_kept;
+		memcpy(key->name + key->name_kept, data, len < room ? len : room);
+		key->name_kept += len < room ? len : room;
+		key->name_len += len;
+	}
 	if (!rdb->keep || rdb->strings >= 2)
 		return;
 	at = &rdb->text_len[rdb->strings];
@@ -350,7 +402,11 @@ lzf_lengths(struct mb_rdb *rdb, struct input *in, bool *done, struct mb_error *e
 	if (rdb->string_left == UINT64_MAX)
 		rdb->string_left = length;
 	else
+	{
 		rdb->string_phase = STRING_BODY;
+		if (rdb->in_key)
+			rdb->packed_plain = length;
+	}
 	return MB_OK;
 }
 
@@ -518,7 +574,7 @@ keep_aux(struct mb_rdb *rdb)
 {
 	const char *key = rdb->text[0], *value = rdb->text[1];
 
-	if (strcmp(key, "redis-ver") == 0)
+	if (strcmp(key, "redis-ver") == 0 || strcmp(key, "valkey-ver") == 0)
 		strcpy(rdb->sum.server, value);
 	else if (strcmp(key, "repl-id") == 0)
 		strcpy(rdb->sum.replid, value);
@@ -544,9 +600,46 @@ select_db(struct mb_rdb *rdb, struct mb_error *err)
 	return MB_OK;
 }
 
+/*
+ * The start of a name that was compressed (lzf_d.c of liblzf): a control byte below 32 copies so
+ * many plus one bytes, another repeats some that came before.  Ends at what is damaged: the name is
+ * for people.
+ */
+static void
+unpack_name(struct mb_rdb *rdb)
+{
+	struct mb_rdb_key *key = &rdb->key;
+	struct mb_rd in = mb_rd_init(rdb->packed, rdb->packed_len);
+
+	while (!in.bad && mb_rd_left(&in) > 0 && key->name_kept < sizeof(key->name))
+	{
+		unsigned control = mb_rd_u8(&in), n = control >> 5, back, i;
+
+		if (n == 7)
+			n += mb_rd_u8(&in);
+		back = control < 32 ? 0 : ((control & 31) << 8) + mb_rd_u8(&in) + 1;
+		n = control < 32 ? control + 1 : n + 2;
+		for (i = 0;
+			 i < n && !in.bad && back <= key->name_kept && key->name_kept < sizeof(key->name); i++)
+		{
+			unsigned char c = back ? key->name[key->name_kept - back] : mb_rd_u8(&in);
+
+			if (!in.bad)
+				key->name[key->name_kept++] = c;
+		}
+		if (back > key->name_kept)
+			break;
+	}
+	key->name_len = (size_t) rdb->packed_plain;
+	rdb->packed_len = 0;
+	rdb->packed_plain = 0;
+}
+
 static enum mb_code
 run_primitive(struct mb_rdb *rdb, struct input *in, bool *done, struct mb_error *err)
 {
+	const unsigned char *p;
+
 	*done = true;
 	switch (rdb->pc[-1])
 	{
@@ -561,10 +654,12 @@ run_primitive(struct mb_rdb *rdb, struct input *in, bool *done, struct mb_error 
 			*done = take(rdb, in, 1) != NULL;
 			return MB_OK;
 		case '4':
-			*done = take(rdb, in, 4) != NULL;
+			*done = (p = take(rdb, in, 4)) != NULL;
+			rdb->fixed = *done ? mb_get_u32(p) : 0;
 			return MB_OK;
 		case '8':
-			*done = take(rdb, in, 8) != NULL;
+			*done = (p = take(rdb, in, 8)) != NULL;
+			rdb->fixed = *done ? mb_get_u64(p) : 0;
 			return MB_OK;
 		case 'G':
 			*done = take(rdb, in, 16) != NULL;
@@ -582,7 +677,15 @@ run_primitive(struct mb_rdb *rdb, struct input *in, bool *done, struct mb_error 
 		case 'D':
 			return select_db(rdb, err);
 		case 'X':
-			rdb->expires = true;
+		case 'Y':
+			rdb->key.expires = true;
+			rdb->key.expiry_ms =
+				rdb->pc[-1] == 'X' ? (int64_t) rdb->fixed : (int64_t) (int32_t) rdb->fixed * 1000;
+			return MB_OK;
+		case 'K':
+			rdb->in_key = false;
+			if (rdb->packed_plain > 0)
+				unpack_name(rdb);
 			return MB_OK;
 		case 'F':
 			rdb->sum.functions++;
@@ -597,33 +700,49 @@ run_primitive(struct mb_rdb *rdb, struct input *in, bool *done, struct mb_error 
 static enum mb_code
 check_magic(struct mb_rdb *rdb, const unsigned char *p, struct mb_error *err)
 {
+	bool valkey = memcmp(p, "VALKEY", 6) == 0;
 	unsigned i;
 
-	if (memcmp(p, "VALKEY", 6) == 0)
-		return mb_fail(err, MB_UNSUPPORTED, "RDB files of Valkey 9 and later are not supported");
-	if (memcmp(p, "REDIS", 5) != 0)
+	if (!valkey && memcmp(p, "REDIS", 5) != 0)
 		return corrupt(rdb, "it does not start with \"REDIS\"", err);
-	for (i = 5; i < 9; i++)
+	memcpy(rdb->sum.magic, p, 9);
+	for (i = valkey ? 6 : 5; i < 9; i++)
 	{
 		if (p[i] < '0' || p[i] > '9')
 			return corrupt(rdb, "its version is not a number", err);
 		rdb->sum.version = rdb->sum.version * 10 + (unsigned) (p[i] - '0');
 	}
-	if (rdb->sum.version < 5 || rdb->sum.version > 12)
-		return mb_fail(err, MB_UNSUPPORTED, "RDB version %u is not supported (known: 5 to 12)",
-					   rdb->sum.version);
-	return MB_OK;
+	rdb->foreign = valkey || rdb->sum.version > 12;
+	if (rdb->sum.version >= 5 && (!rdb->foreign || rdb->flags & MB_RDB_FOREIGN))
+		return MB_OK;
+	return mb_fail(err, MB_UNSUPPORTED,
+				   "RDB format \"%s\" is not supported (known: REDIS0005 to "
+				   "REDIS0012)",
+				   rdb->sum.magic);
 }
 
+/* The value has passed by. */
 static void
-count_key(struct mb_rdb *rdb)
+end_key(struct mb_rdb *rdb)
 {
 	struct mb_rdb_db *db = &rdb->sum.dbs[rdb->sum.db_count - 1];
 
 	db->keys++;
-	db->expires += rdb->expires;
+	db->expires += rdb->key.expires;
 	rdb->sum.keys++;
-	rdb->expires = false;
+	rdb->key.db = db->db;
+	rdb->key.bytes = rdb->sum.bytes - rdb->value_at;
+	if (rdb->on_key)
+		rdb->on_key(rdb->on_key_ctx, &rdb->key);
+	rdb->key = (struct mb_rdb_key){0};
+	rdb->in_value = false;
+}
+
+/* Does this byte mean the same in the formats that are foreign? */
+static bool
+is_shared(unsigned op)
+{
+	return op >= OP_FUNCTION2 || op <= TYPE_SHARED;
 }
 
 /* Choose the program that follows the byte op: that of an opcode, or key and value. */
@@ -636,6 +755,9 @@ begin_op(struct mb_rdb *rdb, unsigned op, struct mb_error *err)
 	rdb->text[0][0] = rdb->text[1][0] = '\0';
 	rdb->phase = op == OP_EOF ? PHASE_FOOTER : PHASE_RUN;
 	rdb->pc = op == OP_EOF ? "" : opcode_program(op);
+	if (rdb->foreign && !is_shared(op))
+		return mb_fail(err, MB_UNSUPPORTED, "opcode %u of RDB format \"%s\" is not known", op,
+					   rdb->sum.magic);
 	if (rdb->pc)
 		return MB_OK;
 	if (op == OP_FUNCTION_PRE_GA)
@@ -649,24 +771,29 @@ begin_op(struct mb_rdb *rdb, unsigned op, struct mb_error *err)
 		return corrupt(rdb, "an unknown type of value", err);
 	if (rdb->sum.db_count == 0)
 		return corrupt(rdb, "a key before the first database", err);
-	count_key(rdb);
-	rdb->pc = "s";
+	rdb->key.type = type_names[op];
+	rdb->in_key = true;
+	rdb->pc = "sK";
 	rdb->value = type_programs[op];
 	return MB_OK;
 }
 
 static enum mb_code
+compare_checksum(const struct mb_rdb *rdb, uint64_t stored, struct mb_error *err)
+{
+	if (stored == 0 || stored == rdb->crc)
+		return MB_OK;
+	return mb_fail(err, MB_CORRUPT,
+				   "the RDB data does not match its checksum (is %016llx, should be %016llx)",
+				   (unsigned long long) rdb->crc, (unsigned long long) stored);
+}
+
+static enum mb_code
 check_footer(struct mb_rdb *rdb, const unsigned char *p, struct mb_error *err)
 {
-	uint64_t stored = mb_get_u64(p);
-
 	rdb->phase = PHASE_END;
-	rdb->sum.has_checksum = stored != 0;
-	if (stored != 0 && stored != rdb->crc)
-		return mb_fail(err, MB_CORRUPT,
-					   "the RDB data does not match its checksum (is %016llx, should be %016llx)",
-					   (unsigned long long) rdb->crc, (unsigned long long) stored);
-	return MB_OK;
+	rdb->sum.has_checksum = mb_get_u64(p) != 0;
+	return compare_checksum(rdb, mb_get_u64(p), err);
 }
 
 /* The checksum covers everything before the footer. */
@@ -686,8 +813,12 @@ step_program(struct mb_rdb *rdb, struct input *in, bool *done, struct mb_error *
 
 	if (*at == '\0')
 	{
+		if (rdb->in_value)
+			end_key(rdb);
 		rdb->pc = rdb->value;
 		rdb->value = NULL;
+		rdb->in_value = rdb->pc != NULL;
+		rdb->value_at = rdb->sum.bytes;
 		if (!rdb->pc)
 			rdb->phase = PHASE_OP;
 		*done = true;
@@ -700,6 +831,42 @@ step_program(struct mb_rdb *rdb, struct input *in, bool *done, struct mb_error *
 	return code;
 }
 
+/* All that is left, but for the last 8 bytes: they are the footer if nothing follows. */
+static void
+take_opaque(struct mb_rdb *rdb, struct input *in)
+{
+	size_t have = (size_t) (in->end - in->p), total = rdb->need_len + have, hash, held;
+
+	if (total > 8)
+	{
+		hash = total - 8;
+		held = hash < rdb->need_len ? hash : rdb->need_len;
+		rdb->crc = mb_crc64(rdb->crc, rdb->need, held);
+		memmove(rdb->need, rdb->need + held, rdb->need_len - held);
+		rdb->need_len -= held;
+		rdb->crc = mb_crc64(rdb->crc, in->p, hash - held);
+		in->p += hash - held;
+	}
+	memcpy(rdb->need + rdb->need_len, in->p, (size_t) (in->end - in->p));
+	rdb->need_len += (size_t) (in->end - in->p);
+	rdb->sum.has_checksum = rdb->need_len == 8 && mb_get_u64(rdb->need) != 0;
+	in->p = in->hashed = in->end;
+}
+
+/* A foreign file says something that is not known, or does not add up as we read it. */
+static bool
+turn_opaque(struct mb_rdb *rdb, struct input *in, enum mb_code code)
+{
+	if (!rdb->foreign || !(rdb->flags & MB_RDB_FOREIGN) || rdb->phase >= PHASE_FOOTER ||
+		(code != MB_CORRUPT && code != MB_UNSUPPORTED))
+		return false;
+	hash_input(rdb, in);
+	rdb->sum.opaque = true;
+	rdb->phase = PHASE_OPAQUE;
+	rdb->need_len = 0;
+	return true;
+}
+
 /* One step; *done is false when the input ended. */
 static enum mb_code
 step(struct mb_rdb *rdb, struct input *in, bool *done, struct mb_error *err)
@@ -709,6 +876,11 @@ step(struct mb_rdb *rdb, struct input *in, bool *done, struct mb_error *err)
 	if (rdb->phase == PHASE_RUN)
 		return step_program(rdb, in, done, err);
 	*done = false;
+	if (rdb->phase == PHASE_OPAQUE)
+	{
+		take_opaque(rdb, in);
+		return MB_OK;
+	}
 	if (rdb->phase == PHASE_END)
 		return in->p < in->end ? corrupt(rdb, "bytes behind its end", err) : MB_OK;
 	p = take(rdb, in, rdb->phase == PHASE_MAGIC ? 9 : rdb->phase == PHASE_OP ? 1 : 8);
@@ -739,6 +911,11 @@ mb_rdb_feed(struct mb_rdb *rdb, const void *data, size_t len, struct mb_error *e
 	do
 	{
 		code = step(rdb, &in, &done, err);
+		if (code && turn_opaque(rdb, &in, code))
+		{
+			code = MB_OK;
+			done = true;
+		}
 		rdb->sum.bytes = before + (uint64_t) (in.p - start);
 	} while (!code && done);
 	if (!code && rdb->phase < PHASE_FOOTER)
@@ -749,5 +926,7 @@ mb_rdb_feed(struct mb_rdb *rdb, const void *data, size_t len, struct mb_error *e
 enum mb_code
 mb_rdb_finish(const struct mb_rdb *rdb, struct mb_error *err)
 {
+	if (rdb->phase == PHASE_OPAQUE && rdb->need_len == 8)
+		return compare_checksum(rdb, mb_get_u64(rdb->need), err);
 	return rdb->phase == PHASE_END ? MB_OK : corrupt(rdb, "it ends too early", err);
 }

@@ -12,7 +12,12 @@
  *
  * Known: magic "REDIS", versions 5 to 12, types 0-5, 7, 9-25; modules (type 7 and
  * aux) are skipped without the module.  Source: rdb.h and rdb.c of Redis 7.0 to 7.4.
- * Dispatch is on the magic, since Valkey gives the same numbers other meanings.
+ *
+ * Foreign: magic "REDIS" with a later version, and "VALKEY" (from Valkey 9.0), which gives
+ * the same numbers other meanings.  These are MB_UNSUPPORTED, unless the walker was made to
+ * take them as they are: then it walks while it meets what it knows with certainty, takes
+ * everything behind for opaque, and checks only the checksum, which all have in the last 8
+ * bytes.  A snapshot does that with a warning: the server that wrote the file can load it.
  */
 #ifndef MB_REDIS_RDB_H
 #define MB_REDIS_RDB_H
@@ -27,6 +32,7 @@
 #define MB_RDB_MAX_LENGTH (UINT64_C(1) << 40) /* of a string and of a collection */
 #define MB_RDB_MAX_DBS 65536
 #define MB_RDB_TEXT 64
+#define MB_RDB_KEY 128
 
 struct mb_rdb_db
 {
@@ -38,8 +44,10 @@ struct mb_rdb_db
 /* What the file says and what was counted. */
 struct mb_rdb_summary
 {
+	char magic[16]; /* "REDIS0010", "VALKEY080" */
 	unsigned version;
-	char server[MB_RDB_TEXT]; /* aux redis-ver, or "" */
+	bool opaque; /* from some byte on nothing was understood: keys are not all counted */
+	char server[MB_RDB_TEXT]; /* aux redis-ver or valkey-ver, or "" */
 	char replid[MB_RDB_TEXT]; /* aux repl-id, or "" */
 	bool has_offset;
 	uint64_t offset;       /* aux repl-offset */
@@ -53,10 +61,33 @@ struct mb_rdb_summary
 	bool has_checksum; /* the footer was not zero */
 };
 
+/* A key whose value has passed by. */
+struct mb_rdb_key
+{
+	uint64_t db;
+	const char *type; /* as the TYPE command: "string", "list", ...; "module" */
+	unsigned char name[MB_RDB_KEY];
+	size_t name_kept; /* bytes of it in name */
+	size_t name_len;
+	uint64_t bytes; /* of the serialized value */
+	bool expires;
+	int64_t expiry_ms; /* since 1970 */
+};
+typedef void (*mb_rdb_key_fn)(void *ctx, const struct mb_rdb_key *key);
+
 struct mb_rdb; /* the walker */
 
-struct mb_rdb *mb_rdb_new(void);
+enum mb_rdb_flags
+{
+	MB_RDB_FOREIGN = 1 /* take foreign files, see above */
+};
+
+struct mb_rdb *mb_rdb_new(void); /* strict */
+struct mb_rdb *mb_rdb_new_flags(unsigned flags);
 void mb_rdb_free(struct mb_rdb *rdb); /* NULL does nothing */
+
+/* Call fn for each key; *key is valid during the call. */
+void mb_rdb_on_key(struct mb_rdb *rdb, mb_rdb_key_fn fn, void *ctx);
 
 /*
  * Take the next piece.  MB_CORRUPT names the byte offset; MB_UNSUPPORTED: another

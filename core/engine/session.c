@@ -192,6 +192,8 @@ summary_of(const struct capture_private *own, const struct mb_commit *commit)
 	json_object_set(summary, "warnings", own->capture.warnings);
 	if (json_object_get(own->capture.meta, "consistency"))
 		json_object_set(summary, "consistency", json_object_get(own->capture.meta, "consistency"));
+	if (json_object_get(own->capture.meta, "statistics"))
+		json_object_set(summary, "statistics", json_object_get(own->capture.meta, "statistics"));
 	if (atomic_load(&own->capture.incomplete))
 		mb_json_set_bool(summary, "incomplete", true);
 	return summary;

@@ -127,6 +127,13 @@ workload
 ok "a backup of every type of value" mb backup
 source_digest=$(digest "$REDIS_PORT")
 source_expiries=$(expiries "$REDIS_PORT")
+run mb --json info
+keys=$(rcli dbsize)
+is "$(python3 -c 'import json, sys; print(sum(t["keys"] for t in json.load(sys.stdin)["backup"]["components"][0]["statistics"]["types"] if t["db"] == 0))' <<<"$out")" "$keys" "info counts the keys by type"
+is "$(json backup.components.0.statistics.expires.keys <<<"$out")" 400 "and those that expire"
+run mb info
+like "$out" "biggest: big \(database 0, string\)|biggest: strs \(database 0, set\)" "and names the biggest"
+like "$out" "database 0: 2 zset" "and the types"
 rcli set after-the-cut 1 >/dev/null
 run mb --json restore latest --component "redis=$T/r1" --yes
 is "$status" 0 "it is restored into a directory"

@@ -9,7 +9,7 @@
 
 #include "core/base/mem.h"
 #include "redis/crc64.h"
-#include "redis/rdb.h"
+#include "redis/rdb_stats.h"
 
 /* -- building ---------------------------------------------------------------------------------- */
 
@@ -385,6 +385,83 @@ test_rdb__what_is_not_known_is_unsupported(void **state)
 						 cases[i].code);
 }
 
+/* A foreign file: what is known is counted, the rest is opaque, the checksum counts. */
+static void
+test_rdb__foreign_files_are_taken_as_they_are_when_asked(void **state)
+{
+	static const char *const bodies[] = {
+		"VALKEY080\xfa\x0avalkey-ver\x05"
+		"9.0.0\xfe\0\0\1k\1v\xf3\1\2\3\4\5\6\7",
+		"REDIS0013\xfa\x09redis-ver\x05"
+		"8.0.0\xfe\0\0\1k\1v\x63\1\2\3\4\5\6\7\1",
+	};
+	static const size_t lens[] = {39, 40};
+	size_t i, step;
+
+	(void) state;
+	for (i = 0; i < 2; i++)
+		for (step = 1; step < 50; step++)
+		{
+			struct mb_buf file = {0};
+			struct mb_rdb *rdb = mb_rdb_new_flags(MB_RDB_FOREIGN);
+
+			mb_buf_put(&file, bodies[i], lens[i] - 1);
+			mb_buf_put_u64(&file, mb_crc64(0, file.data, file.len));
+			assert_int_equal(walk(rdb, file.data, file.len, step, step), MB_OK);
+			assert_true(mb_rdb_summary(rdb)->opaque && mb_rdb_summary(rdb)->has_checksum);
+			assert_int_equal(mb_rdb_summary(rdb)->keys, 1);
+			assert_int_equal(mb_rdb_summary(rdb)->bytes, file.len);
+			assert_string_equal(mb_rdb_summary(rdb)->server, i ? "8.0.0" : "9.0.0");
+			mb_rdb_free(rdb);
+			rdb = mb_rdb_new_flags(MB_RDB_FOREIGN);
+			file.data[file.len - 10] ^= 1;
+			assert_int_equal(walk(rdb, file.data, file.len, step, step), MB_CORRUPT);
+			mb_rdb_free(rdb);
+			assert_int_equal(walk_once(file.data, file.len, step, step), MB_UNSUPPORTED);
+			mb_buf_release(&file);
+		}
+}
+
+/* Statistics: by hand from the bytes; one name is compressed (LZF) as a server does it. */
+static void
+test_rdb__statistics(void **state)
+{
+	static const char body[] = "REDIS0010\xfe\0"
+							   "\xfc\xe8\x03\0\0\0\0\0\0\0\1a\1v"
+							   "\xfd\x0a\0\0\0\0\1b\3xyz"
+							   "\1\xc3\x09\x1b\1aa\xe0\x0e\0\1aa\1\1x"
+							   "\xff\0\0\0\0\0\0\0\0";
+	size_t step;
+
+	(void) state;
+	for (step = 1; step < sizeof(body); step++)
+	{
+		struct mb_rdb_stats *stats = mb_rdb_stats_new();
+		struct mb_rdb *rdb = mb_rdb_new();
+		json_t *json;
+		char *text;
+
+		mb_rdb_on_key(rdb, mb_rdb_stats_add, stats);
+		assert_int_equal(walk(rdb, (const unsigned char *) body, sizeof(body) - 1, step, step),
+						 MB_OK);
+		json = mb_rdb_stats_json(stats);
+		text = mb_json_text(json);
+		assert_string_equal(
+			text,
+			"{\"biggest\":[{\"bytes\":4,\"db\":0,\"key\":\"b\",\"type\":\"string\"},"
+			"{\"bytes\":3,\"db\":0,\"key\":\"aaaaaaaaaaaaaaaaaaaaaaaaaaa\",\"type\":\"list\"},"
+			"{\"bytes\":2,\"db\":0,\"key\":\"a\",\"type\":\"string\"}],"
+			"\"expires\":{\"furthest\":\"1970-01-01T00:00:10.000000Z\",\"keys\":2,"
+			"\"nearest\":\"1970-01-01T00:00:01.000000Z\"},"
+			"\"types\":[{\"bytes\":6,\"db\":0,\"keys\":2,\"type\":\"string\"},"
+			"{\"bytes\":3,\"db\":0,\"keys\":1,\"type\":\"list\"}]}");
+		free(text);
+		json_decref(json);
+		mb_rdb_stats_free(stats);
+		mb_rdb_free(rdb);
+	}
+}
+
 static void
 test_crc64__check_value(void **state)
 {
@@ -405,6 +482,8 @@ main(void)
 		cmocka_unit_test(test_rdb__every_flipped_bit_is_found),
 		cmocka_unit_test(test_rdb__a_zero_checksum_means_none),
 		cmocka_unit_test(test_rdb__what_is_not_known_is_unsupported),
+		cmocka_unit_test(test_rdb__foreign_files_are_taken_as_they_are_when_asked),
+		cmocka_unit_test(test_rdb__statistics),
 		cmocka_unit_test(test_crc64__check_value),
 	};
 
