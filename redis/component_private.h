@@ -1,7 +1,8 @@
 /*
  * component_private.h - what the files of the Redis component share:
- * component_redis.c (backup and cut), component_redis_check.c, component_redis_stream.c
- * (stream, await), component_redis_restore.c (plan, restore, window).
+ * component_redis.c (backup and cut), component_redis_hold.c, component_redis_check.c,
+ * component_redis_attach.c and component_redis_stream.c (stream), component_redis_await.c,
+ * component_redis_plan.c (plan, window), component_redis_restore.c.
  */
 #ifndef MB_REDIS_COMPONENT_PRIVATE_H
 #define MB_REDIS_COMPONENT_PRIVATE_H
@@ -61,6 +62,8 @@ enum mb_code mb_redis_commit_reaches(struct mb_component *component, const struc
 									 uint64_t offset, bool *yes,
 									 struct mb_error *err) MB_MUST_CHECK;
 
+enum mb_code mb_redis_hold(struct mb_component *component, int64_t limit_ms, struct mb_error *err);
+enum mb_code mb_redis_release(struct mb_component *component, bool *held, struct mb_error *err);
 enum mb_code mb_redis_check(struct mb_component *component, struct mb_checks *checks,
 							struct mb_error *err);
 enum mb_code mb_redis_await(struct mb_component *component, const struct mb_cut *cut,
