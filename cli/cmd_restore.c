@@ -154,34 +154,66 @@ free_destinations(struct mb_restore_destination *list, size_t count)
 	free(list);
 }
 
-/* A restore into a component's own place is asked for twice. */
+/* Is a destination a running Redis?  Its data is replaced. */
+static bool
+is_server(const char *destination)
+{
+	return destination &&
+		   (strncmp(destination, "redis", 5) == 0 || strncmp(destination, "unix:", 5) == 0) &&
+		   strstr(destination, "://");
+}
+
+/* A file takes the place of backup and target, and goes into one running Redis. */
+static enum mb_code
+check_rdb(const struct mb_restore_options *options, struct mb_error *err)
+{
+	const char *rdb = options->wishes.rdb;
+
+	if (!rdb)
+		return MB_OK;
+	if (rdb[0] != '/')
+		return mb_fail(err, MB_CONFIG, "--rdb \"%s\" is not an absolute path", rdb);
+	if (options->backup || options->target.kind != MB_TARGET_BACKUP)
+		return mb_fail(err, MB_CONFIG, "--rdb and a backup or a target exclude each other");
+	if (options->destination_count != 1 || !is_server(options->destinations[0].destination))
+	{
+		mb_fail(err, MB_CONFIG, "--rdb goes into one running Redis");
+		return mb_error_hint(err, "Name it: --component NAME=redis://HOST:PORT.");
+	}
+	return MB_OK;
+}
+
+/* A restore over data, or into a component's own place, is asked for twice. */
 static enum mb_code
 confirm(const struct mb_cli *cli, const struct mb_restore_options *options, struct mb_error *err)
 {
 	bool delta = options->wishes.flags & MB_RESTORE_DELTA;
-	bool own_place = options->destination_count == 0;
+	bool own_place = options->destination_count == 0, server = false;
 	char answer[16];
 	size_t i;
 
 	for (i = 0; i < options->destination_count; i++)
+	{
 		own_place = own_place || !options->destinations[i].destination;
-	if ((!own_place && !delta) || mb_config_flag(&cli->config, "yes") ||
+		server = server || is_server(options->destinations[i].destination);
+	}
+	if ((!own_place && !delta && !server) || mb_config_flag(&cli->config, "yes") ||
 		(options->wishes.flags & MB_RESTORE_DRY_RUN))
 		return MB_OK;
 	if (!isatty(STDIN_FILENO))
 	{
 		mb_fail(err, MB_CONFIG, "a restore %s must be confirmed",
-				delta ? "over existing data" : "into the components' own places");
-		if (delta)
+				delta || server ? "over existing data" : "into the components' own places");
+		if (delta || server)
 			return mb_error_hint(err, "Look at it with --dry-run, then add --yes.");
 		return mb_error_hint(err, "Add --yes, or give destinations with --component "
 								  "NAME=DIRECTORY.");
 	}
 	fprintf(stderr, "%s Go on? [y/N] ",
-			delta ? "This replaces what is in a data directory, which is lost, and what is in a "
-					"bucket, "
-					"which is kept first."
-				  : "This restores into the components' own places (they must be empty).");
+			delta    ? "This replaces what is in a data directory, which is lost, and what is in a bucket, "
+					   "which is kept first."
+			: server ? "This replaces the data of a running Redis (a copy goes into the spool)."
+					 : "This restores into the components' own places (they must be empty).");
 	if (!fgets(answer, sizeof(answer), stdin) || (answer[0] != 'y' && answer[0] != 'Y'))
 		return mb_fail(err, MB_CONFIG, "not confirmed: nothing was done");
 	return MB_OK;
@@ -325,6 +357,7 @@ read_wishes(const struct mb_cli *cli, struct mb_restore_wishes *wishes, struct m
 	wishes->wal_dir = option(cli, "wal-dir");
 	wishes->output = option(cli, "output");
 	wishes->into = option(cli, "into");
+	wishes->rdb = option(cli, "rdb");
 	wishes->port = port ? (unsigned) strtoul(port, NULL, 10) : 0;
 	if (wishes->port > 65535)
 		return mb_fail(err, MB_CONFIG, "\"%s\" is not a port", port);
@@ -352,6 +385,8 @@ cmd_restore(struct mb_cli *cli, struct mb_error *err)
 	databases = options.wishes.databases;
 	if (!code)
 		code = read_target(cli, &options.target, err);
+	if (!code)
+		code = check_rdb(&options, err);
 	if (!code)
 		code = make_scratch(cli, &scratch, &options, err);
 	if (!code)

@@ -266,6 +266,21 @@ render_list(const json_t *answer, FILE *out)
 	render_windows(json_object_get(answer, "windows"), out);
 }
 
+/* A running Redis: what became of its keys, and the way back. */
+static void
+render_live(const json_t *part, FILE *out)
+{
+	const char *undo = mb_json_str(part, "undo", NULL);
+
+	if (!undo)
+		return;
+	fprintf(out, "    in place of %lld keys; %lld removed, %lld expired since\n",
+			(long long) mb_json_int(part, "replaced", 0),
+			(long long) mb_json_int(part, "removed", 0),
+			(long long) mb_json_int(part, "expired", 0));
+	fprintf(out, "    undo: %s\n", undo);
+}
+
 void
 render_restore(const json_t *answer, FILE *out)
 {
@@ -303,6 +318,7 @@ render_restore(const json_t *answer, FILE *out)
 			fprintf(out, "    next: %s\n", next);
 		if (undo)
 			fprintf(out, "    undo: %s\n", undo);
+		render_live(part, out);
 		print_warnings(part, "    ", out);
 	}
 }

@@ -2,7 +2,8 @@
  * component_private.h - what the files of the Redis component share:
  * component_redis.c (backup and cut), component_redis_hold.c, component_redis_check.c,
  * component_redis_attach.c and component_redis_stream.c (stream), component_redis_await.c,
- * component_redis_plan.c (plan, window), component_redis_restore.c.
+ * component_redis_plan.c (plan, window), component_redis_restore.c (restore into a directory).
+ * A restore into a running server: live.h.
  */
 #ifndef MB_REDIS_COMPONENT_PRIVATE_H
 #define MB_REDIS_COMPONENT_PRIVATE_H
@@ -75,5 +76,12 @@ enum mb_code mb_redis_plan(struct mb_component *component, struct mb_restore *re
 						   struct mb_error *err);
 enum mb_code mb_redis_restore(struct mb_component *component, struct mb_restore *restore,
 							  struct mb_error *err);
+/*
+ * The files of restore->commit up to the planned offset, into an empty directory.
+ * *append_only: the server that loads them needs appendonly yes.  Sets result.reached.
+ */
+enum mb_code mb_redis_write_files(struct mb_component *component, struct mb_restore *restore,
+								  const char *directory, bool *append_only,
+								  struct mb_error *err) MB_MUST_CHECK;
 
 #endif

@@ -2,11 +2,12 @@
  * component_redis.h - the Redis component: a replica over the wire.
  *
  * A backup is the RDB of a full resync plus the commands up to the cut; a stream is
- * every command since; a restore is files that a stock redis-server loads.  What it
- * promises, its settings and recipes: docs/redis.md.
+ * every command since; a restore is files that a stock redis-server loads, or goes into
+ * a running server (live.h).  What it promises, its settings and recipes: docs/redis.md.
  *
  * Settings: url, user, password (secret), side = before | after (default before),
- * role = data | cache, dir (the server's data directory).
+ * role = data | cache, dir (the server's data directory), redis-server (the program that
+ * loads what goes into a running server).
  *
  * Why `before` is the default: keys mostly refer to rows (a session to its user, a job
  * to its order), and they are written after the commit.  Read before the restore point,

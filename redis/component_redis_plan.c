@@ -13,6 +13,7 @@
 
 #include "core/base/time.h"
 #include "redis/component_private.h"
+#include "redis/live.h"
 #include "redis/pieces.h"
 
 /* Closer than two steps of the index is as good as it gets. */
@@ -250,12 +251,8 @@ check_destination(struct mb_component *component, const struct mb_restore *resto
 		return mb_error_hint(err, "Give one: --component %s=DIRECTORY, or set dir in its section.",
 							 component->name);
 	}
-	if (strstr(place, "://") || mb_starts_with(place, "unix:"))
-	{
-		mb_fail(err, MB_UNSUPPORTED, "a restore into a running Redis is not supported yet");
-		return mb_error_hint(err,
-							 "Restore into an empty directory and start a redis-server there.");
-	}
+	if (restore->destination && mb_live_is_destination(place))
+		return MB_OK;
 	*directory = place;
 	return mb_restore_directory(place, MB_DIRECTORY_CHECK, 0700, err);
 }
@@ -300,7 +297,8 @@ publish(const struct plan *plan, const char *directory, json_t *json)
 	struct base base = base_of(commit);
 
 	mb_json_set_str(json, "base", commit->id);
-	mb_json_set_str(json, "directory", directory);
+	if (directory)
+		mb_json_set_str(json, "directory", directory);
 	mb_json_set_int(json, "rdb_offset", (int64_t) base.rdb_offset);
 	mb_json_set_int(json, "offset", (int64_t) plan->offset);
 	mb_json_set_int(json, "replay_bytes", (int64_t) (plan->offset - base.rdb_offset));
@@ -320,16 +318,21 @@ mb_redis_plan(struct mb_component *component, struct mb_restore *restore, struct
 		return code;
 	if (restore->candidate_count == 0)
 		return mb_fail(err, MB_NOT_FOUND, "there is no backup of \"%s\"", component->name);
-	if (restore->only_count > 0)
-		mb_restore_warn(restore, "--only does not select keys: all of Redis is restored");
+	if (restore->only_count > 0 && directory)
+		mb_restore_warn(restore,
+						"--only selects keys when the destination is a running server: all "
+						"of Redis is restored");
 	code = mb_pieces_list(component->env->repo, component->name, NULL, &plan.pieces, err);
-	if (!code)
+	if (!code && restore->wishes->rdb)
+		plan.chosen = restore->candidate_count - 1; /* the engine wants one; the file is restored */
+	else if (!code)
 		code = plan_target(&plan, err);
-	if (!code)
-	{
-		restore->chosen = plan.chosen;
+	if (!code && !restore->wishes->rdb)
 		publish(&plan, directory, restore->plan);
-	}
+	if (!code && !directory)
+		code = mb_redis_live_plan(component, restore, candidate(&plan, plan.chosen), err);
+	if (!code)
+		restore->chosen = plan.chosen;
 	mb_pieces_release(&plan.pieces);
 	return code;
 }

@@ -21,6 +21,7 @@
 #include "core/base/fs.h"
 #include "core/base/time.h"
 #include "redis/component_private.h"
+#include "redis/live.h"
 #include "redis/pieces.h"
 #include "redis/rdb.h"
 #include "redis/resp.h"
@@ -377,58 +378,93 @@ open_directory(struct writing *w, struct mb_error *err)
 }
 
 static void
-report(struct writing *w, const char *appendonly)
+report_reached(const struct writing *w)
 {
-	json_t *result = w->restore->result, *reached = json_object();
-	char *start = mb_asprintf("redis-server --dir %s --appendonly %s", w->directory, appendonly);
+	json_t *reached = json_object();
 
 	mb_json_set_str(reached, "replid", w->replid);
 	mb_json_set_int(reached, "offset", (int64_t) w->resp.boundary);
 	mb_json_set_time(reached, "time", mb_json_time(w->restore->plan, "reached"));
-	json_object_set_new(result, "reached", reached);
-	mb_json_set_str(result, "next", start);
-	mb_json_set_str(result, "destination", w->directory);
-	free(start);
+	json_object_set_new(w->restore->result, "reached", reached);
+}
+
+static struct writing
+begin(struct mb_component *component, struct mb_restore *restore, const char *directory)
+{
+	const json_t *meta = restore->commit.meta;
+
+	return (struct writing){.component = component,
+							.restore = restore,
+							.directory = directory,
+							.replid = mb_json_str(meta, "replid", ""),
+							.rdb_offset = (uint64_t) mb_json_int(meta, "rdb_offset", 0),
+							.base_offset = (uint64_t) mb_json_int(meta, "offset", 0),
+							.offset = (uint64_t) mb_json_int(restore->plan, "offset", 0),
+							.to_end = mb_json_bool(restore->plan, "to_end", false),
+							.root_fd = -1};
+}
+
+static enum mb_code
+end(struct writing *w, enum mb_code code, struct mb_error *err)
+{
+	if (!code && fsync(w->root_fd) != 0)
+		code = mb_fail_errno(err, errno, "could not sync \"%s\"", w->directory);
+	close(w->root_fd);
+	return code;
+}
+
+enum mb_code
+mb_redis_write_files(struct mb_component *component, struct mb_restore *restore,
+					 const char *directory, bool *append_only, struct mb_error *err)
+{
+	const char *version = mb_json_str(restore->commit.meta, "server_version", "");
+	bool multipart = strtoul(version, NULL, 10) >= 7;
+	struct writing w = begin(component, restore, directory);
+	enum mb_code code = open_directory(&w, err);
+
+	if (code)
+		return code;
+	code = multipart ? write_multipart(&w, err) : write_single(&w, err);
+	if (!code)
+		report_reached(&w);
+	*append_only = multipart || w.offset > w.rdb_offset;
+	return end(&w, code, err);
 }
 
 /* A cache comes back empty: whatever was in it is older than the data it caches. */
-static void
-report_cache(struct writing *w)
+static enum mb_code
+restore_cache(struct mb_component *component, struct mb_restore *restore, const char *directory,
+			  struct mb_error *err)
 {
-	mb_restore_warn(w->restore, "role = cache: \"%s\" is left empty, the application fills it anew",
-					w->directory);
-	mb_json_set_bool(w->restore->result, "empty", true);
-	mb_json_set_str(w->restore->result, "destination", w->directory);
+	struct writing w = begin(component, restore, directory);
+
+	if (open_directory(&w, err))
+		return err->code;
+	mb_restore_warn(restore, "role = cache: \"%s\" is left empty, the application fills it anew",
+					directory);
+	mb_json_set_bool(restore->result, "empty", true);
+	return end(&w, MB_OK, err);
 }
 
 enum mb_code
 mb_redis_restore(struct mb_component *component, struct mb_restore *restore, struct mb_error *err)
 {
-	const json_t *meta = restore->commit.meta;
-	const char *version = mb_json_str(meta, "server_version", "");
-	bool multipart = strtoul(version, NULL, 10) >= 7;
-	struct writing w = {.component = component, .restore = restore, .root_fd = -1};
+	const char *directory = mb_json_str(restore->plan, "directory", NULL);
+	bool append_only = false;
 	enum mb_code code;
+	char *start;
 
-	w.directory = mb_json_str(restore->plan, "directory", "");
-	w.replid = mb_json_str(meta, "replid", "");
-	w.rdb_offset = (uint64_t) mb_json_int(meta, "rdb_offset", 0);
-	w.base_offset = (uint64_t) mb_json_int(meta, "offset", 0);
-	w.offset = (uint64_t) mb_json_int(restore->plan, "offset", 0);
-	w.to_end = mb_json_bool(restore->plan, "to_end", false);
-	code = open_directory(&w, err);
+	if (!directory)
+		return mb_redis_live_restore(component, restore, err);
+	mb_json_set_str(restore->result, "destination", directory);
+	if (mb_redis_of(component)->is_cache)
+		return restore_cache(component, restore, directory, err);
+	code = mb_redis_write_files(component, restore, directory, &append_only, err);
 	if (code)
 		return code;
-	if (mb_redis_of(component)->is_cache)
-		report_cache(&w);
-	else
-	{
-		code = multipart ? write_multipart(&w, err) : write_single(&w, err);
-		if (!code)
-			report(&w, multipart || w.offset > w.rdb_offset ? "yes" : "no");
-	}
-	if (!code && fsync(w.root_fd) != 0)
-		code = mb_fail_errno(err, errno, "could not sync \"%s\"", w.directory);
-	close(w.root_fd);
-	return code;
+	start =
+		mb_asprintf("redis-server --dir %s --appendonly %s", directory, append_only ? "yes" : "no");
+	mb_json_set_str(restore->result, "next", start);
+	free(start);
+	return MB_OK;
 }

@@ -35,8 +35,8 @@ enum mb_restore_flags
 };
 
 /*
- * What is asked of a restore beyond the target.  Everything but DRY_RUN concerns Postgres;
- * other kinds need an empty place whatever is said here.  All texts are borrowed.
+ * What is asked of a restore beyond the target.  Everything but DRY_RUN and rdb concerns
+ * Postgres; other kinds need an empty place whatever is said here.  All texts are borrowed.
  */
 struct mb_restore_wishes
 {
@@ -49,9 +49,10 @@ struct mb_restore_wishes
 	size_t database_count;
 	char **tables; /* "DB.SCHEMA.TABLE": by way of a scratch server */
 	size_t table_count;
-	const char *output;       /* the tables go to this file ... */
-	const char *into;         /* ... or to this server (connection string) */
-	unsigned port;            /* of the restored server; 0: as it was */
+	const char *output; /* the tables go to this file ... */
+	const char *into;   /* ... or to this server (connection string) */
+	const char *rdb;    /* Redis: this RDB file in place of what the repository has, or NULL */
+	unsigned port;      /* of the restored server; 0: as it was */
 	int64_t start_timeout_ms; /* 0: as long as it takes */
 };
 
