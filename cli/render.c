@@ -271,7 +271,11 @@ static void
 render_live(const json_t *part, FILE *out)
 {
 	const char *undo = mb_json_str(part, "undo", NULL);
+	const json_t *plan = json_object_get(part, "plan");
 
+	if (mb_json_str(plan, "server", NULL))
+		fprintf(out, "    %s holds %lld keys now\n", mb_json_str(plan, "server", "?"),
+				(long long) mb_json_int(plan, "live_keys", 0));
 	if (!undo)
 		return;
 	fprintf(out, "    in place of %lld keys; %lld removed, %lld expired since\n",

@@ -50,15 +50,12 @@ enum need
 	NEED_ALWAYS = 0,
 	NEED_COPY = 1,  /* not where everything is just emptied */
 	NEED_WHOLE = 2, /* not of a part */
-	NEED_PART = 4,
-	NEED_EMPTY = 8
+	NEED_EMPTY = 4
 };
 
 static enum mb_code
-check_rights(struct mb_live *live, struct mb_error *err)
+check_rights_on(struct mb_live *live, const char *key, struct mb_error *err)
 {
-	/* A user of some keys only is asked about the pattern itself: ~app:* matches the key "app:*". */
-	const char *key = live->only_count > 0 ? live->only[0].pattern : PROBE_KEY;
 	const struct
 	{
 		enum need need;
@@ -68,8 +65,8 @@ check_rights(struct mb_live *live, struct mb_error *err)
 				  {NEED_ALWAYS, {"REPLCONF", "ACK", "0"}, "+psync +replconf"},
 				  {NEED_COPY, {"SELECT", "0"}, "+select"},
 				  {NEED_COPY, {"RESTORE", key, "0", "x", "REPLACE"}, "~* +restore"},
-				  {NEED_PART, {"SCAN", "0"}, "+scan"},
-				  {NEED_PART, {"UNLINK", key}, "~* +unlink"},
+				  {NEED_COPY, {"SCAN", "0"}, "+scan"},
+				  {NEED_COPY, {"UNLINK", key}, "~* +unlink"},
 				  {NEED_WHOLE, {"SET", key, "x"}, "~* +set"},
 				  {NEED_WHOLE, {"DEL", key}, "~* +del"},
 				  {NEED_WHOLE, {"EXISTS", key}, "~* +exists"},
@@ -78,15 +75,30 @@ check_rights(struct mb_live *live, struct mb_error *err)
 				  {NEED_WHOLE, {"EXEC"}, "+multi +exec"},
 				  {NEED_WHOLE, {"SWAPDB", "0", "0"}, "+swapdb"},
 				  {NEED_WHOLE, {"FLUSHDB", "ASYNC"}, "+flushdb"},
+				  {NEED_WHOLE, {"FUNCTION", "RESTORE", "x"}, "+function|restore"},
 				  {NEED_EMPTY, {"FLUSHALL", "ASYNC"}, "+flushall"}};
 	unsigned needs =
-		live->empties ? NEED_EMPTY : NEED_COPY | (live->only_count > 0 ? NEED_PART : NEED_WHOLE);
+		live->empties ? NEED_EMPTY : NEED_COPY | (live->only_count > 0 ? 0 : NEED_WHOLE);
 	bool asked = true;
 	size_t i;
 
 	for (i = 0; asked && i < sizeof(rights) / sizeof(rights[0]); i++)
 		if ((rights[i].need == NEED_ALWAYS || (rights[i].need & needs)) &&
 			check_right(live, rights[i].words, rights[i].grant, &asked, err))
+			return err->code;
+	return MB_OK;
+}
+
+/* A user of some keys only is asked about the pattern itself: ~app:* matches the key "app:*". */
+static enum mb_code
+check_rights(struct mb_live *live, struct mb_error *err)
+{
+	size_t i;
+
+	if (live->only_count == 0)
+		return check_rights_on(live, PROBE_KEY, err);
+	for (i = 0; i < live->only_count; i++)
+		if (check_rights_on(live, live->only[i].pattern, err))
 			return err->code;
 	return MB_OK;
 }

@@ -173,6 +173,7 @@ run mb --json restore latest --component "$LIVE" --dry-run
 is "$status" 0 "it can be planned"
 is "$(json restore.components.0.plan.live_keys <<<"$out")" "$(($(tcli dbsize) + $(tcli -n 3 dbsize) + $(tcli -n 5 dbsize)))" "the plan counts what is there"
 is "$(digest "$TPORT")" "$old_digest" "and changes nothing"
+like "$(mb restore latest --component "$LIVE" --dry-run)" "127.0.0.1:$TPORT holds 13 keys now" "for people, too"
 rm -f "$T/stop"
 python3 "$T/client.py" "$TPORT" "$T/stop" >"$T/client.out" 2>&1 &
 CLIENT=$!
@@ -325,8 +326,12 @@ refused 7 'may not SWAPDB' "a missing right" --component "$LIVE"
 tcli acl setuser mb '-acl|dryrun' >/dev/null
 refused 7 'NOPERM' "a missing right that cannot be asked for" --component "$LIVE"
 is "$(tcli info keyspace | grep -c '^db')" 3 "no staging database is left"
-tcli acl setuser mb +swapdb '+acl|dryrun' resetkeys '~session:*' >/dev/null
+tcli acl setuser mb +swapdb '+acl|dryrun' '-function|restore' >/dev/null
+refused 7 'may not FUNCTION' "the whole without functions" --component "$LIVE"
+tcli acl setuser mb '+function|restore' >/dev/null
+tcli acl setuser mb resetkeys '~session:*' >/dev/null
 refused 7 'may not RESTORE' "the whole by a user of some keys" --component "$LIVE"
+refused 7 'may not RESTORE' "a part of which he may not have all" --component "$LIVE" --only 'session:*' --only 'k*'
 ok "a part is what he may restore" mb restore --to-mark one --component "$LIVE" --only '0:session:*' --yes
 is "$(part "$TPORT" 0 'session:*')" "$(part "$REDIS_PORT" 0 'session:*')" "and it is right"
 tcli acl setuser mb '~*' >/dev/null
