@@ -72,6 +72,8 @@ load_scratch(struct run *run, struct mb_error *err)
 		return code;
 	/* What counts from here on is what goes into the destination; the files are ours to remove. */
 	run->restore->entries = run->restore->bytes = 0;
+	atomic_store(&run->restore->progress->total_bytes, 0); /* of values: not known */
+	atomic_store(&run->restore->progress->done_bytes, 0);
 	mb_restore_keep(run->restore);
 	mb_progress_phase(run->restore->progress, "loading into a private server");
 	return mb_scratch_start(&run->scratch, &options, err);

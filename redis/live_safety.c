@@ -54,26 +54,35 @@ receive(struct mb_live *live, struct save *save, struct mb_error *err)
 	return code;
 }
 
+/* Under a name of its own until it is whole, which the next run writes over when we die. */
 static enum mb_code
 write_file(struct mb_live *live, const char *path, struct mb_error *err)
 {
-	struct save save = {.path = path};
-	enum mb_code code;
+	char *part =
+		mb_asprintf("%s/redis-%s-before.part", live->component->env->spool, live->component->name);
+	struct save save = {.path = part};
+	enum mb_code code = MB_OK;
 
-	save.fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	save.fd = open(part, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
 	if (save.fd < 0)
-		return mb_fail_errno(err, errno, "could not create \"%s\"", path);
-	save.walker = mb_rdb_new();
-	code = receive(live, &save, err);
-	mb_rdb_free(save.walker);
-	close(save.fd);
+		code = mb_fail_errno(err, errno, "could not create \"%s\"", part);
+	else
+	{
+		save.walker = mb_rdb_new();
+		code = receive(live, &save, err);
+		mb_rdb_free(save.walker);
+		close(save.fd);
+		if (!code && rename(part, path) != 0)
+			code = mb_fail_errno(err, errno, "could not create \"%s\"", path);
+		if (code)
+			unlink(part); /* best effort: what is not whole is of no use */
+	}
 	if (!code)
 		code = mb_fsync_path(live->component->env->spool, err);
-	if (!code)
-		return MB_OK;
-	unlink(path); /* best effort: what is not whole is of no use */
-	return mb_error_context(err, "could not save the present data of %s",
-							mb_redis_name(live->redis));
+	free(part);
+	return code ? mb_error_context(err, "could not save the present data of %s",
+								   mb_redis_name(live->redis))
+				: MB_OK;
 }
 
 /* -- the way back --------------------------------------------------------------------------- */

@@ -300,6 +300,16 @@ wait "$TERM_PID"
 is "$?" 143 "terminated in the middle"
 is "$(digest "$TPORT")" "$old_digest" "it has put everything back"
 
+"$MBACKUP" --config "$CONF" restore --to-mark one --component "$LIVE" --yes >/dev/null 2>&1 &
+FIRST_PID=$!
+stack_owns "$FIRST_PID"
+for _ in $(seq 3000); do staging && break; done
+run mb restore --to-mark one --component "$LIVE" --yes
+is "$status" 4 "a second restore at the same time is refused"
+wait "$FIRST_PID"
+is "$?$(digest "$TPORT")" "0$mark_digest" "and does not disturb the first"
+old_data
+
 # -- refused, before anything is touched ------------------------------------------------------------
 refused() # status regexp name options...
 {
@@ -410,5 +420,6 @@ is "$status$(tcli dbsize)" 00 "a cache is emptied"
 [ "$status" = 0 ] || diag "$err"
 eval "$(json restore.components.0.undo <<<"$out")" >/dev/null 2>&1
 is "$(digest "$TPORT")" "$old_digest" "its safety copy undoes that, too"
+is "$(ls "$T/spool" | grep -c -e scratch -e 'part$')" 0 "nothing but safety copies stays in the spool"
 
 done_testing
