@@ -210,7 +210,8 @@ confirm(const struct mb_cli *cli, const struct mb_restore_options *options, stru
 								  "NAME=DIRECTORY.");
 	}
 	fprintf(stderr, "%s Go on? [y/N] ",
-			delta    ? "This replaces what is in a data directory, which is lost, and what is in a bucket, "
+			delta    ? "This replaces what is in a data directory, which is lost, and what is in a "
+					   "bucket, "
 					   "which is kept first."
 			: server ? "This replaces the data of a running Redis (a copy goes into the spool)."
 					 : "This restores into the components' own places (they must be empty).");

@@ -191,7 +191,7 @@ static enum mb_code
 check_file(struct writing *w, const char *name, struct mb_error *err)
 {
 	unsigned char *bytes = mb_malloc(CHECK_BYTES);
-	struct mb_rdb *walker = mb_rdb_new();
+	struct mb_rdb *walker = mb_rdb_new_flags(MB_RDB_FOREIGN);
 	enum mb_code code;
 	int64_t at = 0;
 	size_t got = 1;
