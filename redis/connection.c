@@ -199,7 +199,7 @@ mb_redis_reply_fail(const struct mb_redis_reply *reply, const char *command, str
 	mb_fail(err, code, "Redis refused %s: %.300s", command, text);
 	if (code == MB_DENIED)
 		mb_error_hint(err, "Grant what docs/redis.md lists: ACL SETUSER <user> on +psync +replconf "
-						   "+info +time +multi +exec +client|pause +client|unpause.");
+						   "+info +client|pause +client|unpause.");
 	return code;
 }
 

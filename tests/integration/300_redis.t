@@ -337,7 +337,7 @@ REDIS_PORT=$MASTER_PORT
 redis_config
 
 # -- login, side, cache, check ---------------------------------------------------------------------------
-rcli acl setuser backup on '>secret' resetchannels resetkeys -@all +psync +replconf +info +time +multi +exec '+client|pause' '+client|unpause' >/dev/null
+rcli acl setuser backup on '>secret' resetchannels resetkeys -@all +psync +replconf +info '+client|pause' '+client|unpause' >/dev/null
 redis_config 'user = backup' 'password = wrong'
 run mb backup
 is "$status" 7 "a wrong password is refused"

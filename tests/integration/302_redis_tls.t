@@ -173,7 +173,7 @@ rcli config set tls-protocols "" >/dev/null
 
 # -- a user with the least rights -------------------------------------------------------------------------------------
 
-RIGHTS="+psync +replconf +info +time +multi +exec +client|pause +client|unpause"
+RIGHTS="+psync +replconf +info +client|pause +client|unpause"
 rcli acl setuser backup on '>secret' resetchannels resetkeys -@all $RIGHTS >/dev/null
 for url in "rediss://localhost:$TLS_PORT" "unix://$SOCKET"
 do
