@@ -136,9 +136,9 @@ put_changes(struct mb_buf *out, const json_t *was, const json_t *is)
 }
 
 static void
-add_findings(struct check *check, const char *place, const json_t *verdict, const json_t *was)
+add_findings(struct check *check, const char *place, const json_t *verdict, const json_t *was,
+			 struct mb_buf *changes)
 {
-	struct mb_buf changes = {0};
 	bool is_well = true;
 	size_t i;
 
@@ -149,20 +149,17 @@ add_findings(struct check *check, const char *place, const json_t *verdict, cons
 			mb_check_add(check->checks, promises[i].is_needed ? MB_CHECK_FAILED : MB_CHECK_WARNING,
 						 place, "server", promises[i].fix, "the server %s", promises[i].broken);
 		}
-	if (was)
-		put_changes(&changes, was, verdict);
-	if (changes.len)
+	if (changes->len)
 		mb_check_add(check->checks, MB_CHECK_WARNING, place, "server-changed",
 					 "Nothing, when the server was replaced or its bucket changed on purpose: this "
 					 "is "
 					 "said once.",
 					 "the server is not what it was on %s: %s", mb_json_str(was, "time", "?"),
-					 mb_buf_cstr(&changes));
+					 mb_buf_cstr(changes));
 	else if (is_well)
 		mb_check_add(check->checks, MB_CHECK_OK, place, "server", "",
 					 "%s keeps what a repository needs (tried out now)",
 					 mb_json_str(verdict, "server", "the server"));
-	mb_buf_release(&changes);
 }
 
 /* Keep what is new; a key that may not write has other trouble, which other checks tell. */
@@ -177,8 +174,8 @@ check_server(struct check *check, const char *place, struct mb_store *store, str
 	if (code)
 		return code;
 	was = known_probe(check, store->url);
-	add_findings(check, place, verdict, was);
 	put_changes(&changes, was, verdict);
+	add_findings(check, place, verdict, was, &changes);
 	if (!was || changes.len)
 		code = mb_probe_put(check->cli->env.repo, verdict, err);
 	mb_buf_release(&changes);

@@ -16,17 +16,6 @@ redis_config() # [line for the section]...
 	chmod 600 "$CONF"
 }
 
-# Start a stock server on a restored directory, at $RPORT.
-start_restored() # directory
-{
-	RPORT=$(free_port)
-	redis-server --port "$RPORT" --bind 127.0.0.1 --dir "$1" --appendonly yes --save '' \
-		--enable-debug-command local --daemonize no >"$1.log" 2>&1 &
-	RPID=$!
-	stack_owns "$RPID"
-	wait_for 20 restored_ready || { cat "$1.log" >&2; return 1; }
-}
-restored_ready() { [ "$(redis-cli -p "$RPORT" ping)" = PONG ]; }
 restored() { redis-cli -p "$RPORT" "$@"; }
 digest() { redis-cli -p "$1" debug digest; }
 
@@ -141,7 +130,7 @@ is "$status" 0 "it is restored into a directory"
 like "$out" 'redis-server --dir .*/r1 --appendonly yes' "the answer says how to start it"
 ok "redis-check-rdb accepts the base" redis-check-rdb "$T/r1/appendonlydir/appendonly.aof.1.base.rdb"
 ok "redis-check-aof accepts the whole" redis-check-aof "$T/r1/appendonlydir/appendonly.aof.manifest"
-ok "a stock server starts from it" start_restored "$T/r1"
+ok "a stock server starts from it" start_redis_on "$T/r1"
 is "$(digest "$RPORT")" "$source_digest" "its digest is that of the source at the cut"
 is "$(expiries "$RPORT")" "$source_expiries" "so is every expiry"
 is "$(restored fcall f1 0)" 42 "functions are there"
@@ -164,7 +153,7 @@ before=$(json backup.cut.positions.redis.before.offset <"$T/ok.out")
 is "$cut" "$before" "side = before is the default"
 ok "it is restored" mb restore latest --component "redis=$T/r2" --yes
 ok "redis-check-aof accepts it" redis-check-aof "$T/r2/appendonlydir/appendonly.aof.manifest"
-ok "a stock server starts from it" start_restored "$T/r2"
+ok "a stock server starts from it" start_redis_on "$T/r2"
 for db in 0 3 9
 do
 	is "$(restored -n $db llen list)" "$(restored -n $db get counter)" "database $db: no transaction is torn"
@@ -217,7 +206,7 @@ do
 	is "$status" 0 "restore to mark $mark"
 	[ "$status" = 0 ] || diag "$err"
 	is "$(grep -c warnings <<<"$out")" 0 "without a warning"
-	start_restored "$T/m-$mark"
+	start_redis_on "$T/m-$mark"
 	expected=${mark}_digest
 	is "$(digest "$RPORT")" "${!expected}" "its digest is that of the source at the mark"
 	stack_kill "$RPID"
@@ -225,13 +214,13 @@ done
 run mb restore --to-time "$two_time" --component "redis=$T/time" --yes
 is "$status" 0 "restore to a time between two commands"
 [ "$status" = 0 ] || diag "$err"
-start_restored "$T/time"
+start_redis_on "$T/time"
 is "$(digest "$RPORT")" "$two_digest" "its digest is that of the source at that time"
 stack_kill "$RPID"
 run mb restore --to-latest --component "redis=$T/latest" --yes
 is "$status" 0 "restore as far as the stream goes"
 [ "$status" = 0 ] || diag "$err"
-start_restored "$T/latest"
+start_redis_on "$T/latest"
 is "$(digest "$RPORT")" "$(digest "$REDIS_PORT")" "its digest is that of the source now"
 is "$(restored get late)" 1 "with the last write"
 stack_kill "$RPID"
@@ -260,7 +249,7 @@ like "$out$err" "has a gap" "and says why"
 run mb restore --to-mark behind-the-gap --component "redis=$T/gap" --yes
 is "$status" 0 "it can be restored as far as the backup before it"
 like "$err" "before the target" "with a warning that says how far off that is"
-start_restored "$T/gap"
+start_redis_on "$T/gap"
 is "$(restored exists gap1)" 0 "nothing is spliced over the gap"
 stack_kill "$RPID"
 ok "a new backup" mb backup
@@ -269,7 +258,7 @@ sleep 0.2
 ok "a mark behind it" mb mark beyond
 beyond_digest=$(digest "$REDIS_PORT")
 ok "is restored" mb restore --to-mark beyond --component "redis=$T/beyond" --yes
-start_restored "$T/beyond"
+start_redis_on "$T/beyond"
 is "$(digest "$RPORT")" "$beyond_digest" "exactly"
 stack_kill "$RPID"
 run mb --json list
@@ -292,11 +281,11 @@ ok "and a mark" mb mark anew
 run mb restore --to-mark anew --component "redis=$T/anew" --yes
 is "$status$(grep -c warning <<<"$err")" 00 "are restored without a warning"
 [ "$status" = 0 ] || diag "$err"
-start_restored "$T/anew"
+start_redis_on "$T/anew"
 is "$(digest "$RPORT")" "$(digest "$REDIS_PORT")" "exactly"
 stack_kill "$RPID"
 ok "and the old history still is" mb restore --to-mark two --component "redis=$T/old" --yes
-start_restored "$T/old"
+start_redis_on "$T/old"
 is "$(digest "$RPORT")" "$two_digest" "exactly"
 stack_kill "$RPID"
 stop_stream
@@ -326,7 +315,7 @@ ok "a mark in it" mb mark promoted
 run mb restore --to-mark promoted --component "follower=$T/promoted" --yes
 is "$status$(grep -c warning <<<"$err")" 00 "is restored from the backup of the old one without a warning"
 [ "$status" = 0 ] || diag "$err"
-start_restored "$T/promoted"
+start_redis_on "$T/promoted"
 is "$(digest "$RPORT")" "$(digest "$FPORT")" "exactly"
 stack_kill "$RPID"
 like "$(cat "$T/stream.log")" "follower: the stream goes on at" "the stream followed it"

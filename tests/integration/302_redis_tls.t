@@ -61,15 +61,6 @@ redis_config "rediss://localhost:$TLS_PORT" "$CA"
 ok "init" mb init
 rcli eval "math.randomseed(7) for i = 1, 20000 do redis.call('set', 'k' .. i, string.rep(tostring(math.random()), 10)) end" 0 >/dev/null
 
-start_restored() # directory
-{
-	RPORT=$(free_port)
-	redis-server --port "$RPORT" --bind 127.0.0.1 --dir "$1" --appendonly yes --save '' \
-		--enable-debug-command local --daemonize no >"$1.log" 2>&1 &
-	RPID=$!
-	stack_owns "$RPID"
-	wait_for 20 eval '[ "$(redis-cli -p "$RPORT" ping)" = PONG ]'
-}
 digest() { redis-cli -p "$1" debug digest; }
 info_of() { rcli info "$1" | tr -d '\r' | sed -n "s/^$2:\(.*\)/\1/p"; }
 start_redis_stream()
@@ -97,7 +88,7 @@ story() # name
 	is "$(info_of stats sync_full)" "$full" "$1: every interruption went on without a full resync"
 	stack_kill "$STREAM"
 	ok "$1: restore" mb restore --to-mark "$1" --component "redis=$T/r-$1" --yes
-	start_restored "$T/r-$1"
+	start_redis_on "$T/r-$1"
 	is "$(digest "$RPORT")" "$(digest "$REDIS_PORT")" "$1: the digest is that of the source"
 	stack_kill "$RPID"
 }
@@ -106,7 +97,7 @@ story tls
 rcli config set repl-diskless-sync no >/dev/null
 ok "a backup by TLS of a server that syncs over its disk" mb backup
 ok "restore" mb restore latest --component "redis=$T/disk" --yes
-start_restored "$T/disk"
+start_redis_on "$T/disk"
 is "$(digest "$RPORT")" "$(digest "$REDIS_PORT")" "the digest is that of the source"
 stack_kill "$RPID"
 rcli config set repl-diskless-sync yes >/dev/null

@@ -78,15 +78,6 @@ start_writers()
 }
 stop_writers() { touch "$T/stop"; wait "$WRITERS"; }
 
-start_restored() # directory
-{
-	RPORT=$(free_port)
-	redis-server --port "$RPORT" --bind 127.0.0.1 --dir "$1" --appendonly yes --save '' \
-		--enable-debug-command local --daemonize no >"$1.log" 2>&1 &
-	RPID=$!
-	stack_owns "$RPID"
-	wait_for 20 pong "$RPORT"
-}
 redis_config() # url [line]...
 {
 	{
@@ -133,7 +124,7 @@ exactly() # name
 	run mb restore --to-mark "$1" --component "redis=$T/$1" --yes
 	is "$status$(grep -c warning <<<"$err")" 00 "$1: is restored without a warning"
 	[ "$status" = 0 ] || diag "$err"
-	start_restored "$T/$1"
+	start_redis_on "$T/$1"
 	is "$(digest "$RPORT")" "$(digest "$port")" "$1: its digest is that of the new master"
 	for db in 0 1 2
 	do

@@ -9,17 +9,6 @@ stories=${MBACKUP_STORIES:-2} marks=4
 [ -n "${MBACKUP_LONG:-}" ] && stories=${MBACKUP_STORIES:-100} marks=20
 PY=/usr/bin/python3
 
-# Start a stock server on a directory: $RPORT.
-start_on() # directory
-{
-	RPORT=$(free_port)
-	redis-server --port "$RPORT" --bind 127.0.0.1 --dir "$1" --appendonly yes --save '' --enable-debug-command local \
-		--daemonize no >"$1.log" 2>&1 &
-	RPID=$!
-	stack_owns "$RPID"
-	wait_for 30 on_ready || { tail -n 5 "$1.log" >&2; return 1; }
-}
-on_ready() { [ "$(redis-cli -p "$RPORT" ping)" = PONG ]; }
 # Everything that counts, of the server at $RPORT.  KEYS first: it removes what has expired.
 see()
 {
@@ -35,7 +24,7 @@ see()
 }
 look_at() # directory
 {
-	start_on "$1" || return
+	start_redis_on "$1" || return
 	see >"$1.seen"
 	redis-cli -p "$RPORT" shutdown nosave >/dev/null 2>&1
 	wait "$RPID"

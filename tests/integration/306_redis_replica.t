@@ -13,19 +13,10 @@ start_redis_stream()
 	start_stream
 	wait_for 20 attached
 }
-start_restored() # directory
-{
-	RPORT=$(free_port)
-	redis-server --port "$RPORT" --bind 127.0.0.1 --dir "$1" --appendonly yes --save '' \
-		--enable-debug-command local --daemonize no >"$1.log" 2>&1 &
-	RPID=$!
-	stack_owns "$RPID"
-	wait_for 20 eval '[ "$(redis-cli -p "$RPORT" ping)" = PONG ]'
-}
 restored_equals() # name
 {
 	ok "$1: restore" mb restore --to-mark "$1" --component "redis=$T/$1" --yes
-	start_restored "$T/$1"
+	start_redis_on "$T/$1"
 	is "$(digest "$RPORT")" "$(digest "$REDIS_PORT")" "$1: the digest is that of the source"
 	stack_kill "$RPID"
 }

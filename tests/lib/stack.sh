@@ -301,6 +301,18 @@ stack_redis() # [option...]
 
 rcli() { redis-cli -p "$REDIS_PORT" "$@"; }
 
+# A stock server on a restored directory: $RPORT, $RPID.
+start_redis_on() # directory
+{
+	RPORT=$(free_port)
+	redis-server --port "$RPORT" --bind 127.0.0.1 --dir "$1" --appendonly yes --save '' \
+		--enable-debug-command local --daemonize no >"$1.log" 2>&1 &
+	RPID=$!
+	stack_owns "$RPID"
+	wait_for 20 redis_on_ready || { tail -n 20 "$1.log" >&2; return 1; }
+}
+redis_on_ready() { [ "$(redis-cli -p "$RPORT" ping)" = PONG ]; }
+
 # A configuration for what was started.  stack_config [none]: without encryption.
 stack_config()
 {
