@@ -1,8 +1,9 @@
 /*
  * component_private.h - what the files of the Redis component share:
- * component_redis.c (backup and cut), component_redis_hold.c, component_redis_check.c,
- * component_redis_attach.c and component_redis_stream.c (stream), component_redis_await.c,
- * component_redis_plan.c (plan, window), component_redis_restore.c (restore into a directory).
+ * component_redis.c (settings, position), component_redis_backup.c (snapshot, settle),
+ * component_redis_hold.c, component_redis_check.c, component_redis_attach.c and
+ * component_redis_stream.c (stream), component_redis_await.c, component_redis_plan.c (plan,
+ * window), component_redis_restore.c (restore into a directory).
  * A restore into a running server: live.h.
  */
 #ifndef MB_REDIS_COMPONENT_PRIVATE_H
@@ -63,6 +64,10 @@ enum mb_code mb_redis_commit_reaches(struct mb_component *component, const struc
 									 uint64_t offset, bool *yes,
 									 struct mb_error *err) MB_MUST_CHECK;
 
+enum mb_code mb_redis_snapshot(struct mb_component *component, struct mb_capture *capture,
+							   struct mb_error *err);
+enum mb_code mb_redis_settle(struct mb_component *component, struct mb_capture *capture,
+							 const struct mb_cut *cut, struct mb_error *err);
 enum mb_code mb_redis_hold(struct mb_component *component, int64_t limit_ms, struct mb_error *err);
 enum mb_code mb_redis_release(struct mb_component *component, bool *held, struct mb_error *err);
 enum mb_code mb_redis_check(struct mb_component *component, struct mb_checks *checks,

@@ -1,20 +1,10 @@
-/* component_redis.c - see component_redis.h: settings, snapshot, position, settle. */
+/* component_redis.c - see component_redis.h: settings and position. */
 #include "redis/component_redis.h"
 
-#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/base/hash.h"
-#include "core/base/time.h"
 #include "redis/component_private.h"
-#include "redis/rdb_stats.h"
-#include "redis/resp.h"
-
-#define COPY_BYTES (1u << 20)
-#define SETTLE_SILENCE_MS 60000
-#define SNAPSHOT_TRIES 3
-#define SNAPSHOT_PAUSE_MS 500
 
 /* -- life ------------------------------------------------------------------------------------ */
 
@@ -137,158 +127,6 @@ mb_redis_component_point(struct mb_redis_component *redis, struct mb_redis_point
 	}
 }
 
-/* -- snapshot --------------------------------------------------------------------------------- */
-
-struct rdb_sink
-{
-	struct mb_capture *capture;
-	struct mb_rdb *walker;
-	struct mb_runs runs;
-	uint64_t size;
-	uint32_t crc32c;
-};
-
-static enum mb_code
-take_rdb(void *ctx, const void *data, size_t len, struct mb_error *err)
-{
-	struct rdb_sink *sink = ctx;
-
-	if (mb_rdb_feed(sink->walker, data, len, err))
-		return err->code;
-	sink->size += len;
-	sink->crc32c = mb_crc32c(sink->crc32c, data, len);
-	return mb_capture_bytes(sink->capture, 0, data, len, &sink->runs, err);
-}
-
-static enum mb_code
-add_entry(struct mb_capture *capture, const char *name, const struct mb_runs *runs, uint64_t size,
-		  uint32_t crc32c, struct mb_error *err)
-{
-	struct mb_entry entry = {.type = MB_ENTRY_DATA,
-							 .path = name,
-							 .path_len = strlen(name),
-							 .mode = 0600,
-							 .size = size,
-							 .runs = runs->items,
-							 .run_count = runs->count,
-							 .has_crc32c = true,
-							 .crc32c = crc32c};
-
-	return mb_capture_add(capture, &entry, err);
-}
-
-/* What the RDB says about itself must be what the server announced. */
-static enum mb_code
-check_rdb(struct mb_redis_component *redis, const struct mb_replica_start *start,
-		  const struct mb_rdb *walker, struct mb_capture *capture, struct mb_error *err)
-{
-	const struct mb_rdb_summary *summary = mb_rdb_summary(walker);
-
-	if (mb_rdb_finish(walker, err))
-		return err->code;
-	if (summary->has_offset &&
-		(summary->offset != start->offset || strcmp(summary->replid, start->replid) != 0))
-		return mb_fail(err, MB_CORRUPT,
-					   "the RDB is of offset %" PRIu64 " of %s, but the server announced %" PRIu64
-					   " of %s",
-					   summary->offset, summary->replid, start->offset, start->replid);
-	if (summary->opaque)
-		mb_capture_warn(capture,
-						"the RDB format \"%s\" is newer than this mbackup: it is stored as it "
-						"is, but its structure was not checked and not all keys were counted",
-						summary->magic);
-	if (!summary->has_checksum)
-		mb_capture_warn(capture, "the server writes RDB data without a checksum (rdbchecksum no): "
-								 "only its structure could be checked");
-	strcpy(redis->replid, start->replid);
-	strcpy(redis->server, summary->server);
-	redis->rdb_offset = start->offset;
-	redis->stream_db = summary->stream_db;
-	redis->keys = summary->keys;
-	return MB_OK;
-}
-
-static json_t *
-databases_json(const struct mb_rdb_summary *summary)
-{
-	json_t *list = json_array();
-	size_t i;
-
-	for (i = 0; i < summary->db_count; i++)
-		json_array_append_new(list,
-							  json_pack("{s:I,s:I,s:I}", "db", (json_int_t) summary->dbs[i].db,
-										"keys", (json_int_t) summary->dbs[i].keys, "expires",
-										(json_int_t) summary->dbs[i].expires));
-	return list;
-}
-
-/* One RDB of a fresh replica, then its stream into the spool until settle. */
-static enum mb_code
-snapshot_once(struct mb_component *component, struct mb_capture *capture, struct mb_error *err)
-{
-	struct mb_redis_component *redis = mb_redis_of(component);
-	struct mb_replica_options options = {.redis = &redis->options};
-	struct rdb_sink sink = {.capture = capture, .crc32c = MB_CRC32C_INIT};
-	struct mb_rdb_stats *stats = mb_rdb_stats_new();
-	struct mb_replica *replica = NULL;
-	struct mb_replica_start start;
-	enum mb_code code;
-
-	mb_spool_stop(redis->spool);
-	redis->spool = NULL;
-	sink.walker = mb_rdb_new_flags(MB_RDB_FOREIGN);
-	mb_rdb_on_key(sink.walker, mb_rdb_stats_add, stats);
-	code = mb_replica_open(&replica, &options, &start, err);
-	if (!code)
-		code = mb_replica_rdb(replica, take_rdb, &sink, err);
-	if (!code)
-		code = check_rdb(redis, &start, sink.walker, capture, err);
-	if (!code)
-		code = add_entry(capture, MB_REDIS_RDB_NAME, &sink.runs, sink.size, sink.crc32c, err);
-	/* Nothing of the tail is durable before the commit, so nothing of it is acknowledged. */
-	if (!code)
-		code = mb_spool_start(&redis->spool, replica, start.offset, component->env->spool,
-							  UINT64_MAX, err);
-	if (!code)
-	{
-		const struct mb_rdb_summary *summary = mb_rdb_summary(sink.walker);
-
-		json_object_set_new(capture->meta, "databases", databases_json(summary));
-		json_object_set_new(capture->meta, "statistics", mb_rdb_stats_json(stats));
-		mb_json_set_int(capture->meta, "rdb_version", summary->version);
-		mb_json_set_int(capture->meta, "functions", (int64_t) summary->functions);
-	}
-	else
-		mb_replica_close(replica);
-	mb_rdb_free(sink.walker);
-	mb_rdb_stats_free(stats);
-	mb_runs_release(&sink.runs);
-	return code;
-}
-
-/*
- * A server ends the child that writes the RDB, and with it our connection, when somebody says FLUSHALL,
- * or when it runs out of memory or disk: the next try may have more luck.  What the first has packed is
- * left to the sweeper.
- */
-static enum mb_code
-snapshot(struct mb_component *component, struct mb_capture *capture, struct mb_error *err)
-{
-	enum mb_code code = snapshot_once(component, capture, err);
-	unsigned tries;
-
-	for (tries = 1; code == MB_UNREACHABLE && tries < SNAPSHOT_TRIES; tries++)
-	{
-		mb_log_info(component->env->log, "%s: %s; trying again", component->name, err->message);
-		mb_sleep_ms(SNAPSHOT_PAUSE_MS);
-		mb_error_clear(err);
-		code = mb_cancel_check(component->env->cancel, err);
-		if (!code)
-			code = snapshot_once(component, capture, err);
-	}
-	return code;
-}
-
 /* -- position ------------------------------------------------------------------------------------- */
 
 static json_t *
@@ -338,155 +176,17 @@ position(struct mb_component *component, struct mb_cut *cut, enum mb_moment mome
 	return MB_OK;
 }
 
-/* -- settle ---------------------------------------------------------------------------------------- */
-
-/* Where the cut is; a cut that knows nothing of us (its clock failed) is made here. */
-static enum mb_code
-cut_offset(struct mb_redis_component *redis, const struct mb_cut *cut, uint64_t *offset,
-		   int64_t *time_us, struct mb_error *err)
-{
-	const json_t *position = json_object_get(cut->positions, redis->base.name);
-	const json_t *moment =
-		json_object_get(position, redis->side == MB_REDIS_BEFORE ? "before" : "after");
-	struct mb_redis_point point;
-
-	if (position)
-	{
-		snprintf(point.replid, sizeof(point.replid), "%s", mb_json_str(position, "replid", ""));
-		point.offset = (uint64_t) mb_json_int(position, "offset", 0);
-		point.time_us = mb_json_time(moment, "time");
-	}
-	else if (mb_redis_component_point(redis, &point, err))
-		return err->code;
-	if (strcmp(point.replid, redis->replid) != 0 || point.offset < redis->rdb_offset)
-	{
-		mb_fail(err, MB_CONFLICT,
-				"Redis changed its replication history between the snapshot and the cut");
-		mb_error_detail(err,
-						"The snapshot is of offset %" PRIu64 " of %s, the cut of %" PRIu64
-						" of %s.",
-						redis->rdb_offset, redis->replid, point.offset, point.replid);
-		return mb_error_hint(err,
-							 "The server was restarted or failed over: take the backup again.");
-	}
-	*offset = point.offset;
-	*time_us = point.time_us;
-	return MB_OK;
-}
-
-static enum mb_code
-wait_received(struct mb_redis_component *redis, uint64_t offset, struct mb_error *err)
-{
-	uint64_t last = 0;
-	int64_t since_ms = mb_monotonic_ms();
-
-	for (;;)
-	{
-		uint64_t received = mb_spool_received(redis->spool);
-
-		if (received >= offset)
-			return MB_OK;
-		if (mb_cancel_check(redis->base.env->cancel, err))
-			return err->code;
-		if (mb_spool_state(redis->spool, err))
-			return mb_error_context(err, "the replication connection was lost before the cut");
-		if (received != last)
-			since_ms = mb_monotonic_ms();
-		last = received;
-		if (mb_monotonic_ms() - since_ms > SETTLE_SILENCE_MS)
-			return mb_fail(err, MB_UNREACHABLE,
-						   "Redis sent nothing for %d s, %" PRIu64 " bytes before the cut",
-						   SETTLE_SILENCE_MS / 1000, offset - received);
-		mb_sleep_ms(10);
-	}
-}
-
-/* Pack (rdb_offset, offset] and prove that the cut is between two commands. */
-static enum mb_code
-pack_tail(struct mb_redis_component *redis, struct mb_capture *capture, uint64_t offset,
-		  struct mb_error *err)
-{
-	struct mb_runs runs = {0};
-	struct mb_buf bytes = {0};
-	struct mb_resp resp;
-	uint32_t crc32c = MB_CRC32C_INIT;
-	uint64_t at = redis->rdb_offset;
-	enum mb_code code = MB_OK;
-
-	mb_resp_init(&resp, at, redis->stream_db, false);
-	while (!code && at < offset)
-	{
-		size_t n = offset - at < COPY_BYTES ? (size_t) (offset - at) : COPY_BYTES;
-
-		mb_buf_reset(&bytes);
-		code = mb_spool_read(redis->spool, at, n, &bytes, err);
-		if (!code)
-			code = mb_resp_feed(&resp, bytes.data, n, err);
-		if (!code)
-			code = mb_capture_bytes(capture, 0, bytes.data, n, &runs, err);
-		crc32c = mb_crc32c(crc32c, bytes.data, n);
-		at += n;
-	}
-	if (!code && !mb_resp_at_boundary(&resp))
-		code =
-			mb_fail(err, MB_CORRUPT, "the cut at offset %" PRIu64 " is inside a command", offset);
-	if (!code && offset > redis->rdb_offset)
-		code =
-			add_entry(capture, MB_REDIS_TAIL_NAME, &runs, offset - redis->rdb_offset, crc32c, err);
-	mb_runs_release(&runs);
-	mb_buf_release(&bytes);
-	return code;
-}
-
-static void
-fill_meta(const struct mb_redis_component *redis, uint64_t offset, int64_t time_us, json_t *meta)
-{
-	mb_json_set_str(meta, "replid", redis->replid);
-	mb_json_set_int(meta, "rdb_offset", (int64_t) redis->rdb_offset);
-	mb_json_set_int(meta, "offset", (int64_t) offset);
-	mb_json_set_int(meta, "db", redis->stream_db);
-	mb_json_set_str(meta, "server_version", redis->server);
-	mb_json_set_int(meta, "keys", (int64_t) redis->keys);
-	mb_json_set_str(meta, "side", redis->side == MB_REDIS_BEFORE ? "before" : "after");
-	mb_json_set_str(meta, "role", redis->is_cache ? "cache" : "data");
-	if (time_us)
-		mb_json_set_time(meta, "server_time", time_us);
-}
-
-static enum mb_code
-settle(struct mb_component *component, struct mb_capture *capture, const struct mb_cut *cut,
-	   struct mb_error *err)
-{
-	struct mb_redis_component *redis = mb_redis_of(component);
-	uint64_t offset = 0;
-	int64_t time_us = 0;
-	enum mb_code code;
-
-	MB_ASSERT(redis->spool);
-	mb_progress_phase(capture->progress, "reading commands up to the cut");
-	code = cut_offset(redis, cut, &offset, &time_us, err);
-	if (!code)
-		code = wait_received(redis, offset, err);
-	if (!code)
-		code = pack_tail(redis, capture, offset, err);
-	if (!code)
-		fill_meta(redis, offset, time_us, capture->meta);
-	mb_spool_stop(redis->spool);
-	redis->spool = NULL;
-	return code;
-}
-
 const struct mb_component_ops mb_redis_component_ops = {
 	.kind = "redis",
 	.capabilities = MB_CAP_HOLD | MB_CAP_STREAM,
 	.open = open_component,
 	.close = close_component,
 	.check = mb_redis_check,
-	.snapshot = snapshot,
+	.snapshot = mb_redis_snapshot,
 	.hold = mb_redis_hold,
 	.release = mb_redis_release,
 	.position = position,
-	.settle = settle,
+	.settle = mb_redis_settle,
 	.await = mb_redis_await,
 	.stream = mb_redis_stream,
 	.window = mb_redis_window,

@@ -9,23 +9,10 @@ stories=${MBACKUP_STORIES:-2} marks=4
 [ -n "${MBACKUP_LONG:-}" ] && stories=${MBACKUP_STORIES:-100} marks=20
 PY=/usr/bin/python3
 
-# Everything that counts, of the server at $RPORT.  KEYS first: it removes what has expired.
-see()
-{
-	local db
-	for db in 0 1 2 3
-	do
-		redis-cli -p "$RPORT" -n $db keys '*' >/dev/null
-		redis-cli -p "$RPORT" -n $db --raw eval \
-			"local r = {} for _, k in ipairs(redis.call('keys', '*')) do r[#r + 1] = redis.sha1hex(k) .. ' ' .. redis.call('pexpiretime', k) end table.sort(r) return r" 0
-	done
-	redis-cli -p "$RPORT" --raw function list withcode | sort
-	redis-cli -p "$RPORT" debug digest
-}
 look_at() # directory
 {
 	start_redis_on "$1" || return
-	see >"$1.seen"
+	$PY "$here/tests/lib/redis_wire.py" see "$RPORT" >"$1.seen"
 	redis-cli -p "$RPORT" shutdown nosave >/dev/null 2>&1
 	wait "$RPID"
 }
@@ -39,7 +26,15 @@ compare() # name mark offset
 	mb restore --to-mark "$2" --component "redis=$ours" --yes >"$T/restore.out" 2>&1 || { cat "$T/restore.out" >&2; return 1; }
 	look_at "$theirs" && look_at "$ours" || return
 	LAST_KEYS=$(($(wc -l <"$theirs.seen") - 1))
-	diff "$theirs.seen" "$ours.seen" >"$T/difference" || { head -n 5 "$T/difference" >&2; return 1; }
+	diff "$theirs.seen" "$ours.seen" >"$T/difference" && return
+	head -n 5 "$T/difference" >&2
+	# For whoever looks into it: the two directories and what was read of them.
+	if [ -n "${MBACKUP_KEEP:-}" ]
+	then
+		mkdir -p "$MBACKUP_KEEP/$2-$3"
+		cp -r "$T/replica" "$theirs" "$ours" "$theirs.seen" "$ours.seen" "$T/restore.out" "$REPO" "$CONF" "$MBACKUP_KEEP/$2-$3/"
+	fi
+	return 1
 }
 
 total=0 different=0

@@ -8,6 +8,11 @@ DIRECTORY/stream, until it is told to stop (SIGTERM); DIRECTORY/start has "<repl
     redis_wire.py build DIRECTORY OFFSET TARGET
 
 makes TARGET a directory that a stock server (7.0 and later) loads to exactly that offset.
+
+    redis_wire.py see PORT [DATABASES]
+
+prints all that counts of a server: of every key its expiry, type, DEBUG DIGEST-VALUE and name,
+then the functions and the DEBUG DIGEST of it all.
 """
 import os
 import signal
@@ -169,8 +174,26 @@ def build(directory, offset, target):
         f.write("file appendonly.aof.1.base.rdb seq 1 type b\nfile appendonly.aof.1.incr.aof seq 1 type i\n")
 
 
+# -- the judge -------------------------------------------------------------------------------
+
+
+def see(port, databases):
+    wire = Wire(port)
+    for db in range(databases):
+        wire("SELECT", db)
+        wire("KEYS", "*")  # removes what has expired
+        for key in sorted(wire("KEYS", "*")):
+            expiry, kind = wire("PEXPIRETIME", key), wire("TYPE", key).decode()
+            print(db, expiry, kind, wire("DEBUG", "DIGEST-VALUE", key)[0].decode(), key)
+    for library in sorted(wire("FUNCTION", "LIST", "WITHCODE")):
+        print(library[1], library[-1], sorted(function[1] for function in library[5]))
+    print(wire("DEBUG", "DIGEST").decode())
+
+
 if __name__ == "__main__":
     if sys.argv[1] == "replica":
         replica(int(sys.argv[2]), sys.argv[3])
+    elif sys.argv[1] == "see":
+        see(int(sys.argv[2]), int((sys.argv + ["4"])[3]))
     else:
         build(sys.argv[2], int(sys.argv[3]), sys.argv[4])
