@@ -177,11 +177,20 @@ def build(directory, offset, target):
 # -- the judge -------------------------------------------------------------------------------
 
 
+def sweep(wire):
+    """SCAN removes what has expired; KEYS only leaves it out, and DEBUG DIGEST counts it."""
+    cursor = b"0"
+    while True:
+        cursor, _ = wire("SCAN", cursor, "COUNT", 1000)
+        if cursor == b"0":
+            return
+
+
 def see(port, databases):
     wire = Wire(port)
     for db in range(databases):
         wire("SELECT", db)
-        wire("KEYS", "*")  # removes what has expired
+        sweep(wire)
         for key in sorted(wire("KEYS", "*")):
             expiry, kind = wire("PEXPIRETIME", key), wire("TYPE", key).decode()
             print(db, expiry, kind, wire("DEBUG", "DIGEST-VALUE", key)[0].decode(), key)
