@@ -113,7 +113,7 @@ const struct mb_option mb_options[] = {
 	{"scan-interval", 0, OPT_DURATION, SCOPE_OBJECTS, 0, "10s", NULL, "TIME", "how often \"mbackup stream\" looks for changes"},
 	{"reconcile-interval", 0, OPT_DURATION, SCOPE_OBJECTS, 0, "10min", NULL, "TIME", "how often \"mbackup stream\" lists all of a bucket whose server tells what happens; 0: every time"},
 
-	{"url", 0, OPT_TEXT, SCOPE_REDIS, 0, "redis://127.0.0.1:6379", NULL, "URL", "redis://[USER@]HOST:PORT, rediss:// for TLS, unix:///SOCKET or sentinel://HOST:PORT,.../MASTER"},
+	{"url", 0, OPT_TEXT, SCOPE_REDIS, 0, "redis://127.0.0.1:6379", NULL, "URL", "redis://[USER@]HOST:PORT, rediss:// for TLS, unix:///SOCKET, sentinel://HOST:PORT,.../MASTER or cluster://HOST:PORT,..."},
 	{"user", 0, OPT_TEXT, SCOPE_REDIS, 0, NULL, NULL, "NAME", "ACL user"},
 	{"password", 0, OPT_SECRET, SCOPE_REDIS, 0, NULL, NULL, "SECRET", "of that user, or of the server"},
 	{"sentinel-user", 0, OPT_TEXT, SCOPE_REDIS, 0, NULL, NULL, "NAME", "ACL user of the sentinels"},

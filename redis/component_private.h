@@ -4,7 +4,7 @@
  * component_redis_hold.c, component_redis_check.c, component_redis_attach.c and
  * component_redis_stream.c (stream), component_redis_await.c, component_redis_plan.c (plan,
  * window), component_redis_restore.c (restore into a directory).
- * A restore into a running server: live.h.
+ * A restore into a running server: live.h.  A cluster: component_cluster.h.
  */
 #ifndef MB_REDIS_COMPONENT_PRIVATE_H
 #define MB_REDIS_COMPONENT_PRIVATE_H
@@ -15,6 +15,7 @@
 
 #define MB_REDIS_RDB_NAME "dump.rdb"
 #define MB_REDIS_TAIL_NAME "tail.aof"
+#define MB_REDIS_ENTRY_MAX 64
 
 enum mb_redis_side
 {
@@ -38,6 +39,10 @@ struct mb_redis_component
 	int64_t held_from_ms;
 	int64_t held_limit_ms;
 
+	/* Of a cluster: its shards (component_cluster.h), each with such an object of its own. */
+	struct mb_redis_cluster *cluster;
+	const char *prefix; /* of a shard: before the names of its entries; else "" */
+
 	/* From snapshot to settle. */
 	struct mb_spool *spool;
 	char replid[MB_REPLID_TEXT];
@@ -53,6 +58,15 @@ mb_redis_of(struct mb_component *component)
 	return (struct mb_redis_component *) component;
 }
 
+/*
+ * Names, which tell where an object of the component is: base.name is "sessions", or of a shard
+ * "sessions/slot-0".  A file of ours in the spool, "redis-sessions.slot-0<suffix>"; free() it.
+ */
+char *mb_redis_spool_path(const struct mb_redis_component *redis, const char *suffix);
+/* "dump.rdb", of a shard "slot-0/dump.rdb". */
+void mb_redis_entry_name(const struct mb_redis_component *redis, const char *file,
+						 char out[MB_REDIS_ENTRY_MAX]);
+
 /* The point of now over redis->control, which is opened (and once reopened) as needed. */
 enum mb_code mb_redis_component_point(struct mb_redis_component *redis,
 									  struct mb_redis_point *point,
@@ -64,16 +78,27 @@ enum mb_code mb_redis_commit_reaches(struct mb_component *component, const struc
 									 uint64_t offset, bool *yes,
 									 struct mb_error *err) MB_MUST_CHECK;
 
+enum mb_code mb_redis_open(struct mb_component **component, const struct mb_settings *settings,
+						   const struct mb_env *env, struct mb_error *err);
 enum mb_code mb_redis_snapshot(struct mb_component *component, struct mb_capture *capture,
 							   struct mb_error *err);
 enum mb_code mb_redis_settle(struct mb_component *component, struct mb_capture *capture,
 							 const struct mb_cut *cut, struct mb_error *err);
+enum mb_code mb_redis_position(struct mb_component *component, struct mb_cut *cut,
+							   enum mb_moment moment, struct mb_error *err);
 enum mb_code mb_redis_hold(struct mb_component *component, int64_t limit_ms, struct mb_error *err);
 enum mb_code mb_redis_release(struct mb_component *component, bool *held, struct mb_error *err);
 enum mb_code mb_redis_check(struct mb_component *component, struct mb_checks *checks,
 							struct mb_error *err);
 enum mb_code mb_redis_await(struct mb_component *component, const struct mb_cut *cut,
 							int64_t timeout_ms, struct mb_error *err);
+/* The head of the newest backup; *any is false when there is none. */
+enum mb_code mb_redis_newest(struct mb_component *component, struct mb_commit *newest, bool *any,
+							 struct mb_error *err) MB_MUST_CHECK;
+/* await for one position; `newest`: the newest backup, or NULL when there is none. */
+enum mb_code mb_redis_await_position(struct mb_component *component, const json_t *position,
+									 int64_t timeout_ms, const struct mb_commit *newest,
+									 struct mb_error *err) MB_MUST_CHECK;
 enum mb_code mb_redis_stream(struct mb_component *component, struct mb_error *err);
 enum mb_code mb_redis_window(struct mb_component *component, struct mb_window *window,
 							 struct mb_error *err);
@@ -81,6 +106,32 @@ enum mb_code mb_redis_plan(struct mb_component *component, struct mb_restore *re
 						   struct mb_error *err);
 enum mb_code mb_redis_restore(struct mb_component *component, struct mb_restore *restore,
 							  struct mb_error *err);
+/* Choose restore->chosen and the offset; directory: where to, or NULL for a running server. */
+enum mb_code mb_redis_plan_target(struct mb_component *component, struct mb_restore *restore,
+								  const char *directory, struct mb_error *err) MB_MUST_CHECK;
+/*
+ * *directory: where a restore goes to, writable; NULL: into a running server.  MB_NOT_FOUND when
+ * there is no backup.
+ */
+enum mb_code mb_redis_plan_place(struct mb_component *component, struct mb_restore *restore,
+								 const char **directory, struct mb_error *err) MB_MUST_CHECK;
+
+/* The heads of all backups of the component, oldest first. */
+struct mb_redis_commits
+{
+	struct mb_commit *items;
+	size_t count;
+};
+enum mb_code mb_redis_commits_read(struct mb_component *component, struct mb_redis_commits *commits,
+								   struct mb_error *err) MB_MUST_CHECK;
+void mb_redis_commits_release(struct mb_redis_commits *commits);
+
+/* The window that these commits (oldest first, heads) and the pieces make. */
+enum mb_code mb_redis_window_of(struct mb_component *component, const struct mb_commit *commits,
+								size_t count, struct mb_window *window,
+								struct mb_error *err) MB_MUST_CHECK;
+/* Join [from, to] to a window; what lies between is a gap. */
+void mb_redis_window_extend(struct mb_window *window, int64_t from_us, int64_t to_us);
 /*
  * The files of restore->commit up to the planned offset, into an empty directory.
  * *append_only: the server that loads them needs appendonly yes.  Sets result.reached.

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "redis/component_private.h"
+#include "redis/component_cluster.h"
 
 /* -- life ------------------------------------------------------------------------------------ */
 
@@ -43,6 +43,24 @@ read_tls(struct mb_redis_component *redis, const struct mb_settings *settings, s
 	return MB_OK;
 }
 
+char *
+mb_redis_spool_path(const struct mb_redis_component *redis, const char *suffix)
+{
+	char *path = mb_asprintf("%s/redis-%s%s", redis->base.env->spool, redis->base.name, suffix);
+	char *name = path + strlen(redis->base.env->spool) + 1, *slash = strchr(name, '/');
+
+	if (slash)
+		*slash = '.';
+	return path;
+}
+
+void
+mb_redis_entry_name(const struct mb_redis_component *redis, const char *file,
+					char out[MB_REDIS_ENTRY_MAX])
+{
+	snprintf(out, MB_REDIS_ENTRY_MAX, "%s%s", redis->prefix, file);
+}
+
 static void
 close_component(struct mb_component *component)
 {
@@ -50,15 +68,16 @@ close_component(struct mb_component *component)
 
 	if (!redis)
 		return;
+	mb_redis_cluster_close(redis);
 	mb_spool_stop(redis->spool);
 	mb_redis_close(redis->control);
 	mb_redis_url_release(&redis->url);
 	free(redis);
 }
 
-static enum mb_code
-open_component(struct mb_component **out, const struct mb_settings *settings,
-			   const struct mb_env *env, struct mb_error *err)
+enum mb_code
+mb_redis_open(struct mb_component **out, const struct mb_settings *settings,
+			  const struct mb_env *env, struct mb_error *err)
 {
 	struct mb_redis_component *redis = mb_calloc(1, sizeof(*redis));
 	const char *url = mb_settings_get(settings, "url");
@@ -66,6 +85,7 @@ open_component(struct mb_component **out, const struct mb_settings *settings,
 	enum mb_code code;
 
 	redis->base = (struct mb_component){&mb_redis_component_ops, settings, env, settings->name};
+	redis->prefix = "";
 	redis->options.url = &redis->url;
 	redis->options.user = mb_settings_get(settings, "user");
 	redis->options.password = mb_settings_secret(settings, "password");
@@ -80,6 +100,8 @@ open_component(struct mb_component **out, const struct mb_settings *settings,
 	if (!code)
 		code = choose(settings, "role", "data", "cache", &redis->is_cache, err);
 	redis->side = after ? MB_REDIS_AFTER : MB_REDIS_BEFORE;
+	if (!code && redis->url.cluster)
+		mb_redis_cluster_open(redis);
 	if (code)
 		close_component(&redis->base);
 	else
@@ -154,9 +176,9 @@ choose_moment(const struct mb_redis_component *redis, json_t *position)
 	mb_json_set_str(position, "side", side);
 }
 
-static enum mb_code
-position(struct mb_component *component, struct mb_cut *cut, enum mb_moment moment,
-		 struct mb_error *err)
+enum mb_code
+mb_redis_position(struct mb_component *component, struct mb_cut *cut, enum mb_moment moment,
+				  struct mb_error *err)
 {
 	struct mb_redis_component *redis = mb_redis_of(component);
 	struct mb_redis_point point;
@@ -179,13 +201,13 @@ position(struct mb_component *component, struct mb_cut *cut, enum mb_moment mome
 const struct mb_component_ops mb_redis_component_ops = {
 	.kind = "redis",
 	.capabilities = MB_CAP_HOLD | MB_CAP_STREAM,
-	.open = open_component,
+	.open = mb_redis_open,
 	.close = close_component,
 	.check = mb_redis_check,
 	.snapshot = mb_redis_snapshot,
 	.hold = mb_redis_hold,
 	.release = mb_redis_release,
-	.position = position,
+	.position = mb_redis_position,
 	.settle = mb_redis_settle,
 	.await = mb_redis_await,
 	.stream = mb_redis_stream,

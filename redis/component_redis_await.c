@@ -59,33 +59,52 @@ wait_held(struct mb_component *component, const char *replid, uint64_t offset, i
 
 /* Held is not enough: the newest backup must get there without a gap. */
 static enum mb_code
-check_base(struct mb_component *component, const char *replid, uint64_t offset,
-		   struct mb_error *err)
+check_base(struct mb_component *component, const struct mb_commit *newest, const char *replid,
+		   uint64_t offset, struct mb_error *err)
+{
+	struct mb_pieces pieces = {0};
+	bool yes = false;
+	enum mb_code code = MB_OK;
+
+	if (newest)
+		code = mb_pieces_list(component->env->repo, component->name, NULL, &pieces, err);
+	if (!code && newest)
+		code = mb_redis_commit_reaches(component, newest, &pieces, replid, offset, &yes, err);
+	mb_pieces_release(&pieces);
+	if (code || yes)
+		return code;
+	mb_fail(err, MB_NEGATIVE,
+			"the stream of \"%s\" has a gap between its newest backup and the cut",
+			component->name);
+	return mb_error_hint(err, "Run \"mbackup backup\": marks after it are held.");
+}
+
+enum mb_code
+mb_redis_await_position(struct mb_component *component, const json_t *position, int64_t timeout_ms,
+						const struct mb_commit *newest, struct mb_error *err)
+{
+	const char *replid = mb_json_str(position, "replid", "");
+	uint64_t offset = (uint64_t) mb_json_int(position, "offset", 0);
+	enum mb_code code;
+
+	if (!mb_replid_is_valid(replid))
+		return mb_fail(err, MB_NEGATIVE, "the cut holds no position of \"%s\"", component->name);
+	code = wait_held(component, replid, offset, timeout_ms, err);
+	return code ? code : check_base(component, newest, replid, offset, err);
+}
+
+enum mb_code
+mb_redis_newest(struct mb_component *component, struct mb_commit *newest, bool *any,
+				struct mb_error *err)
 {
 	const struct mb_repo *repo = component->env->repo;
 	struct mb_commit_names names = {0};
-	struct mb_pieces pieces = {0};
-	struct mb_commit commit = {0};
-	bool yes = false;
-	enum mb_code code;
+	enum mb_code code = mb_commit_list(repo, component->name, &names, err);
 
-	code = mb_commit_list(repo, component->name, &names, err);
-	if (!code && names.count > 0)
-		code = mb_commit_head(repo, component->name, names.items[names.count - 1].id, &commit, err);
-	if (!code && names.count > 0)
-		code = mb_pieces_list(repo, component->name, NULL, &pieces, err);
-	if (!code && names.count > 0)
-		code = mb_redis_commit_reaches(component, &commit, &pieces, replid, offset, &yes, err);
-	if (!code && !yes)
-	{
-		mb_fail(err, MB_NEGATIVE,
-				"the stream of \"%s\" has a gap between its newest backup and the cut",
-				component->name);
-		code = mb_error_hint(err, "Run \"mbackup backup\": marks after it are held.");
-	}
+	*any = !code && names.count > 0;
+	if (*any)
+		code = mb_commit_head(repo, component->name, names.items[names.count - 1].id, newest, err);
 	mb_commit_names_release(&names);
-	mb_pieces_release(&pieces);
-	mb_commit_release(&commit);
 	return code;
 }
 
@@ -94,12 +113,12 @@ mb_redis_await(struct mb_component *component, const struct mb_cut *cut, int64_t
 			   struct mb_error *err)
 {
 	const json_t *position = json_object_get(cut->positions, component->name);
-	const char *replid = mb_json_str(position, "replid", "");
-	uint64_t offset = (uint64_t) mb_json_int(position, "offset", 0);
-	enum mb_code code;
+	struct mb_commit newest = {0};
+	bool any = false;
+	enum mb_code code = mb_redis_newest(component, &newest, &any, err);
 
-	if (!mb_replid_is_valid(replid))
-		return mb_fail(err, MB_NEGATIVE, "the cut holds no position of \"%s\"", component->name);
-	code = wait_held(component, replid, offset, timeout_ms, err);
-	return code ? code : check_base(component, replid, offset, err);
+	if (!code)
+		code = mb_redis_await_position(component, position, timeout_ms, any ? &newest : NULL, err);
+	mb_commit_release(&newest);
+	return code;
 }

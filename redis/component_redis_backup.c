@@ -42,12 +42,12 @@ take_rdb(void *ctx, const void *data, size_t len, struct mb_error *err)
 }
 
 static enum mb_code
-add_entry(struct mb_capture *capture, const char *name, const struct mb_runs *runs, uint64_t size,
-		  uint32_t crc32c, struct mb_error *err)
+add_entry(const struct mb_redis_component *redis, struct mb_capture *capture, const char *file,
+		  const struct mb_runs *runs, uint64_t size, uint32_t crc32c, struct mb_error *err)
 {
+	char name[MB_REDIS_ENTRY_MAX];
 	struct mb_entry entry = {.type = MB_ENTRY_DATA,
 							 .path = name,
-							 .path_len = strlen(name),
 							 .mode = 0600,
 							 .size = size,
 							 .runs = runs->items,
@@ -55,6 +55,8 @@ add_entry(struct mb_capture *capture, const char *name, const struct mb_runs *ru
 							 .has_crc32c = true,
 							 .crc32c = crc32c};
 
+	mb_redis_entry_name(redis, file, name);
+	entry.path_len = strlen(name);
 	return mb_capture_add(capture, &entry, err);
 }
 
@@ -125,7 +127,8 @@ snapshot_once(struct mb_component *component, struct mb_capture *capture, struct
 	if (!code)
 		code = check_rdb(redis, &start, sink.walker, capture, err);
 	if (!code)
-		code = add_entry(capture, MB_REDIS_RDB_NAME, &sink.runs, sink.size, sink.crc32c, err);
+		code =
+			add_entry(redis, capture, MB_REDIS_RDB_NAME, &sink.runs, sink.size, sink.crc32c, err);
 	/* Nothing of the tail is durable before the commit, so nothing of it is acknowledged. */
 	if (!code)
 		code = mb_spool_start(&redis->spool, replica, start.offset, component->env->spool,
@@ -263,8 +266,8 @@ pack_tail(struct mb_redis_component *redis, struct mb_capture *capture, uint64_t
 		code =
 			mb_fail(err, MB_CORRUPT, "the cut at offset %" PRIu64 " is inside a command", offset);
 	if (!code && offset > redis->rdb_offset)
-		code =
-			add_entry(capture, MB_REDIS_TAIL_NAME, &runs, offset - redis->rdb_offset, crc32c, err);
+		code = add_entry(redis, capture, MB_REDIS_TAIL_NAME, &runs, offset - redis->rdb_offset,
+						 crc32c, err);
 	mb_runs_release(&runs);
 	mb_buf_release(&bytes);
 	return code;

@@ -38,109 +38,86 @@ struct run
 /* -- the scratch server --------------------------------------------------------------------- */
 
 static enum mb_code
-write_scratch(struct run *run, bool *append_only, struct mb_error *err)
+write_scratch(struct mb_component *component, struct mb_restore *restore, const char *directory,
+			  bool *append_only, struct mb_error *err)
 {
-	struct mb_restore *restore = run->restore;
-	enum mb_code code = mb_rmtree(run->directory, err);
+	enum mb_code code = mb_rmtree(directory, err);
 	char *link;
 
-	if (!code && mkdir(run->directory, 0700) != 0)
-		code = mb_fail_errno(err, errno, "could not create \"%s\"", run->directory);
+	if (!code && mkdir(directory, 0700) != 0)
+		code = mb_fail_errno(err, errno, "could not create \"%s\"", directory);
 	if (code || !restore->wishes->rdb)
-		return code ? code
-					: mb_redis_write_files(run->live.component, restore, run->directory,
-										   append_only, err);
+		return code ? code : mb_redis_write_files(component, restore, directory, append_only, err);
 	*append_only = false;
-	link = mb_path_join(run->directory, MB_REDIS_RDB_NAME);
+	link = mb_path_join(directory, MB_REDIS_RDB_NAME);
 	if (symlink(restore->wishes->rdb, link) != 0)
 		code = mb_fail_errno(err, errno, "could not create \"%s\"", link);
 	free(link);
 	return code;
 }
 
-static enum mb_code
-load_scratch(struct run *run, struct mb_error *err)
+enum mb_code
+mb_live_load(struct mb_component *component, struct mb_restore *restore, const char *directory,
+			 struct mb_scratch **scratch, struct mb_error *err)
 {
-	const char *program = mb_settings_get(run->live.component->settings, "redis-server");
+	const char *program = mb_settings_get(component->settings, "redis-server");
 	struct mb_scratch_options options = {.program = program ? program : "redis-server",
-										 .directory = run->directory,
+										 .directory = directory,
 										 .databases = MB_LIVE_MAX_DBS,
-										 .cancel = run->env->cancel};
-	enum mb_code code = write_scratch(run, &options.append_only, err);
+										 .cancel = component->env->cancel};
 
-	if (code)
-		return code;
+	if (write_scratch(component, restore, directory, &options.append_only, err))
+		return err->code;
 	/* What counts from here on is what goes into the destination; the files are ours to remove. */
-	run->restore->entries = run->restore->bytes = 0;
-	atomic_store(&run->restore->progress->total_bytes, 0); /* of values: not known */
-	atomic_store(&run->restore->progress->done_bytes, 0);
-	mb_restore_keep(run->restore);
-	mb_progress_phase(run->restore->progress, "loading into a private server");
-	return mb_scratch_start(&run->scratch, &options, err);
+	restore->entries = restore->bytes = 0;
+	atomic_store(&restore->progress->total_bytes, 0); /* of values: not known */
+	atomic_store(&restore->progress->done_bytes, 0);
+	mb_restore_keep(restore);
+	mb_progress_phase(restore->progress, "loading into a private server");
+	return mb_scratch_start(scratch, &options, err);
 }
 
 /* What it holds, and whether the destination takes it. */
 static enum mb_code
 look_at_scratch(struct run *run, struct mb_error *err)
 {
-	struct mb_live *live = &run->live;
-	struct mb_live scratch = {.component = live->component,
+	struct mb_live scratch = {.component = run->live.component,
 							  .redis = mb_scratch_connection(run->scratch)};
-	unsigned version;
-	size_t i;
 
 	/* The backup may be of a server into which a restore was just being made. */
 	if (mb_live_sweep(&scratch, err) || mb_live_dbs_read(scratch.redis, &run->dbs, err) ||
 		mb_live_functions(scratch.redis, &run->functions, err))
 		return err->code;
-	version = mb_live_payload_version(&run->functions);
-	if (version == 0)
-	{
-		mb_fail(err, MB_UNSUPPORTED, "the private redis-server is older than 7.0");
-		return mb_error_hint(err, "Set redis-server in the section of the component.");
-	}
-	if (live->rdb_version > 0 && version > live->rdb_version)
-	{
-		mb_fail(err, MB_UNSUPPORTED,
-				"the private redis-server writes format %u, the server at %s takes %u at most",
-				version, mb_redis_name(live->redis), live->rdb_version);
-		return mb_error_hint(err, "Set redis-server to the program that runs there.");
-	}
-	for (i = 0; i < run->dbs.count; i++)
-		if (run->dbs.items[i].db >= (int64_t) live->databases &&
-			mb_redis_only_db(live->only, live->only_count, run->dbs.items[i].db))
-			return mb_fail(err, MB_UNSUPPORTED,
-						   "there are keys in database %" PRId64
-						   ", but the server at %s has only %u",
-						   run->dbs.items[i].db, mb_redis_name(live->redis), live->databases);
-	return MB_OK;
+	return mb_live_takes(&run->live, &run->dbs, mb_live_payload_version(&run->functions), err);
 }
 
 /* -- a part, or no database free: key by key -------------------------------------------------- */
 
-static enum mb_code
-load_functions(struct run *run, struct mb_error *err)
+static bool
+functions_differ(const struct mb_live *live, const struct mb_buf *ours)
 {
-	struct mb_pipe *pipe = &run->copy.to;
+	const struct mb_buf *theirs = &live->functions;
+
+	return ours->len != theirs->len || memcmp(ours->data, theirs->data, ours->len) != 0;
+}
+
+enum mb_code
+mb_live_load_functions(const struct mb_live *live, struct mb_pipe *pipe,
+					   const struct mb_buf *functions, struct mb_error *err)
+{
 	struct mb_pipe_reply reply;
 
+	if (!functions_differ(live, functions))
+		return MB_OK;
 	mb_pipe_add(pipe,
 				(struct mb_word[]){{"FUNCTION", 8},
 								   {"RESTORE", 7},
-								   {run->functions.data, run->functions.len},
+								   {functions->data, functions->len},
 								   {"FLUSH", 5}},
 				4);
 	if (mb_pipe_flush(pipe, err))
 		return err->code;
 	return mb_pipe_expect(pipe, "FUNCTION RESTORE", &reply, err);
-}
-
-static bool
-functions_differ(const struct run *run)
-{
-	const struct mb_buf *ours = &run->functions, *theirs = &run->live.functions;
-
-	return ours->len != theirs->len || memcmp(ours->data, theirs->data, ours->len) != 0;
 }
 
 /* First everything that comes, then what goes: no key that stays is ever missing. */
@@ -158,9 +135,8 @@ copy_keys(struct run *run, struct mb_error *err)
 		if (mb_redis_only_db(live->only, live->only_count, run->before.items[i].db) &&
 			mb_live_remove_extra(&run->copy, run->before.items[i].db, err))
 			return err->code;
-	if (live->only_count > 0 || !functions_differ(run))
-		return MB_OK;
-	return load_functions(run, err);
+	return live->only_count > 0 ? MB_OK
+								: mb_live_load_functions(live, &run->copy.to, &run->functions, err);
 }
 
 /* -- the whole ---------------------------------------------------------------------------------- */
@@ -221,8 +197,9 @@ transfer(struct run *run, struct mb_error *err)
 		code = mb_live_save(&run->live, &run->before, &run->safety, err);
 	mb_progress_phase(run->restore->progress, "copying keys");
 	if (!code && at_once)
-		code = mb_live_swap_run(&run->copy, &swap, functions_differ(run) ? &run->functions : NULL,
-								err);
+		code =
+			mb_live_swap_run(&run->copy, &swap,
+							 functions_differ(live, &run->functions) ? &run->functions : NULL, err);
 	else if (!code)
 		code = copy_keys(run, err);
 	if (!code && !at_once && live->only_count == 0)
@@ -286,7 +263,8 @@ sweep(struct run *run, struct mb_error *err)
 static enum mb_code
 restore_data(struct run *run, struct mb_error *err)
 {
-	enum mb_code code = load_scratch(run, err);
+	enum mb_code code =
+		mb_live_load(run->live.component, run->restore, run->directory, &run->scratch, err);
 
 	if (!code)
 		code = look_at_scratch(run, err);
@@ -331,6 +309,11 @@ mb_redis_live_restore(struct mb_component *component, struct mb_restore *restore
 	enum mb_code code;
 	int lock_fd;
 
+	if (mb_json_bool(restore->plan, "by_slot", false))
+	{
+		free(lock);
+		return mb_cluster_live_restore(component, restore, err);
+	}
 	run.directory = mb_asprintf("%s/redis-scratch-%s", component->env->spool, component->name);
 	code = mb_session_lock(component->env, lock, 0, &lock_fd, err);
 	if (code == MB_CONFLICT)

@@ -237,9 +237,9 @@ plan_latest(struct plan *plan, struct mb_error *err)
 
 /* -- plan ----------------------------------------------------------------------------------------- */
 
-static enum mb_code
-check_destination(struct mb_component *component, const struct mb_restore *restore,
-				  const char **directory, struct mb_error *err)
+enum mb_code
+mb_redis_plan_place(struct mb_component *component, struct mb_restore *restore,
+					const char **directory, struct mb_error *err)
 {
 	const char *place = restore->destination;
 
@@ -251,9 +251,16 @@ check_destination(struct mb_component *component, const struct mb_restore *resto
 		return mb_error_hint(err, "Give one: --component %s=DIRECTORY, or set dir in its section.",
 							 component->name);
 	}
+	if (restore->candidate_count == 0)
+		return mb_fail(err, MB_NOT_FOUND, "there is no backup of \"%s\"", component->name);
+	*directory = NULL;
 	if (restore->destination && mb_live_is_destination(place))
 		return MB_OK;
 	*directory = place;
+	if (restore->only_count > 0)
+		mb_restore_warn(restore,
+						"--only selects keys when the destination is a running server: all "
+						"of Redis is restored");
 	return mb_restore_directory(place, MB_DIRECTORY_CHECK, 0700, err);
 }
 
@@ -307,33 +314,40 @@ publish(const struct plan *plan, const char *directory, json_t *json)
 }
 
 enum mb_code
-mb_redis_plan(struct mb_component *component, struct mb_restore *restore, struct mb_error *err)
+mb_redis_plan_target(struct mb_component *component, struct mb_restore *restore,
+					 const char *directory, struct mb_error *err)
 {
 	struct plan plan = {.component = component, .restore = restore};
+	enum mb_code code;
+
+	code = mb_pieces_list(component->env->repo, component->name, NULL, &plan.pieces, err);
+	if (!code)
+		code = plan_target(&plan, err);
+	if (!code)
+	{
+		publish(&plan, directory, restore->plan);
+		restore->chosen = plan.chosen;
+	}
+	mb_pieces_release(&plan.pieces);
+	return code;
+}
+
+enum mb_code
+mb_redis_plan(struct mb_component *component, struct mb_restore *restore, struct mb_error *err)
+{
 	const char *directory = NULL;
 	enum mb_code code;
 
-	code = check_destination(component, restore, &directory, err);
+	code = mb_redis_plan_place(component, restore, &directory, err);
 	if (code)
 		return code;
-	if (restore->candidate_count == 0)
-		return mb_fail(err, MB_NOT_FOUND, "there is no backup of \"%s\"", component->name);
-	if (restore->only_count > 0 && directory)
-		mb_restore_warn(restore,
-						"--only selects keys when the destination is a running server: all "
-						"of Redis is restored");
-	code = mb_pieces_list(component->env->repo, component->name, NULL, &plan.pieces, err);
-	if (!code && restore->wishes->rdb)
-		plan.chosen = restore->candidate_count - 1; /* the engine wants one; the file is restored */
-	else if (!code)
-		code = plan_target(&plan, err);
-	if (!code && !restore->wishes->rdb)
-		publish(&plan, directory, restore->plan);
+	if (restore->wishes->rdb)
+		restore->chosen =
+			restore->candidate_count - 1; /* the engine wants one; the file is restored */
+	else
+		code = mb_redis_plan_target(component, restore, directory, err);
 	if (!code && !directory)
-		code = mb_redis_live_plan(component, restore, candidate(&plan, plan.chosen), err);
-	if (!code)
-		restore->chosen = plan.chosen;
-	mb_pieces_release(&plan.pieces);
+		code = mb_redis_live_plan(component, restore, &restore->candidates[restore->chosen], err);
 	return code;
 }
 
@@ -373,9 +387,8 @@ reach_of(struct mb_component *component, const struct mb_pieces *pieces,
 	return MB_OK;
 }
 
-/* Join [from, to] to the window; what lies between is a gap. */
-static void
-extend(struct mb_window *window, int64_t from_us, int64_t to_us)
+void
+mb_redis_window_extend(struct mb_window *window, int64_t from_us, int64_t to_us)
 {
 	char from[MB_TIME_TEXT], to[MB_TIME_TEXT];
 
@@ -394,22 +407,15 @@ extend(struct mb_window *window, int64_t from_us, int64_t to_us)
 }
 
 enum mb_code
-mb_redis_window(struct mb_component *component, struct mb_window *window, struct mb_error *err)
+mb_redis_window_of(struct mb_component *component, const struct mb_commit *commits, size_t count,
+				   struct mb_window *window, struct mb_error *err)
 {
-	const struct mb_repo *repo = component->env->repo;
-	struct mb_commit_names names = {0};
-	struct mb_commit *commits = NULL;
 	struct mb_pieces pieces = {0};
 	struct mb_window found = {0};
-	size_t count = 0, i;
 	enum mb_code code;
+	size_t i;
 
-	code = mb_commit_list(repo, component->name, &names, err);
-	if (!code)
-		code = mb_pieces_list(repo, component->name, NULL, &pieces, err);
-	commits = mb_calloc(names.count, sizeof(*commits));
-	for (; !code && count < names.count; count++)
-		code = mb_commit_head(repo, component->name, names.items[count].id, &commits[count], err);
+	code = mb_pieces_list(component->env->repo, component->name, NULL, &pieces, err);
 	for (i = 0; !code && i < count; i++)
 	{
 		const struct mb_commit *next = &commits[i + 1 < count ? i + 1 : i];
@@ -417,16 +423,54 @@ mb_redis_window(struct mb_component *component, struct mb_window *window, struct
 
 		code = reach_of(component, &pieces, &commits[i], next, &reach_us, err);
 		if (!code)
-			extend(&found, mb_commit_cut_time(&commits[i]), reach_us);
+			mb_redis_window_extend(&found, mb_commit_cut_time(&commits[i]), reach_us);
 	}
-	for (i = 0; i < count; i++)
-		mb_commit_release(&commits[i]);
-	free(commits);
 	mb_pieces_release(&pieces);
-	mb_commit_names_release(&names);
 	if (code)
 		json_decref(found.gaps);
 	else
 		*window = found;
+	return code;
+}
+
+void
+mb_redis_commits_release(struct mb_redis_commits *commits)
+{
+	size_t i;
+
+	for (i = 0; i < commits->count; i++)
+		mb_commit_release(&commits->items[i]);
+	free(commits->items);
+	memset(commits, 0, sizeof(*commits));
+}
+
+enum mb_code
+mb_redis_commits_read(struct mb_component *component, struct mb_redis_commits *commits,
+					  struct mb_error *err)
+{
+	const struct mb_repo *repo = component->env->repo;
+	struct mb_commit_names names = {0};
+	enum mb_code code = mb_commit_list(repo, component->name, &names, err);
+	size_t i;
+
+	commits->items = mb_calloc(names.count + 1, sizeof(*commits->items));
+	for (i = 0; !code && i < names.count; i++)
+	{
+		code = mb_commit_head(repo, component->name, names.items[i].id, &commits->items[i], err);
+		commits->count += !code;
+	}
+	mb_commit_names_release(&names);
+	return code;
+}
+
+enum mb_code
+mb_redis_window(struct mb_component *component, struct mb_window *window, struct mb_error *err)
+{
+	struct mb_redis_commits commits = {0};
+	enum mb_code code = mb_redis_commits_read(component, &commits, err);
+
+	if (!code)
+		code = mb_redis_window_of(component, commits.items, commits.count, window, err);
+	mb_redis_commits_release(&commits);
 	return code;
 }

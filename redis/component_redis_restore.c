@@ -164,16 +164,18 @@ static enum mb_code
 write_commands(struct writing *w, struct mb_error *err)
 {
 	struct mb_arena arena = {0};
+	char name[MB_REDIS_ENTRY_MAX];
 	struct mb_entry tail;
 	bool found = false;
 	enum mb_code code = MB_OK;
 
+	mb_redis_entry_name(mb_redis_of(w->component), MB_REDIS_TAIL_NAME, name);
 	mb_resp_init(&w->resp, w->rdb_offset, mb_json_int(w->restore->commit.meta, "db", 0), false);
 	if (w->offset > w->rdb_offset)
 		code = write_select(w, err);
 	if (!code && w->base_offset > w->rdb_offset && w->offset > w->rdb_offset)
-		code = mb_commit_find(w->component->env->repo, &w->restore->commit, MB_REDIS_TAIL_NAME,
-							  &arena, &tail, &found, err);
+		code = mb_commit_find(w->component->env->repo, &w->restore->commit, name, &arena, &tail,
+							  &found, err);
 	if (!code && found)
 		code = write_tail(w, &tail, err);
 	if (!code && w->offset > w->base_offset)
@@ -221,12 +223,13 @@ write_rdb(struct writing *w, const char *name, struct mb_error *err)
 {
 	const struct mb_repo *repo = w->component->env->repo;
 	struct mb_arena arena = {0};
+	char stored[MB_REDIS_ENTRY_MAX];
 	struct mb_entry entry;
 	bool found = false;
 	enum mb_code code;
 
-	code =
-		mb_commit_find(repo, &w->restore->commit, MB_REDIS_RDB_NAME, &arena, &entry, &found, err);
+	mb_redis_entry_name(mb_redis_of(w->component), MB_REDIS_RDB_NAME, stored);
+	code = mb_commit_find(repo, &w->restore->commit, stored, &arena, &entry, &found, err);
 	if (!code && !found)
 		code = mb_fail(err, MB_CORRUPT, "backup %s holds no RDB", w->restore->commit.id);
 	if (!code)

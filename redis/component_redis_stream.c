@@ -281,7 +281,7 @@ enum mb_code
 mb_redis_stream(struct mb_component *component, struct mb_error *err)
 {
 	struct mb_redis_stream *stream;
-	char *lock_path = mb_asprintf("%s/redis-%s.lock", component->env->spool, component->name);
+	char *lock_path = mb_redis_spool_path(mb_redis_of(component), ".lock");
 	enum mb_code code;
 	int lock_fd;
 

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "core/base/time.h"
+#include "redis/cluster.h"
 #include "redis/sentinel.h"
 #include "redis/socket.h"
 
@@ -53,6 +54,8 @@ mb_redis_connect(struct mb_redis **out, const struct mb_redis_options *options,
 
 	if (options->url->master)
 		return mb_redis_sentinel_connect(out, options, err);
+	if (options->url->cluster)
+		return mb_redis_cluster_connect(out, options, err);
 	if (mb_redis_socket_open(&socket, options->url, &options->tls, options->cancel, limit_ms, err))
 		return err->code;
 	redis = mb_calloc(1, sizeof(*redis));

@@ -7,12 +7,14 @@
  *     live_safety.c            its present data as an RDB file, before anything is changed
  *     live_copy.c              keys from the scratch server into it, one by one
  *     live_swap.c              the whole data set at once: staged, then exchanged
+ *     component_cluster_live.c from or into a cluster: by slot, key by key
  *
  * How, and what clients see: docs/redis.md and architecture.md, section 9.
  */
 #ifndef MB_REDIS_LIVE_H
 #define MB_REDIS_LIVE_H
 
+#include "redis/cluster.h"
 #include "redis/component_private.h"
 #include "redis/glob.h"
 #include "redis/pipeline.h"
@@ -57,7 +59,11 @@ struct mb_live
 	struct mb_buf functions; /* FUNCTION DUMP; empty: it may not be asked */
 	struct mb_redis_only *only;
 	size_t only_count;
-	bool empties; /* role = cache: FLUSHALL is the whole restore */
+	bool empties;                 /* role = cache: FLUSHALL is the whole restore */
+	bool in_cluster;              /* it is a node of one */
+	bool by_keys;                 /* its keys will go one by one: nothing is exchanged */
+	const struct mb_slots *slots; /* only keys of these are wanted; NULL: of all */
+	const char *tag;              /* in the name of the safety copy, or NULL */
 };
 
 /* Is a destination a server rather than a directory? */
@@ -151,9 +157,30 @@ enum mb_code mb_live_swap_plan(struct mb_live *live, struct mb_live_swap *swap, 
 enum mb_code mb_live_swap_run(struct mb_live_copy *copy, struct mb_live_swap *swap,
 							  const struct mb_buf *functions, struct mb_error *err) MB_MUST_CHECK;
 
+/*
+ * Load into a private server what the restore says, by way of files in `directory`, which is made
+ * anew; whoever stops the server removes it.
+ */
+enum mb_code mb_live_load(struct mb_component *component, struct mb_restore *restore,
+						  const char *directory, struct mb_scratch **scratch,
+						  struct mb_error *err) MB_MUST_CHECK;
+/* Does the destination take payloads of this RDB version, and have these databases? */
+enum mb_code mb_live_takes(const struct mb_live *live, const struct mb_live_dbs *dbs,
+						   unsigned version, struct mb_error *err) MB_MUST_CHECK;
+/* FUNCTION RESTORE FLUSH, where they differ. */
+enum mb_code mb_live_load_functions(const struct mb_live *live, struct mb_pipe *pipe,
+									const struct mb_buf *functions,
+									struct mb_error *err) MB_MUST_CHECK;
+
 enum mb_code mb_redis_live_plan(struct mb_component *component, struct mb_restore *restore,
 								const struct mb_commit *commit, struct mb_error *err) MB_MUST_CHECK;
 enum mb_code mb_redis_live_restore(struct mb_component *component, struct mb_restore *restore,
 								   struct mb_error *err) MB_MUST_CHECK;
+/* The same two where the destination or the backup is a cluster: component_cluster_live.c. */
+enum mb_code mb_cluster_live_plan(struct mb_component *component, struct mb_restore *restore,
+								  const struct mb_commit *commit,
+								  struct mb_error *err) MB_MUST_CHECK;
+enum mb_code mb_cluster_live_restore(struct mb_component *component, struct mb_restore *restore,
+									 struct mb_error *err) MB_MUST_CHECK;
 
 #endif

@@ -50,7 +50,8 @@ enum need
 	NEED_ALWAYS = 0,
 	NEED_COPY = 1,  /* not where everything is just emptied */
 	NEED_WHOLE = 2, /* not of a part */
-	NEED_EMPTY = 4
+	NEED_EMPTY = 4,
+	NEED_FUNCTIONS = 8
 };
 
 static enum mb_code
@@ -75,13 +76,14 @@ check_rights_on(struct mb_live *live, const char *key, struct mb_error *err)
 				  {NEED_WHOLE, {"EXEC"}, "+multi +exec"},
 				  {NEED_WHOLE, {"SWAPDB", "0", "0"}, "+swapdb"},
 				  {NEED_WHOLE, {"FLUSHDB", "ASYNC"}, "+flushdb"},
-				  {NEED_WHOLE, {"FUNCTION", "RESTORE", "x"}, "+function|restore"},
+				  {NEED_FUNCTIONS, {"FUNCTION", "RESTORE", "x"}, "+function|restore"},
 				  {NEED_EMPTY, {"FLUSHALL", "ASYNC"}, "+flushall"}};
-	unsigned needs =
-		live->empties ? NEED_EMPTY : NEED_COPY | (live->only_count > 0 ? 0 : NEED_WHOLE);
+	unsigned needs = live->empties ? NEED_EMPTY : NEED_COPY;
 	bool asked = true;
 	size_t i;
 
+	if (!live->empties && live->only_count == 0)
+		needs |= NEED_FUNCTIONS | (live->by_keys ? 0 : NEED_WHOLE);
 	for (i = 0; asked && i < sizeof(rights) / sizeof(rights[0]); i++)
 		if ((rights[i].need == NEED_ALWAYS || (rights[i].need & needs)) &&
 			check_right(live, rights[i].words, rights[i].grant, &asked, err))
@@ -100,6 +102,49 @@ check_rights(struct mb_live *live, struct mb_error *err)
 	for (i = 0; i < live->only_count; i++)
 		if (check_rights_on(live, live->only[i].pattern, err))
 			return err->code;
+	return MB_OK;
+}
+
+static enum mb_code
+too_few_databases(const struct mb_live *live, int64_t db, struct mb_error *err)
+{
+	if (live->in_cluster)
+	{
+		mb_fail(err, MB_UNSUPPORTED,
+				"there are keys in database %" PRId64
+				", but Redis at %s is in a cluster, which has "
+				"only database 0",
+				db, mb_redis_name(live->redis));
+		return mb_error_hint(err, "--only '0:*' restores what is in database 0.");
+	}
+	mb_fail(err, MB_UNSUPPORTED,
+			"there are keys in database %" PRId64 ", but the server at %s has only %u databases",
+			db, mb_redis_name(live->redis), live->databases);
+	return mb_error_hint(err, "Set \"databases\" in its redis.conf and start it again.");
+}
+
+enum mb_code
+mb_live_takes(const struct mb_live *live, const struct mb_live_dbs *dbs, unsigned version,
+			  struct mb_error *err)
+{
+	size_t i;
+
+	if (version == 0)
+	{
+		mb_fail(err, MB_UNSUPPORTED, "the private redis-server is older than 7.0");
+		return mb_error_hint(err, "Set redis-server in the section of the component.");
+	}
+	if (live->rdb_version > 0 && version > live->rdb_version)
+	{
+		mb_fail(err, MB_UNSUPPORTED,
+				"the private redis-server writes format %u, the server at %s takes %u at most",
+				version, mb_redis_name(live->redis), live->rdb_version);
+		return mb_error_hint(err, "Set redis-server to the program that runs there.");
+	}
+	for (i = 0; i < dbs->count; i++)
+		if (dbs->items[i].db >= (int64_t) live->databases &&
+			mb_redis_only_db(live->only, live->only_count, dbs->items[i].db))
+			return too_few_databases(live, dbs->items[i].db, err);
 	return MB_OK;
 }
 
@@ -125,12 +170,7 @@ check_backup(const struct mb_live *live, const json_t *meta, struct mb_error *er
 
 		if (number >= (int64_t) live->databases &&
 			mb_redis_only_db(live->only, live->only_count, number))
-		{
-			mb_fail(err, MB_UNSUPPORTED,
-					"the backup has a database %" PRId64 ", the server at %s only %u databases",
-					number, mb_redis_name(live->redis), live->databases);
-			return mb_error_hint(err, "Set \"databases\" in its redis.conf and start it again.");
-		}
+			return too_few_databases(live, number, err);
 	}
 	return MB_OK;
 }
@@ -140,13 +180,6 @@ mb_live_check(struct mb_live *live, const json_t *meta, struct mb_error *err)
 {
 	char text[64] = "";
 
-	if (mb_redis_info_number(live->info, "cluster_enabled", 0) == 1)
-	{
-		mb_fail(err, MB_UNSUPPORTED, "Redis at %s is part of a cluster",
-				mb_redis_name(live->redis));
-		return mb_error_hint(err, "Restore into a directory and bring the keys into the cluster "
-								  "with redis-cli --cluster import.");
-	}
 	if (mb_redis_info_field(live->info, "role", text, sizeof(text)) && strcmp(text, "master") != 0)
 	{
 		mb_fail(err, MB_UNSUPPORTED, "Redis at %s is a replica", mb_redis_name(live->redis));
@@ -240,6 +273,11 @@ mb_redis_live_plan(struct mb_component *component, struct mb_restore *restore,
 	enum mb_code code = mb_live_open(&live, component, restore, err);
 	char *path = NULL;
 
+	if (!code && (live.in_cluster || mb_redis_of(component)->cluster))
+	{
+		mb_live_close(&live);
+		return mb_cluster_live_plan(component, restore, commit, err);
+	}
 	if (!code)
 		code = mb_live_check(&live, rdb ? NULL : commit->meta, err);
 	if (!code && rdb)

@@ -60,6 +60,8 @@ take_key(const struct mb_live *live, int64_t db, struct mb_live_keys *keys,
 	bool ours =
 		key->len == strlen(MB_LIVE_MARKER) && memcmp(key->data, MB_LIVE_MARKER, key->len) == 0;
 
+	if (live->slots && !mb_slots_has(live->slots, mb_key_slot(key->data, key->len)))
+		return;
 	if (ours || !mb_redis_only_match(live->only, live->only_count, db, key->data, key->len))
 		return;
 	mb_buf_put(&keys->bytes, key->data, key->len);

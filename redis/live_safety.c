@@ -132,8 +132,8 @@ mb_live_save(struct mb_live *live, struct mb_live_dbs *before, char **out, struc
 {
 	const struct mb_env *env = live->component->env;
 	struct mb_restore *restore = live->restore;
-	char *path =
-		mb_asprintf("%s/redis-%s-before-%s.rdb", env->spool, restore->component, restore->id);
+	char *path = mb_asprintf("%s/redis-%s%s-before-%s.rdb", env->spool, restore->component,
+							 live->tag ? live->tag : "", restore->id);
 	char *undo;
 
 	mb_progress_phase(restore->progress, "saving the present data");

@@ -215,7 +215,9 @@ mb_live_open(struct mb_live *live, struct mb_component *component, struct mb_res
 	if (!code && mb_redis_info_number(live->info, "loading", 0) == 1)
 		code = mb_fail(err, MB_UNREACHABLE, "Redis at %s is loading its data",
 					   mb_redis_name(live->redis));
-	if (!code && mb_redis_info_number(live->info, "cluster_enabled", 0) == 0)
+	live->in_cluster = !code && mb_redis_info_number(live->info, "cluster_enabled", 0) == 1;
+	live->databases = 1;
+	if (!code && !live->in_cluster)
 		code = count_databases(live->redis, &live->databases, err);
 	if (!code)
 		code = mb_live_functions(live->redis, &live->functions, err);

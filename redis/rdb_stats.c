@@ -180,3 +180,75 @@ mb_rdb_stats_json(const struct mb_rdb_stats *stats)
 	json_object_set_new(json, "expires", expires);
 	return json;
 }
+
+/* -- sums ------------------------------------------------------------------------------------ */
+
+static void
+add_int(json_t *to, const json_t *from, const char *key)
+{
+	mb_json_set_int(to, key, mb_json_int(to, key, 0) + mb_json_int(from, key, 0));
+}
+
+static void
+sum_types(json_t *sum, const json_t *part)
+{
+	json_t *item, *own = NULL;
+	size_t i, at;
+
+	json_array_foreach((json_t *) part, i, item)
+	{
+		json_array_foreach(sum, at,
+						   own) if (mb_json_int(own, "db", 0) == mb_json_int(item, "db", 0) &&
+									strcmp(mb_json_str(own, "type", ""),
+										   mb_json_str(item, "type", "")) == 0) break;
+		if (at == json_array_size(sum))
+			json_array_append_new(sum, json_copy(item));
+		else
+		{
+			add_int(own, item, "keys");
+			add_int(own, item, "bytes");
+		}
+	}
+}
+
+/* Both are sorted, the biggest first. */
+static void
+sum_biggest(json_t *sum, const json_t *part)
+{
+	json_t *item, *own = NULL;
+	size_t i, at;
+
+	json_array_foreach((json_t *) part, i, item)
+	{
+		json_array_foreach(sum, at, own) if (mb_json_int(own, "bytes", 0) <
+											 mb_json_int(item, "bytes", 0)) break;
+		json_array_insert(sum, at, item);
+	}
+	while (json_array_size(sum) > MB_RDB_BIGGEST)
+		json_array_remove(sum, json_array_size(sum) - 1);
+}
+
+static void
+sum_expires(json_t *sum, const json_t *part)
+{
+	const char *nearest = mb_json_str(part, "nearest", NULL);
+	const char *furthest = mb_json_str(part, "furthest", NULL);
+
+	add_int(sum, part, "keys");
+	/* Times in one format, so their order is that of the texts. */
+	if (nearest && strcmp(nearest, mb_json_str(sum, "nearest", "~")) < 0)
+		mb_json_set_str(sum, "nearest", nearest);
+	if (furthest && strcmp(furthest, mb_json_str(sum, "furthest", "")) > 0)
+		mb_json_set_str(sum, "furthest", furthest);
+}
+
+json_t *
+mb_rdb_stats_sum(json_t *sum, const json_t *part)
+{
+	if (!sum)
+		return part ? json_deep_copy(part) : NULL;
+	sum_types(json_object_get(sum, "types"), json_object_get(part, "types"));
+	sum_biggest(json_object_get(sum, "biggest"), json_object_get(part, "biggest"));
+	sum_expires(json_object_get(sum, "expires"), json_object_get(part, "expires"));
+	return sum;
+}

@@ -22,5 +22,10 @@ void mb_rdb_stats_free(struct mb_rdb_stats *stats); /* NULL does nothing */
 void mb_rdb_stats_add(void *ctx, const struct mb_rdb_key *key);
 /* The members of "statistics" in the commit (docs/format.md); a new reference. */
 json_t *mb_rdb_stats_json(const struct mb_rdb_stats *stats);
+/*
+ * Add the statistics of another part (a shard) to a sum, NULL at first; takes over `sum` and
+ * returns it, or a new one.
+ */
+json_t *mb_rdb_stats_sum(json_t *sum, const json_t *part);
 
 #endif

@@ -13,7 +13,12 @@
 static char *
 file_path(const char *spool, const char *component)
 {
-	return mb_asprintf("%s/redis-%s.resync", spool, component);
+	char *path = mb_asprintf("%s/redis-%s.resync", spool, component);
+	char *slash = strchr(path + strlen(spool) + 1, '/'); /* of a shard's name */
+
+	if (slash)
+		*slash = '.';
+	return path;
 }
 
 /* *json is NULL when there is none. */

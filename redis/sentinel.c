@@ -55,10 +55,9 @@ ask(const struct mb_redis_options *options, const struct mb_redis_url *sentinel,
 	return code ? mb_error_context(err, "sentinel %s:%u", sentinel->host, sentinel->port) : MB_OK;
 }
 
-/* Connect to what a sentinel named; MB_UNREACHABLE when it is no master (any more, or yet). */
-static enum mb_code
-try_master(struct mb_redis **redis, const struct mb_redis_options *options,
-		   const struct mb_redis_url *master, struct mb_error *err)
+enum mb_code
+mb_redis_connect_master(struct mb_redis **redis, const struct mb_redis_options *options,
+						const struct mb_redis_url *master, struct mb_error *err)
 {
 	struct mb_redis_options own = *options;
 	struct mb_redis *made = NULL;
@@ -66,6 +65,8 @@ try_master(struct mb_redis **redis, const struct mb_redis_options *options,
 	enum mb_code code;
 
 	own.url = master;
+	if (!own.user)
+		own.user = options->url->user;
 	code = mb_redis_connect(&made, &own, err);
 	if (!code)
 		code = mb_redis_point_read(made, &point, err);
@@ -93,13 +94,13 @@ one_round(struct mb_redis **redis, const struct mb_redis_options *options, struc
 	enum mb_code code = MB_CONFIG;
 	size_t i;
 
-	for (i = 0; i < url->sentinel_count && code && !is_final(code); i++)
+	for (i = 0; i < url->seed_count && code && !is_final(code); i++)
 	{
 		struct mb_redis_url master = {0};
 
-		code = ask(options, &url->sentinels[i], &master, err);
+		code = ask(options, &url->seeds[i], &master, err);
 		if (!code)
-			code = try_master(redis, options, &master, err);
+			code = mb_redis_connect_master(redis, options, &master, err);
 		mb_redis_url_release(&master);
 	}
 	return code;

@@ -22,4 +22,13 @@ enum mb_code mb_redis_sentinel_connect(struct mb_redis **redis,
 									   const struct mb_redis_options *options,
 									   struct mb_error *err) MB_MUST_CHECK;
 
+/*
+ * Connect to what a sentinel (or a node of a cluster) has named; MB_UNREACHABLE when it does not
+ * call itself a master, any more or yet.  TLS, user and password of `options`.
+ */
+enum mb_code mb_redis_connect_master(struct mb_redis **redis,
+									 const struct mb_redis_options *options,
+									 const struct mb_redis_url *master,
+									 struct mb_error *err) MB_MUST_CHECK;
+
 #endif

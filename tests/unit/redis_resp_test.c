@@ -278,11 +278,11 @@ test_connection__urls(void **state)
 	assert_string_equal(url.master, "my.master");
 	assert_string_equal(url.user, "bob");
 	assert_null(url.host);
-	assert_int_equal(url.sentinel_count, 3);
-	assert_string_equal(url.sentinels[1].host, "::1");
-	assert_int_equal(url.sentinels[1].port, 2);
-	assert_int_equal(url.sentinels[2].port, 26379);
-	assert_true(url.tls && url.sentinels[2].tls);
+	assert_int_equal(url.seed_count, 3);
+	assert_string_equal(url.seeds[1].host, "::1");
+	assert_int_equal(url.seeds[1].port, 2);
+	assert_int_equal(url.seeds[2].port, 26379);
+	assert_true(url.tls && url.seeds[2].tls);
 	mb_redis_url_release(&url);
 	assert_int_equal(mb_redis_url_parse(&url, "sentinel://a:1", &err), MB_CONFIG);
 	assert_int_equal(mb_redis_url_parse(&url, "sentinel://a:1/", &err), MB_CONFIG);
