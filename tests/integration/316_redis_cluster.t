@@ -267,7 +267,8 @@ redis-cli -p "$b_port" cluster setslot 5461 stable >/dev/null
 redis-cli -p "$c_port" cluster setslot 5461 stable >/dev/null
 redis-cli --cluster reshard 127.0.0.1:"$b_port" --cluster-from "$(id_of b)" --cluster-to "$(id_of c)" --cluster-slots 200 --cluster-yes >"$T/reshard.out" 2>&1
 is $? 0 "200 slots are moved" || tail -n 5 "$T/reshard.out" >&2
-sleep 6
+wait_for 60 grep -q "cells/slot-5661: the stream starts" "$T/stream.log"
+is $? 0 "... and the streams are those of the new layout" || tail -n 20 "$T/stream.log" >&2
 mb mark moved >"$T/mark.out" 2>&1
 is $? 3 "a mark behind that is partial" || cat "$T/mark.out" >&2
 like "$(cat "$T/mark.out")" "Run .mbackup backup.: marks after it are held" "... and says that a backup is needed"

@@ -46,6 +46,7 @@ ok() # name command...
 		result "$name" 1
 		diag "failed: $*"
 		tail -n 30 "$T/ok.out" | sed 's/^/# /' >&2
+		return 1
 	fi
 }
 
@@ -58,6 +59,7 @@ is() # got expected name
 		result "$3" 1
 		diag "got:      $1"
 		diag "expected: $2"
+		return 1
 	fi
 }
 
@@ -70,6 +72,7 @@ like() # text extended-regexp name
 		result "$3" 1
 		diag "does not match /$2/:"
 		diag "$1"
+		return 1
 	fi
 }
 
