@@ -95,6 +95,13 @@ enum mb_code cli_read_unlock(const struct mb_cli *cli, struct mb_unlock *unlock,
 							 struct mb_error *err) MB_MUST_CHECK;
 enum mb_code cli_open_spool(struct mb_cli *cli, struct mb_error *err) MB_MUST_CHECK;
 void cli_release(struct mb_cli *cli);
+/*
+ * The same command line over the configuration file as it is now, without the repository; the old
+ * one is not touched.  cli_reload_release ends it, before the one it was made of.
+ */
+enum mb_code cli_reload(const struct mb_cli *cli, struct mb_cli **made,
+						struct mb_error *err) MB_MUST_CHECK;
+void cli_reload_release(struct mb_cli *made); /* NULL does nothing */
 
 /* All values of a repeatable option; free() the array, not the texts. */
 char **cli_all_values(const struct mb_cli *cli, const char *name, size_t *count);
@@ -121,6 +128,7 @@ enum mb_code cmd_adopt(struct mb_cli *cli, struct mb_error *err);
 enum mb_code cmd_verify(struct mb_cli *cli, struct mb_error *err);
 enum mb_code cmd_wal_push(struct mb_cli *cli, struct mb_error *err);
 enum mb_code cmd_wal_get(struct mb_cli *cli, struct mb_error *err);
+enum mb_code cmd_daemon(struct mb_cli *cli, struct mb_error *err);
 enum mb_code cmd_version(struct mb_cli *cli, struct mb_error *err);
 enum mb_code cmd_help(struct mb_cli *cli, struct mb_error *err);
 

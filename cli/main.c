@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "cli/cli.h"
+#include "cli/progress_feed.h"
 
 #define WAL_GET_FAILURE 200
 
@@ -29,6 +30,7 @@ const struct mb_command mb_commands[] = {
 	{"verify", CMD_VERIFY, cmd_verify, NEEDS_CONFIG | NEEDS_REPOSITORY | NEEDS_STACK | SHOWS_PROGRESS, 0, 1000, "[BACKUP]...", "prove that backups are whole and undamaged", render_verify},
 	{"wal-get", CMD_WAL_GET, cmd_wal_get, NEEDS_CONFIG | RAW_STATUS, 2, 2, "%f %p", "restore_command: one WAL file for a recovering server", NULL},
 	{"wal-push", CMD_WAL_PUSH, cmd_wal_push, NEEDS_CONFIG | NEEDS_SPOOL, 1, 1, "%p", "archive_command: a finished WAL file into the repository", NULL},
+	{"daemon", CMD_DAEMON, cmd_daemon, NEEDS_CONFIG | NEEDS_STACK | NEEDS_SPOOL, 0, 0, "", "run jobs from SQL, schedules and streams, until stopped", NULL},
 	{"version", CMD_VERSION, cmd_version, 0, 0, 0, "", "the version of mbackup and of its repository format", render_version},
 	{"help", CMD_HELP, cmd_help, 0, 0, 1, "[COMMAND]", "this overview, or one command", NULL},
 };
@@ -175,16 +177,19 @@ static enum mb_code
 run_command(struct mb_cli *cli, struct mb_error *err)
 {
 	struct mb_progress_view *view = NULL;
+	struct progress_feed *feed;
 	enum mb_code code = check_words(cli, err);
 
 	if (!code)
 		code = cli_prepare(cli, err);
 	if (code)
 		return code;
+	feed = progress_feed_start(cli);
 	if ((cli->command->needs & SHOWS_PROGRESS) && !mb_config_flag(&cli->config, "quiet"))
 		view = cli_progress_start(cli);
 	code = cli->command->run(cli, err);
 	cli_progress_stop(view);
+	progress_feed_stop(feed);
 	return code;
 }
 

@@ -90,6 +90,13 @@ const struct mb_option mb_options[] = {
 	{"object-lock", 0, OPT_CHOICE, SCOPE_REPOSITORY, CMD_ANY, "none", "none|governance|compliance", "MODE", "s3://: lock packs and commits, in a bucket with object lock"},
 	{"object-lock-days", 0, OPT_INTEGER, SCOPE_REPOSITORY, CMD_ANY, "30", NULL, "DAYS", "s3://: for how long"},
 
+	{"catalog", 0, OPT_TEXT, SCOPE_DAEMON, 0, NULL, NULL, "CONNINFO", "the database with the extension mbackup (default: conninfo of [postgres])"},
+	{"streams", 0, OPT_CHOICE, SCOPE_DAEMON, 0, "yes", "yes|no", "WHETHER", "run \"mbackup stream\" and keep it running"},
+	{"sync-interval", 0, OPT_DURATION, SCOPE_DAEMON, 0, "60s", NULL, "TIME", "how often the catalog learns what the repository has"},
+	{"check-interval", 0, OPT_DURATION, SCOPE_DAEMON, 0, "1h", NULL, "TIME", "how often the findings of \"mbackup check\" are looked for"},
+	{"backup-age", 0, OPT_DURATION, SCOPE_DAEMON, 0, "26h", NULL, "TIME", "an older newest backup is a problem; 0: never"},
+	{"max-lag", 0, OPT_DURATION, SCOPE_DAEMON, 0, "5min", NULL, "TIME", "a stream that is further behind is a problem; 0: never"},
+
 	{"conninfo", 0, OPT_TEXT, SCOPE_POSTGRES, 0, "", NULL, "CONNINFO", "how to connect: a direct connection, no pooler"},
 	{"method", 0, OPT_CHOICE, SCOPE_POSTGRES, 0, "auto", "auto|direct|basebackup", "HOW", "read the data directory, or over the wire"},
 	{"standby", 0, OPT_TEXT, SCOPE_POSTGRES, 0, NULL, NULL, "CONNINFO", "read the files from this standby; the cut and the WAL stay with conninfo"},
@@ -298,7 +305,11 @@ mb_option_check(const struct mb_option *option, const char *text, const char *or
 void
 mb_option_long_name(const struct mb_option *option, char out[80])
 {
-	snprintf(out, 80, "%s%s", option->scope == SCOPE_REPOSITORY ? "repository-" : "", option->name);
+	const char *prefix = option->scope == SCOPE_REPOSITORY ? "repository-"
+						 : option->scope == SCOPE_DAEMON   ? "daemon-"
+														   : "";
+
+	snprintf(out, 80, "%s%s", prefix, option->name);
 }
 
 void

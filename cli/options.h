@@ -4,8 +4,8 @@
  * The table makes the command-line parser, the configuration reader, the environment
  * variables and --help.  A row belongs to a scope: SCOPE_COMMAND rows are options of
  * some commands only; SCOPE_GLOBAL and SCOPE_REPOSITORY rows are also keys of
- * mbackup.conf and environment variables (MBACKUP_WORKERS, MBACKUP_REPOSITORY_URL); the
- * rows of a component kind are keys of its section.
+ * mbackup.conf and environment variables (MBACKUP_WORKERS, MBACKUP_REPOSITORY_URL); those of
+ * SCOPE_DAEMON too (MBACKUP_DAEMON_LISTEN), but no options; the rows of a component kind are keys of its section.
  *
  * A SECRET row "password" stands for three keys: password, password-file and
  * password-command, and for an environment variable.  A secret value is never an option
@@ -32,15 +32,17 @@ enum mb_command_id
 	CMD_HELP = 1 << 11,
 	CMD_WAL_PUSH = 1 << 12,
 	CMD_ADOPT = 1 << 13,
-	CMD_OBJECTS = 1 << 14
+	CMD_OBJECTS = 1 << 14,
+	CMD_DAEMON = 1 << 16
 };
-#define CMD_ANY 0xFFFFu
+#define CMD_ANY 0xFFFFFFu
 
 enum mb_scope
 {
 	SCOPE_COMMAND,
 	SCOPE_GLOBAL,
 	SCOPE_REPOSITORY,
+	SCOPE_DAEMON,
 	SCOPE_POSTGRES,
 	SCOPE_OBJECTS,
 	SCOPE_REDIS,

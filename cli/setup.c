@@ -28,7 +28,8 @@ check_values(const struct mb_cli *cli, struct mb_error *err)
 		char origin[96];
 		char long_name[80];
 
-		if ((option->scope != SCOPE_GLOBAL && option->scope != SCOPE_REPOSITORY) ||
+		if ((option->scope != SCOPE_GLOBAL && option->scope != SCOPE_REPOSITORY &&
+			 option->scope != SCOPE_DAEMON) ||
 			option->type == OPT_SECRET)
 			continue;
 		value = mb_config_get(&cli->config, option->scope, option->name);
@@ -312,6 +313,34 @@ cli_release(struct mb_cli *cli)
 	json_decref(cli->probes);
 	free(cli->words.items);
 	mb_config_release(&cli->config);
+}
+
+void
+cli_reload_release(struct mb_cli *made)
+{
+	if (!made)
+		return;
+	/* The command line belongs to the first. */
+	made->config.command_line = (struct mb_values){0};
+	cli_release(made);
+	free(made);
+}
+
+enum mb_code
+cli_reload(const struct mb_cli *cli, struct mb_cli **made, struct mb_error *err)
+{
+	struct mb_cli *next = mb_calloc(1, sizeof(*next));
+
+	next->command = cli->command;
+	next->log = cli->log;
+	next->config.command_line = cli->config.command_line;
+	if (cli_prepare(next, err))
+	{
+		cli_reload_release(next);
+		return err->code;
+	}
+	*made = next;
+	return MB_OK;
 }
 
 char **

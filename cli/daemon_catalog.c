@@ -1,0 +1,557 @@
+/*
+ * daemon_catalog.c - the connection to the catalog, and what is called there.
+ *
+ * Every decision about jobs is a function of the extension (docs/daemon.md); here they are
+ * called in order.  One fault and the connection is closed: what a statement left behind is
+ * then nobody's concern, and the next turn begins where a fresh start would.
+ */
+#include <inttypes.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cli/daemon.h"
+#include "core/base/time.h"
+#include "postgres/connection.h"
+
+#define RETRY_MS 2000
+#define ASK_MS 5000
+#define PROGRESS_MS 1000
+#define REPORT_MS 5000
+
+/* A hung server must not hang the daemon; what is called here takes milliseconds. */
+static const char session_sql[] = "SET statement_timeout = '10s'; SET lock_timeout = '5s'; "
+								  "SET idle_in_transaction_session_timeout = '30s'; "
+								  "SET application_name = 'mbackup daemon'";
+
+struct catalog
+{
+	struct daemon *daemon;
+	PGconn *conn;
+	char system_identifier[24];
+	char *schema;     /* of the people's functions, quoted */
+	json_t *orphans;  /* running under daemons that are gone: array of rows, or NULL */
+	int64_t hello_ms; /* when they were found */
+	int64_t retry_ms;
+	int64_t next_ask_ms;
+	int64_t next_due_ms;
+	int64_t next_report_ms;
+	int64_t since_us;
+	char message[512];
+};
+
+struct catalog *
+catalog_new(struct daemon *daemon)
+{
+	struct catalog *catalog = mb_calloc(1, sizeof(*catalog));
+
+	catalog->daemon = daemon;
+	catalog->since_us = mb_time_now_us();
+	snprintf(catalog->message, sizeof(catalog->message), "not connected yet");
+	return catalog;
+}
+
+static void
+disconnect(struct catalog *catalog)
+{
+	PQfinish(catalog->conn);
+	catalog->conn = NULL;
+	json_decref(catalog->orphans);
+	catalog->orphans = NULL;
+	free(catalog->schema);
+	catalog->schema = NULL;
+	catalog->retry_ms = mb_monotonic_ms() + RETRY_MS;
+}
+
+void
+catalog_free(struct catalog *catalog)
+{
+	if (!catalog)
+		return;
+	disconnect(catalog);
+	free(catalog);
+}
+
+int
+catalog_fd(const struct catalog *catalog)
+{
+	return catalog->conn ? PQsocket(catalog->conn) : -1;
+}
+
+bool
+catalog_is_up(const struct catalog *catalog)
+{
+	return catalog->conn && !catalog->message[0];
+}
+
+int64_t
+catalog_since_us(const struct catalog *catalog)
+{
+	return catalog->since_us;
+}
+
+const char *
+catalog_message(const struct catalog *catalog)
+{
+	return catalog->message;
+}
+
+/* -- asking --------------------------------------------------------------------------------- */
+
+/* Wait for the result of what was sent; a server that says nothing is gone, as far as we can tell. */
+static enum mb_code
+await_result(struct catalog *catalog, PGresult **res, struct mb_error *err)
+{
+	int64_t end_ms = mb_monotonic_ms() + DAEMON_DATABASE_MS;
+	PGresult *next;
+
+	while (PQisBusy(catalog->conn))
+	{
+		struct pollfd fd = {.fd = PQsocket(catalog->conn), .events = POLLIN};
+		int64_t left_ms = end_ms - mb_monotonic_ms();
+
+		if (left_ms <= 0)
+			return mb_fail(err, MB_UNREACHABLE, "the catalog's server said nothing for %d s",
+						   DAEMON_DATABASE_MS / 1000);
+		if (poll(&fd, 1, (int) left_ms) > 0 && !PQconsumeInput(catalog->conn))
+			return mb_pg_fail(err, catalog->conn, NULL, "the connection to the catalog was lost");
+	}
+	while ((next = PQgetResult(catalog->conn)) != NULL)
+	{
+		PQclear(*res);
+		*res = next;
+	}
+	return MB_OK;
+}
+
+/* One value of a call, parsed as JSON when `json` is given. */
+static enum mb_code
+call(struct catalog *catalog, const char *sql, int count, const char *const *params, json_t **json,
+	 struct mb_error *err)
+{
+	PGresult *res = NULL;
+	enum mb_code code = MB_OK;
+
+	if (!PQsendQueryParams(catalog->conn, sql, count, NULL, params, NULL, NULL, 0))
+		return mb_pg_fail(err, catalog->conn, NULL, "could not ask the catalog");
+	code = await_result(catalog, &res, err);
+	if (!code && PQresultStatus(res) != PGRES_TUPLES_OK && PQresultStatus(res) != PGRES_COMMAND_OK)
+		code = mb_pg_fail(err, catalog->conn, res, "the catalog refused \"%.60s...\"", sql);
+	if (!code && json)
+	{
+		const char *text = PQntuples(res) > 0 && PQnfields(res) > 0 ? PQgetvalue(res, 0, 0) : "";
+
+		code = mb_json_parse(json, *text ? text : "null", *text ? strlen(text) : 4,
+							 "the catalog's answer", err);
+	}
+	PQclear(res);
+	return code;
+}
+
+static void
+number_text(char out[24], int64_t number)
+{
+	snprintf(out, 24, "%" PRId64, number);
+}
+
+/* -- connecting ----------------------------------------------------------------------------- */
+
+/* The conninfo of [daemon] catalog, else that of the first [postgres], with its password. */
+static enum mb_code
+find_params(const struct daemon *daemon, struct mb_pg_params *params, struct mb_error *err)
+{
+	const struct mb_config *config = &daemon->cli->config;
+	const char *own = mb_config_get(config, SCOPE_DAEMON, "catalog");
+	size_t i;
+
+	*params = (struct mb_pg_params){.conninfo = own};
+	for (i = 0; i < config->component_count; i++)
+		if (strcmp(config->components[i].kind, "postgres") == 0)
+		{
+			if (!own)
+				params->conninfo = mb_settings_get(&config->components[i], "conninfo");
+			params->password = mb_settings_secret(&config->components[i], "password");
+			return MB_OK;
+		}
+	if (own)
+		return MB_OK;
+	mb_fail(err, MB_CONFIG, "there is no database for the catalog");
+	return mb_error_hint(err, "Add a section [postgres], or set catalog in [daemon].");
+}
+
+static enum mb_code
+check_server(struct catalog *catalog, struct mb_error *err)
+{
+	static const char sql[] =
+		"SELECT json_build_object('standby', pg_is_in_recovery(), 'system', "
+		"(SELECT system_identifier::text FROM pg_control_system()), 'schema', (SELECT "
+		"quote_ident(nspname) FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace "
+		"WHERE extname = 'mbackup'), 'database', current_database())";
+	json_t *answer = NULL;
+	const char *schema;
+	enum mb_code code = mb_pg_check_adopted(catalog->conn, err);
+
+	if (!code)
+		code = call(catalog, sql, 0, NULL, &answer, err);
+	if (code)
+		return code;
+	schema = mb_json_str(answer, "schema", NULL);
+	if (mb_json_bool(answer, "standby", false))
+		code = mb_fail(err, MB_UNREACHABLE, "the catalog's server is a standby");
+	else if (!schema)
+	{
+		code = mb_fail(err, MB_NOT_FOUND, "database \"%s\" has no extension mbackup",
+					   mb_json_str(answer, "database", "?"));
+		mb_error_hint(err, "Run CREATE EXTENSION mbackup there, or name another database by "
+						   "catalog in [daemon].");
+	}
+	else
+		catalog->schema = mb_strdup(schema);
+	snprintf(catalog->system_identifier, sizeof(catalog->system_identifier), "%s",
+			 mb_json_str(answer, "system", ""));
+	json_decref(answer);
+	return code;
+}
+
+static enum mb_code
+take_lock(struct catalog *catalog, struct mb_error *err)
+{
+	json_t *answer = NULL;
+	enum mb_code code =
+		call(catalog, "SELECT to_json(pg_try_advisory_lock(hashtext('mbackup.daemon')))", 0, NULL,
+			 &answer, err);
+
+	if (!code && !json_is_true(answer))
+	{
+		code = mb_fail(err, MB_CONFLICT, "another daemon serves this catalog");
+		mb_error_hint(err, "Stop one of them. One that was killed is forgotten by the server as "
+						   "soon as it notices.");
+	}
+	json_decref(answer);
+	return code;
+}
+
+static enum mb_code
+hello(struct catalog *catalog, struct mb_error *err)
+{
+	struct daemon *daemon = catalog->daemon;
+	char pid[24];
+	const char *params[] = {daemon->uuid, daemon->host, pid, MB_VERSION};
+	enum mb_code code;
+
+	number_text(pid, (int64_t) getpid());
+	code = call(catalog,
+				"SELECT coalesce(jsonb_agg(to_jsonb(j)), '[]') FROM mbackup.daemon_hello($1, $2, "
+				"$3, $4) j",
+				4, params, &catalog->orphans, err);
+	if (!code)
+		code = mb_pg_exec(catalog->conn, "LISTEN mbackup_job", err);
+	/* What the repository has is told by a list that is made from now on. */
+	catalog->hello_ms = mb_monotonic_ms();
+	if (!code && json_array_size(catalog->orphans) > 0)
+		sync_soon(daemon);
+	daemon->list_is_new = daemon->list != NULL;
+	return code;
+}
+
+static enum mb_code
+connect_catalog(struct catalog *catalog, struct mb_error *err)
+{
+	struct mb_pg_params params;
+	enum mb_code code = find_params(catalog->daemon, &params, err);
+
+	if (!code)
+		code = mb_pg_connect(&catalog->conn, &params, MB_PG_SQL, err);
+	if (!code)
+		code = mb_pg_exec(catalog->conn, session_sql, err);
+	if (!code)
+		code = check_server(catalog, err);
+	if (!code)
+		code = take_lock(catalog, err);
+	if (!code)
+		code = hello(catalog, err);
+	catalog->next_ask_ms = catalog->next_due_ms = catalog->next_report_ms = 0;
+	return code;
+}
+
+/* -- jobs ----------------------------------------------------------------------------------- */
+
+/* A job that runs here, of this run of the daemon. */
+static bool
+is_ours(const struct daemon *daemon, int64_t id)
+{
+	size_t i;
+
+	for (i = 0; i < daemon->job_count; i++)
+		if (daemon->jobs[i].id == id)
+			return true;
+	return false;
+}
+
+static enum mb_code
+end_row(struct catalog *catalog, int64_t id, const char *state, const json_t *result,
+		const json_t *error, struct mb_error *err)
+{
+	char number[24];
+	char *result_text = result ? mb_json_text(result) : NULL;
+	char *error_text = error ? mb_json_text(error) : NULL;
+	const char *params[] = {catalog->daemon->uuid, number, state, result_text, error_text};
+	enum mb_code code;
+
+	number_text(number, id);
+	code = call(catalog, "SELECT mbackup.daemon_end($1, $2, $3, $4, $5)", 5, params, NULL, err);
+	free(result_text);
+	free(error_text);
+	return code;
+}
+
+static enum mb_code
+settle_orphan(struct catalog *catalog, const json_t *row, struct mb_error *err)
+{
+	struct daemon *daemon = catalog->daemon;
+	int64_t id = mb_json_int(row, "id", 0);
+	json_t *result = NULL, *error = NULL;
+	bool done;
+	enum mb_code code;
+
+	if (is_ours(daemon, id))
+		return MB_OK;
+	done = job_has_ended_well(daemon, id, mb_json_str(row, "kind", ""),
+							  json_object_get(row, "arguments"), catalog->system_identifier,
+							  mb_json_time(row, "started"), &result);
+	if (!done)
+		error = json_pack("{s:s,s:s,s:s}", "code", mb_code_name(MB_INTERRUPTED), "message",
+						  "the daemon that ran this job was killed before it ended", "hint",
+						  "Start it again.");
+	mb_log_info(&daemon->cli->log, "job %" PRId64 " of a daemon that is gone: %s", id,
+				done ? "the repository has it, done" : "failed");
+	code = end_row(catalog, id, done ? "done" : "failed", result, error, err);
+	json_decref(result);
+	json_decref(error);
+	return code;
+}
+
+/* Not before the repository was looked at: a backup may be there that nobody wrote down. */
+static enum mb_code
+settle_orphans(struct catalog *catalog, struct mb_error *err)
+{
+	struct daemon *daemon = catalog->daemon;
+	enum mb_code code = MB_OK;
+	bool alive = false;
+	json_t *row;
+	size_t i;
+
+	if (!catalog->orphans || json_array_size(catalog->orphans) == 0)
+		return MB_OK;
+	if (!daemon->repository_up || daemon->list_asked_ms < catalog->hello_ms)
+		return MB_OK;
+	json_array_foreach(catalog->orphans, i,
+					   row) if (!code && job_is_alive(daemon, mb_json_int(row, "id", 0))) alive =
+		true;
+	else if (!code) code = settle_orphan(catalog, row, err);
+	if (!code && !alive)
+		json_array_clear(catalog->orphans);
+	if (alive)
+	{
+		/* Its process was asked to stop, but may still finish: look again when it is gone. */
+		catalog->hello_ms = mb_monotonic_ms();
+		sync_soon(daemon);
+	}
+	return code;
+}
+
+static enum mb_code
+take_jobs(struct catalog *catalog, struct mb_error *err)
+{
+	struct daemon *daemon = catalog->daemon;
+	const char *params[] = {daemon->uuid};
+	enum mb_code code = MB_OK;
+	bool more = true;
+
+	while (!code && more && daemon->job_count < DAEMON_MAX_JOBS)
+	{
+		json_t *row = NULL;
+
+		code = call(catalog, "SELECT to_jsonb(j) FROM mbackup.daemon_take($1) j", 1, params, &row,
+					err);
+		more = !code && json_is_object(row);
+		if (more)
+			job_start(daemon, mb_json_int(row, "id", 0), mb_json_str(row, "kind", ""),
+					  json_object_get(row, "arguments"), catalog->system_identifier);
+		json_decref(row);
+	}
+	return code;
+}
+
+/* Tell the progress of a job, and learn whether somebody wants it to stop. */
+static enum mb_code
+tell_progress(struct catalog *catalog, struct daemon_job *job, struct mb_error *err)
+{
+	char number[24];
+	char *text = mb_json_text(job->child.progress ? job->child.progress : json_null());
+	const char *params[] = {catalog->daemon->uuid, number, job->child.progress ? text : "{}"};
+	json_t *cancel = NULL;
+	enum mb_code code;
+
+	number_text(number, job->id);
+	code = call(catalog, "SELECT to_json(mbackup.daemon_progress($1, $2, $3))", 3, params, &cancel,
+				err);
+	if (!code && json_is_true(cancel) && !job->cancel)
+	{
+		mb_log_info(&catalog->daemon->cli->log, "job %" PRId64 " is cancelled", job->id);
+		job->cancel = true;
+		child_stop(&job->child);
+	}
+	free(text);
+	json_decref(cancel);
+	return code;
+}
+
+static enum mb_code
+tell_jobs(struct catalog *catalog, struct mb_error *err)
+{
+	struct daemon *daemon = catalog->daemon;
+	int64_t now = mb_monotonic_ms();
+	enum mb_code code = MB_OK;
+	size_t i;
+
+	for (i = 0; !code && i < daemon->job_count; i++)
+	{
+		struct daemon_job *job = &daemon->jobs[i];
+
+		if (!job->ended && now - job->told_ms >= PROGRESS_MS)
+		{
+			code = tell_progress(catalog, job, err);
+			job->told_ms = now;
+		}
+		else if (job->ended)
+		{
+			code = end_row(catalog, job->id, job->state, job->result, job->error, err);
+			if (!code)
+				job_forget(daemon, i--);
+		}
+	}
+	return code;
+}
+
+/* -- the rest ------------------------------------------------------------------------------- */
+
+/* When the next schedule is due, in our time; at most ASK_MS from now. */
+static enum mb_code
+make_due(struct catalog *catalog, struct mb_error *err)
+{
+	const char *params[] = {catalog->daemon->uuid};
+
+	catalog->next_due_ms = mb_monotonic_ms() + ASK_MS;
+	return call(catalog, "SELECT to_json(mbackup.daemon_due($1))", 1, params, NULL, err);
+}
+
+static enum mb_code
+give_list(struct catalog *catalog, struct mb_error *err)
+{
+	struct daemon *daemon = catalog->daemon;
+	char *text = mb_json_text(daemon->list);
+	const char *params[] = {daemon->uuid, text};
+	enum mb_code code = call(catalog, "SELECT mbackup.daemon_sync($1, $2)", 2, params, NULL, err);
+
+	free(text);
+	if (!code)
+		daemon->list_is_new = false;
+	return code;
+}
+
+/* Tell what we know of the moment, and learn what the catalog knows: jobs and schedules. */
+static enum mb_code
+report(struct catalog *catalog, struct mb_error *err)
+{
+	struct daemon *daemon = catalog->daemon;
+	json_t *streams = streams_json(daemon), *rows = NULL;
+	char *streams_text = mb_json_text(streams), *problems_text, *sql;
+	const char *params[] = {daemon->uuid, streams_text, NULL};
+	enum mb_code code;
+
+	problems_text = daemon->problems ? mb_json_text(daemon->problems) : mb_strdup("[]");
+	params[2] = problems_text;
+	sql = mb_asprintf("SELECT %s.mbackup_status()", catalog->schema);
+	code = call(catalog, "SELECT mbackup.daemon_report($1, $2, $3)", 3, params, NULL, err);
+	if (!code)
+		code = call(catalog, sql, 0, NULL, &rows, err);
+	if (!code)
+	{
+		json_decref(daemon->rows);
+		daemon->rows = json_incref(rows);
+	}
+	json_decref(rows);
+	json_decref(streams);
+	free(streams_text);
+	free(problems_text);
+	free(sql);
+	catalog->next_report_ms = mb_monotonic_ms() + REPORT_MS;
+	return code;
+}
+
+static enum mb_code
+serve(struct catalog *catalog, struct mb_error *err)
+{
+	int64_t now = mb_monotonic_ms();
+	bool ask = now >= catalog->next_ask_ms;
+	PGnotify *notify;
+	enum mb_code code;
+
+	if (!PQconsumeInput(catalog->conn))
+		return mb_pg_fail(err, catalog->conn, NULL, "the connection to the catalog was lost");
+	while ((notify = PQnotifies(catalog->conn)) != NULL)
+	{
+		ask = true;
+		PQfreemem(notify);
+	}
+	code = settle_orphans(catalog, err);
+	if (!code)
+		code = tell_jobs(catalog, err);
+	if (!code && now >= catalog->next_due_ms)
+		code = make_due(catalog, err);
+	if (!code && ask)
+	{
+		catalog->next_ask_ms = now + ASK_MS;
+		code = take_jobs(catalog, err);
+	}
+	if (!code && catalog->daemon->list_is_new)
+		code = give_list(catalog, err);
+	if (!code && now >= catalog->next_report_ms)
+		code = report(catalog, err);
+	return code;
+}
+
+void
+catalog_turn(struct catalog *catalog)
+{
+	const struct mb_log *log = &catalog->daemon->cli->log;
+	bool was_up = catalog_is_up(catalog);
+	struct mb_error err;
+	enum mb_code code = MB_OK;
+
+	if (!catalog->conn && mb_monotonic_ms() < catalog->retry_ms)
+		return;
+	mb_error_clear(&err);
+	if (!catalog->conn)
+		code = connect_catalog(catalog, &err);
+	if (!code && !was_up)
+	{
+		mb_log_info(log, "the catalog in the database is served");
+		catalog->message[0] = '\0';
+		catalog->since_us = mb_time_now_us();
+	}
+	if (!code)
+		code = serve(catalog, &err);
+	if (!code)
+		return;
+	if (catalog_is_up(catalog))
+		catalog->since_us = mb_time_now_us();
+	if (strcmp(catalog->message, err.message) != 0)
+		mb_log_warning(log, "catalog: %s%s%s; trying again", err.message, err.hint[0] ? " - " : "",
+					   err.hint);
+	snprintf(catalog->message, sizeof(catalog->message), "%.500s", err.message);
+	disconnect(catalog);
+}
