@@ -27,8 +27,8 @@ struct catalog;
 struct daemon_job
 {
 	int64_t id;
+	char key[DAEMON_UUID_TEXT]; /* never given again, unlike the id */
 	char kind[16];
-	char name[MB_NAME_MAX]; /* of a mark */
 	struct child child;
 	int lock_fd; /* held by the child too: by that a later daemon knows that it lives */
 	bool cancel; /* somebody asked for it */
@@ -96,9 +96,8 @@ const char *catalog_message(const struct catalog *catalog);
 
 /* -- jobs ----------------------------------------------------------------------------------- */
 
-/* Start what a row asks for; a row that cannot be understood ends failed. */
-void job_start(struct daemon *daemon, int64_t id, const char *kind, const json_t *arguments,
-			   const char *system_identifier);
+/* Start what a row of job_table asks for; one that cannot be understood ends failed. */
+void job_start(struct daemon *daemon, const json_t *row);
 /* Take what the children say. */
 void jobs_turn(struct daemon *daemon);
 /* Forget a job whose end the catalog has. */
@@ -111,9 +110,7 @@ bool jobs_are_running(const struct daemon *daemon);
  * repository, by the newest list, show that it came to its end?
  */
 bool job_is_alive(const struct daemon *daemon, int64_t id);
-bool job_has_ended_well(const struct daemon *daemon, int64_t id, const char *kind,
-						const json_t *arguments, const char *system_identifier, int64_t started_us,
-						json_t **result);
+bool job_has_ended_well(const struct daemon *daemon, const json_t *row, json_t **result);
 
 /* -- the rest ------------------------------------------------------------------------------- */
 

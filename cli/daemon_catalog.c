@@ -24,13 +24,14 @@
 /* A hung server must not hang the daemon; what is called here takes milliseconds. */
 static const char session_sql[] = "SET statement_timeout = '10s'; SET lock_timeout = '5s'; "
 								  "SET idle_in_transaction_session_timeout = '30s'; "
+								  "SET TimeZone = 'UTC'; "
 								  "SET application_name = 'mbackup daemon'";
 
 struct catalog
 {
 	struct daemon *daemon;
 	PGconn *conn;
-	char system_identifier[24];
+	int64_t timeline;
 	char *schema;     /* of the people's functions, quoted */
 	json_t *orphans;  /* running under daemons that are gone: array of rows, or NULL */
 	int64_t hello_ms; /* when they were found */
@@ -141,10 +142,15 @@ call(struct catalog *catalog, const char *sql, int count, const char *const *par
 		code = mb_pg_fail(err, catalog->conn, res, "the catalog refused \"%.60s...\"", sql);
 	if (!code && json)
 	{
-		const char *text = PQntuples(res) > 0 && PQnfields(res) > 0 ? PQgetvalue(res, 0, 0) : "";
+		const char *value = PQntuples(res) > 0 && PQnfields(res) > 0 ? PQgetvalue(res, 0, 0) : "";
+		/* Only an object is a document: a value alone is none. */
+		char *text = mb_asprintf("{\"value\": %s}", *value ? value : "null");
+		json_t *holder = NULL;
 
-		code = mb_json_parse(json, *text ? text : "null", *text ? strlen(text) : 4,
-							 "the catalog's answer", err);
+		code = mb_json_parse(&holder, text, strlen(text), "the catalog's answer", err);
+		*json = code ? NULL : json_incref(json_object_get(holder, "value"));
+		json_decref(holder);
+		free(text);
 	}
 	PQclear(res);
 	return code;
@@ -185,8 +191,9 @@ static enum mb_code
 check_server(struct catalog *catalog, struct mb_error *err)
 {
 	static const char sql[] =
-		"SELECT json_build_object('standby', pg_is_in_recovery(), 'system', "
-		"(SELECT system_identifier::text FROM pg_control_system()), 'schema', (SELECT "
+		"SELECT json_build_object('standby', pg_is_in_recovery(), 'timeline', CASE WHEN "
+		"pg_is_in_recovery() THEN 0 ELSE ('x' || substr(pg_walfile_name("
+		"pg_current_wal_insert_lsn()), 1, 8))::bit(32)::int END, 'schema', (SELECT "
 		"quote_ident(nspname) FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace "
 		"WHERE extname = 'mbackup'), 'database', current_database())";
 	json_t *answer = NULL;
@@ -209,8 +216,7 @@ check_server(struct catalog *catalog, struct mb_error *err)
 	}
 	else
 		catalog->schema = mb_strdup(schema);
-	snprintf(catalog->system_identifier, sizeof(catalog->system_identifier), "%s",
-			 mb_json_str(answer, "system", ""));
+	catalog->timeline = mb_json_int(answer, "timeline", 0);
 	json_decref(answer);
 	return code;
 }
@@ -278,14 +284,14 @@ connect_catalog(struct catalog *catalog, struct mb_error *err)
 
 /* -- jobs ----------------------------------------------------------------------------------- */
 
-/* A job that runs here, of this run of the daemon. */
+/* Does it run here?  By its key: an id may be given again by a database that was restored. */
 static bool
-is_ours(const struct daemon *daemon, int64_t id)
+is_ours(const struct daemon *daemon, const json_t *row)
 {
 	size_t i;
 
 	for (i = 0; i < daemon->job_count; i++)
-		if (daemon->jobs[i].id == id)
+		if (strcmp(daemon->jobs[i].key, mb_json_str(row, "key", "?")) == 0)
 			return true;
 	return false;
 }
@@ -312,22 +318,24 @@ settle_orphan(struct catalog *catalog, const json_t *row, struct mb_error *err)
 {
 	struct daemon *daemon = catalog->daemon;
 	int64_t id = mb_json_int(row, "id", 0);
+	bool other = mb_json_int(row, "timeline", 0) != catalog->timeline;
 	json_t *result = NULL, *error = NULL;
-	bool done;
+	const char *state = "done";
 	enum mb_code code;
 
-	if (is_ours(daemon, id))
+	if (is_ours(daemon, row))
 		return MB_OK;
-	done = job_has_ended_well(daemon, id, mb_json_str(row, "kind", ""),
-							  json_object_get(row, "arguments"), catalog->system_identifier,
-							  mb_json_time(row, "started"), &result);
-	if (!done)
-		error = json_pack("{s:s,s:s,s:s}", "code", mb_code_name(MB_INTERRUPTED), "message",
-						  "the daemon that ran this job was killed before it ended", "hint",
-						  "Start it again.");
-	mb_log_info(&daemon->cli->log, "job %" PRId64 " of a daemon that is gone: %s", id,
-				done ? "the repository has it, done" : "failed");
-	code = end_row(catalog, id, done ? "done" : "failed", result, error, err);
+	if (!job_has_ended_well(daemon, row, &result))
+	{
+		state = other ? "abandoned" : "failed";
+		error =
+			json_pack("{s:s,s:s,s:s,s:s}", "code", mb_code_name(MB_INTERRUPTED), "message",
+					  other ? "the job was running in a past that this database does not continue"
+							: "the daemon that ran this job was killed before it ended",
+					  "detail", "", "hint", "Start it again if it is still wanted.");
+	}
+	mb_log_info(&daemon->cli->log, "job %" PRId64 " of a daemon that is gone: %s", id, state);
+	code = end_row(catalog, id, state, result, error, err);
 	json_decref(result);
 	json_decref(error);
 	return code;
@@ -378,8 +386,7 @@ take_jobs(struct catalog *catalog, struct mb_error *err)
 					err);
 		more = !code && json_is_object(row);
 		if (more)
-			job_start(daemon, mb_json_int(row, "id", 0), mb_json_str(row, "kind", ""),
-					  json_object_get(row, "arguments"), catalog->system_identifier);
+			job_start(daemon, row);
 		json_decref(row);
 	}
 	return code;
@@ -390,8 +397,8 @@ static enum mb_code
 tell_progress(struct catalog *catalog, struct daemon_job *job, struct mb_error *err)
 {
 	char number[24];
-	char *text = mb_json_text(job->child.progress ? job->child.progress : json_null());
-	const char *params[] = {catalog->daemon->uuid, number, job->child.progress ? text : "{}"};
+	char *text = job->child.progress ? mb_json_text(job->child.progress) : mb_strdup("{}");
+	const char *params[] = {catalog->daemon->uuid, number, text};
 	json_t *cancel = NULL;
 	enum mb_code code;
 
@@ -469,13 +476,17 @@ report(struct catalog *catalog, struct mb_error *err)
 	struct daemon *daemon = catalog->daemon;
 	json_t *streams = streams_json(daemon), *rows = NULL;
 	char *streams_text = mb_json_text(streams), *problems_text, *sql;
-	const char *params[] = {daemon->uuid, streams_text, NULL};
+	const char *params[] = {daemon->uuid, streams_text, NULL,
+							mb_json_str(daemon->status, "stack", ""), NULL};
+	char *repository_text =
+		daemon->status ? mb_json_text(json_object_get(daemon->status, "repository")) : NULL;
 	enum mb_code code;
 
+	params[4] = repository_text;
 	problems_text = daemon->problems ? mb_json_text(daemon->problems) : mb_strdup("[]");
 	params[2] = problems_text;
 	sql = mb_asprintf("SELECT %s.mbackup_status()", catalog->schema);
-	code = call(catalog, "SELECT mbackup.daemon_report($1, $2, $3)", 3, params, NULL, err);
+	code = call(catalog, "SELECT mbackup.daemon_report($1, $2, $3, $4, $5)", 5, params, NULL, err);
 	if (!code)
 		code = call(catalog, sql, 0, NULL, &rows, err);
 	if (!code)
@@ -487,6 +498,7 @@ report(struct catalog *catalog, struct mb_error *err)
 	json_decref(streams);
 	free(streams_text);
 	free(problems_text);
+	free(repository_text);
 	free(sql);
 	catalog->next_report_ms = mb_monotonic_ms() + REPORT_MS;
 	return code;

@@ -91,23 +91,45 @@ backup_words(struct words *words, const json_t *arguments, const char *job_label
 }
 
 static void
-plan_words(struct words *words, const json_t *arguments)
+plan_words(struct words *words, const json_t *target)
 {
-	const char *to = mb_json_str(arguments, "to", "");
-	const char *value = mb_json_str(arguments, "value", NULL);
+	static const char *const options[] = {"time", "mark", "lsn", "xid", "name"};
+	const char *kind = mb_json_str(target, "kind", "");
+	const char *value = mb_json_str(target, "value", NULL);
+	size_t i;
 
 	add(words, "restore");
-	if (strcmp(to, "backup") == 0)
-		add_name(words, value);
-	else if (strcmp(to, "latest") == 0)
-		add(words, "--to-latest");
-	else if (strcmp(to, "time") == 0)
-		add_option(words, "to-time", value);
-	else if (strcmp(to, "mark") == 0)
-		add_option(words, "to-mark", value);
-	else
-		words->bad = true;
 	add(words, "--dry-run");
+	if (strcmp(kind, "backup") == 0)
+		add_name(words, value);
+	else if (strcmp(kind, "latest") == 0)
+		add(words, "--to-latest");
+	else
+	{
+		for (i = 0; i < sizeof(options) / sizeof(options[0]); i++)
+			if (strcmp(kind, options[i]) == 0)
+			{
+				char *name = mb_asprintf("to-%s", kind);
+
+				add_option(words, name, value);
+				free(name);
+				return;
+			}
+		words->bad = true;
+	}
+}
+
+static void
+verify_words(struct words *words, const json_t *arguments)
+{
+	json_t *backup;
+	size_t i;
+
+	add(words, "verify");
+	if (json_object_get(arguments, "read-data"))
+		add_option(words, "read-data", mb_json_str(arguments, "read-data", NULL));
+	json_array_foreach(json_object_get(arguments, "backups"), i, backup)
+		add_name(words, json_string_value(backup));
 }
 
 static void
@@ -123,22 +145,20 @@ make_words(struct words *words, const char *kind, const json_t *arguments, const
 			add(words, "--pause");
 	}
 	else if (strcmp(kind, "verify") == 0)
-	{
-		add(words, "verify");
-		if (json_object_get(arguments, "read-data"))
-			add_option(words, "read-data", mb_json_str(arguments, "read-data", NULL));
-		if (json_object_get(arguments, "backup"))
-			add_name(words, mb_json_str(arguments, "backup", NULL));
-	}
+		verify_words(words, arguments);
 	else if (strcmp(kind, "expire") == 0)
+	{
 		add(words, "expire");
+		if (mb_json_bool(arguments, "dry-run", false))
+			add(words, "--dry-run");
+	}
 	else if (strcmp(kind, "pin") == 0)
 	{
 		add(words, mb_json_bool(arguments, "pinned", true) ? "pin" : "unpin");
 		add_name(words, mb_json_str(arguments, "backup", NULL));
 	}
 	else if (strcmp(kind, "plan") == 0)
-		plan_words(words, arguments);
+		plan_words(words, json_object_get(arguments, "target"));
 	else
 		words->bad = true;
 	add(words, "--json");
@@ -230,11 +250,12 @@ lock_job(struct daemon *daemon, struct daemon_job *job)
 }
 
 void
-job_start(struct daemon *daemon, int64_t id, const char *kind, const json_t *arguments,
-		  const char *system_identifier)
+job_start(struct daemon *daemon, const json_t *row)
 {
 	struct daemon_job *job = &daemon->jobs[daemon->job_count++];
-	char *label = mb_asprintf("job=%s/%" PRId64, system_identifier, id);
+	int64_t id = mb_json_int(row, "id", 0);
+	const char *kind = mb_json_str(row, "kind", ""), *key = mb_json_str(row, "key", "");
+	char *label = mb_asprintf("job=%s", key);
 	struct words words = {.count = 0};
 	struct mb_error err;
 	char **argv;
@@ -244,7 +265,8 @@ job_start(struct daemon *daemon, int64_t id, const char *kind, const json_t *arg
 	*job =
 		(struct daemon_job){.id = id, .lock_fd = -1, .child = {.answer_fd = -1, .progress_fd = -1}};
 	snprintf(job->kind, sizeof(job->kind), "%s", kind);
-	make_words(&words, kind, arguments, label);
+	snprintf(job->key, sizeof(job->key), "%s", key);
+	make_words(&words, kind, json_object_get(row, "arguments"), label);
 	mb_error_clear(&err);
 	if (words.bad)
 		end_job(job, "failed", NULL,
@@ -313,29 +335,38 @@ job_is_alive(const struct daemon *daemon, int64_t id)
 	return alive;
 }
 
-bool
-job_has_ended_well(const struct daemon *daemon, int64_t id, const char *kind,
-				   const json_t *arguments, const char *system_identifier, int64_t started_us,
-				   json_t **result)
+/* A mark has no labels: it is the one of that name that was made since. */
+static bool
+is_mark_of(const json_t *mark, const json_t *row)
 {
+	const char *name = mb_json_str(json_object_get(row, "arguments"), "name", "?");
+
+	return strcmp(mb_json_str(mark, "name", ""), name) == 0 &&
+		   mb_json_time(mark, "time") >= mb_json_time(row, "started");
+}
+
+static bool
+is_backup_of(const json_t *backup, const json_t *row)
+{
+	const char *key = mb_json_str(row, "key", "?");
+
+	return strcmp(mb_json_str(json_object_get(backup, "labels"), "job", ""), key) == 0;
+}
+
+bool
+job_has_ended_well(const struct daemon *daemon, const json_t *row, json_t **result)
+{
+	const char *kind = mb_json_str(row, "kind", "");
 	bool is_mark = strcmp(kind, "mark") == 0;
-	const char *member = is_mark ? "mark" : "backup";
-	char label[64];
 	json_t *item;
 	size_t i;
 
-	snprintf(label, sizeof(label), "%s/%" PRId64, system_identifier, id);
 	if (!is_mark && strcmp(kind, "backup") != 0)
 		return false;
 	json_array_foreach(json_object_get(daemon->list, is_mark ? "marks" : "backups"), i,
-					   item) if (is_mark ? strcmp(mb_json_str(item, "name", ""),
-												  mb_json_str(arguments, "name", "?")) == 0 &&
-											   mb_json_time(item, "time") >= started_us
-										 : strcmp(mb_json_str(json_object_get(item, "labels"),
-															  "job", ""),
-												  label) == 0)
+					   item) if (is_mark ? is_mark_of(item, row) : is_backup_of(item, row))
 	{
-		*result = json_pack("{s:O}", member, item);
+		*result = json_pack("{s:O}", kind, item);
 		return true;
 	}
 	return false;
