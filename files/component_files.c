@@ -319,7 +319,9 @@ files_plan(struct mb_component *component, struct mb_restore *restore, struct mb
 		warn_if_old(restore);
 	if (!restore->destination)
 		return MB_OK;
-	return mb_restore_directory(restore->destination, MB_DIRECTORY_CHECK, 0755, err);
+	if (mb_restore_directory(restore->destination, MB_DIRECTORY_CHECK, 0755, err))
+		return mb_restore_in_the_way(restore, err);
+	return MB_OK;
 }
 
 struct files_restore

@@ -243,8 +243,8 @@ directory_plan(struct mb_component *component, struct mb_restore *restore, struc
 		return mb_error_hint(err, "Write --component %s=/a/directory", component->name);
 	}
 	code = mb_objects_choose_scan(restore, err);
-	if (!code)
-		code = mb_restore_directory(path, MB_DIRECTORY_CHECK, 0755, err);
+	if (!code && mb_restore_directory(path, MB_DIRECTORY_CHECK, 0755, err))
+		code = mb_restore_in_the_way(restore, err);
 	return code;
 }
 

@@ -452,17 +452,20 @@ check_writable(const char *path, struct mb_error *err)
 enum mb_code
 mb_pg_place_check(struct mb_pg_place *place, struct mb_restore *restore, struct mb_error *err)
 {
-	enum mb_code code = mb_pg_not_running(place->directory, err);
 	bool empty = true;
+	enum mb_code code = MB_OK;
 	size_t i;
 
+	if (mb_pg_not_running(place->directory, err))
+		code = mb_restore_in_the_way(restore, err);
 	if (!code && (restore->wishes->flags & MB_RESTORE_DELTA))
 		code = mb_dir_is_empty(place->directory, &empty, err);
 	place->delta = !code && !empty;
-	if (!code)
-		code = place->delta
-				   ? check_delta(place, restore, err)
-				   : mb_restore_directory(place->directory, MB_DIRECTORY_CHECK, place->mode, err);
+	if (!code && place->delta)
+		code = check_delta(place, restore, err);
+	else if (!code &&
+			 mb_restore_directory(place->directory, MB_DIRECTORY_CHECK, place->mode, err))
+		code = mb_restore_in_the_way(restore, err);
 	for (i = 0; !code && i < place->tablespace_count; i++)
 	{
 		char *link = mb_asprintf("pg_tblspc/%s", place->tablespaces[i].oid);

@@ -261,7 +261,9 @@ mb_redis_plan_place(struct mb_component *component, struct mb_restore *restore,
 		mb_restore_warn(restore,
 						"--only selects keys when the destination is a running server: all "
 						"of Redis is restored");
-	return mb_restore_directory(place, MB_DIRECTORY_CHECK, 0700, err);
+	if (mb_restore_directory(place, MB_DIRECTORY_CHECK, 0700, err))
+		return mb_restore_in_the_way(restore, err);
+	return MB_OK;
 }
 
 static enum mb_code

@@ -31,6 +31,17 @@ mb_restore_warn(struct mb_restore *restore, const char *fmt, ...)
 	json_decref(holder);
 }
 
+enum mb_code
+mb_restore_in_the_way(struct mb_restore *restore, struct mb_error *err)
+{
+	if (err->code != MB_CONFLICT || !(restore->wishes->flags & MB_RESTORE_DRY_RUN))
+		return err->code;
+	mb_restore_warn(restore, "in the way now: %.700s%s%.300s", err->message,
+					err->hint[0] ? ". " : "", err->hint);
+	mb_error_clear(err);
+	return MB_OK;
+}
+
 void
 mb_restore_made(struct mb_restore *restore, const char *path)
 {

@@ -115,6 +115,12 @@ struct mb_restore
 /* Something the user should know after the restore. */
 void mb_restore_warn(struct mb_restore *restore, const char *fmt, ...) MB_PRINTF(2, 3);
 
+/*
+ * Something stands in the way that need not when the restore is made (a server that runs, a
+ * place that is not empty): *err as it is, but in a dry run a warning, and MB_OK.
+ */
+enum mb_code mb_restore_in_the_way(struct mb_restore *restore, struct mb_error *err) MB_MUST_CHECK;
+
 /* Note a directory that was missing or empty before and is written from now on. */
 void mb_restore_made(struct mb_restore *restore, const char *path);
 /* Forget them: from now on what was made stays, also when the restore fails. */
