@@ -131,6 +131,7 @@ const struct mb_option mb_options[] = {
 	{"tls-server-name", 0, OPT_TEXT, SCOPE_REDIS, 0, NULL, NULL, "NAME", "rediss://: what the certificate names, when that is not the host of url"},
 	{"side", 0, OPT_CHOICE, SCOPE_REDIS, 0, "before", "before|after", "SIDE", "which end of the cut's bracket Redis is restored to"},
 	{"role", 0, OPT_CHOICE, SCOPE_REDIS, 0, "data", "data|cache", "ROLE", "cache: comes back empty, because no cut makes a stale cache right"},
+	{"capture", 0, OPT_CHOICE, SCOPE_REDIS, 0, "replica", "replica|rdb", "HOW", "rdb: a snapshot and no stream, key by key where the server refuses PSYNC"},
 	{"redis-server", 0, OPT_TEXT, SCOPE_REDIS, 0, "redis-server", NULL, "PROGRAM", "the program that loads a backup which goes into a running server"},
 	{"dir", 0, OPT_TEXT, SCOPE_REDIS, 0, NULL, NULL, "DIR", "the server's data directory, where a restore goes"},
 

@@ -165,6 +165,18 @@ render_statistics(const json_t *statistics, FILE *out)
 	}
 }
 
+/* How far a component's data is of one moment, where that is not the cut's. */
+static void
+render_consistency(const json_t *part, FILE *out)
+{
+	const char *consistency = mb_json_str(part, "consistency", "");
+
+	if (strcmp(consistency, "keys") == 0)
+		fprintf(out, "    consistency: read key by key, not of one moment\n");
+	else if (strcmp(consistency, "snapshot") == 0)
+		fprintf(out, "    consistency: a snapshot of one moment before the cut\n");
+}
+
 void
 render_info(const json_t *answer, FILE *out)
 {
@@ -180,6 +192,7 @@ render_info(const json_t *answer, FILE *out)
 		if (statistics)
 			fprintf(out, "  in %s\n", mb_json_str(part, "name", "?"));
 		render_statistics(statistics, out);
+		render_consistency(part, out);
 	}
 }
 

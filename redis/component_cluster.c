@@ -303,23 +303,11 @@ check(struct mb_component *component, struct mb_checks *checks, struct mb_error 
 	return code;
 }
 
-static void
-close_component(struct mb_component *component)
-{
-	mb_redis_component_ops.close(component);
-}
-
-static char *
-describe(struct mb_component *component)
-{
-	return mb_redis_component_ops.describe(component);
-}
-
 const struct mb_component_ops mb_redis_cluster_ops = {
 	.kind = "redis",
 	.capabilities = MB_CAP_HOLD | MB_CAP_STREAM,
-	.open = mb_redis_open,
-	.close = close_component,
+	.open = mb_redis_open_component,
+	.close = mb_redis_close_component,
 	.check = check,
 	.snapshot = snapshot,
 	.hold = hold,
@@ -333,5 +321,5 @@ const struct mb_component_ops mb_redis_cluster_ops = {
 	.restore = mb_cluster_restore,
 	.verify = mb_nothing_verify,
 	.health = mb_nothing_health,
-	.describe = describe,
+	.describe = mb_redis_describe,
 };

@@ -1,6 +1,7 @@
 /*
  * component_private.h - what the files of the Redis component share:
  * component_redis.c (settings, position), component_redis_backup.c (snapshot, settle),
+ * component_redis_rdb.c (all of that with capture = rdb),
  * component_redis_hold.c, component_redis_check.c, component_redis_attach.c and
  * component_redis_stream.c (stream), component_redis_await.c, component_redis_plan.c (plan,
  * window), component_redis_restore.c (restore into a directory).
@@ -50,7 +51,18 @@ struct mb_redis_component
 	int64_t stream_db;
 	char server[64]; /* version */
 	uint64_t keys;
+
+	/* With capture = rdb: of what moment the snapshot is; 0 before there is one. */
+	int64_t taken_us;
+	int64_t taken_from_us; /* key by key: when that began */
+	bool by_keys;
 };
+
+/* capture = rdb: a snapshot and nothing else (component_redis_rdb.c). */
+extern const struct mb_component_ops mb_redis_rdb_component_ops;
+/* Which way a backup will go and the rights for it, over this connection. */
+void mb_redis_check_rdb(struct mb_redis_component *redis, struct mb_redis *connection,
+						struct mb_checks *checks);
 
 static inline struct mb_redis_component *
 mb_redis_of(struct mb_component *component)
@@ -78,8 +90,10 @@ enum mb_code mb_redis_commit_reaches(struct mb_component *component, const struc
 									 uint64_t offset, bool *yes,
 									 struct mb_error *err) MB_MUST_CHECK;
 
-enum mb_code mb_redis_open(struct mb_component **component, const struct mb_settings *settings,
-						   const struct mb_env *env, struct mb_error *err);
+enum mb_code mb_redis_open_component(struct mb_component **out, const struct mb_settings *settings,
+									 const struct mb_env *env, struct mb_error *err);
+void mb_redis_close_component(struct mb_component *component);
+char *mb_redis_describe(struct mb_component *component);
 enum mb_code mb_redis_snapshot(struct mb_component *component, struct mb_capture *capture,
 							   struct mb_error *err);
 enum mb_code mb_redis_settle(struct mb_component *component, struct mb_capture *capture,

@@ -61,8 +61,8 @@ mb_redis_entry_name(const struct mb_redis_component *redis, const char *file,
 	snprintf(out, MB_REDIS_ENTRY_MAX, "%s%s", redis->prefix, file);
 }
 
-static void
-close_component(struct mb_component *component)
+void
+mb_redis_close_component(struct mb_component *component)
 {
 	struct mb_redis_component *redis = mb_redis_of(component);
 
@@ -76,12 +76,12 @@ close_component(struct mb_component *component)
 }
 
 enum mb_code
-mb_redis_open(struct mb_component **out, const struct mb_settings *settings,
-			  const struct mb_env *env, struct mb_error *err)
+mb_redis_open_component(struct mb_component **out, const struct mb_settings *settings,
+						const struct mb_env *env, struct mb_error *err)
 {
 	struct mb_redis_component *redis = mb_calloc(1, sizeof(*redis));
 	const char *url = mb_settings_get(settings, "url");
-	bool after = false;
+	bool after = false, rdb = false;
 	enum mb_code code;
 
 	redis->base = (struct mb_component){&mb_redis_component_ops, settings, env, settings->name};
@@ -99,18 +99,28 @@ mb_redis_open(struct mb_component **out, const struct mb_settings *settings,
 		code = choose(settings, "side", "before", "after", &after, err);
 	if (!code)
 		code = choose(settings, "role", "data", "cache", &redis->is_cache, err);
+	if (!code)
+		code = choose(settings, "capture", "replica", "rdb", &rdb, err);
+	if (!code && rdb && redis->url.cluster)
+	{
+		code = mb_fail(err, MB_CONFIG, "capture = rdb of \"%s\" does not go with a cluster",
+					   settings->name);
+		mb_error_hint(err, "Remove capture, or write a section for each node: url = redis://NODE.");
+	}
+	if (rdb)
+		redis->base.ops = &mb_redis_rdb_component_ops;
 	redis->side = after ? MB_REDIS_AFTER : MB_REDIS_BEFORE;
 	if (!code && redis->url.cluster)
 		mb_redis_cluster_open(redis);
 	if (code)
-		close_component(&redis->base);
+		mb_redis_close_component(&redis->base);
 	else
 		*out = &redis->base;
 	return code;
 }
 
-static char *
-describe(struct mb_component *component)
+char *
+mb_redis_describe(struct mb_component *component)
 {
 	struct mb_redis_component *redis = mb_redis_of(component);
 	const char *role = redis->is_cache ? " (cache: comes back empty)" : "";
@@ -201,8 +211,8 @@ mb_redis_position(struct mb_component *component, struct mb_cut *cut, enum mb_mo
 const struct mb_component_ops mb_redis_component_ops = {
 	.kind = "redis",
 	.capabilities = MB_CAP_HOLD | MB_CAP_STREAM,
-	.open = mb_redis_open,
-	.close = close_component,
+	.open = mb_redis_open_component,
+	.close = mb_redis_close_component,
 	.check = mb_redis_check,
 	.snapshot = mb_redis_snapshot,
 	.hold = mb_redis_hold,
@@ -216,5 +226,5 @@ const struct mb_component_ops mb_redis_component_ops = {
 	.restore = mb_redis_restore,
 	.verify = mb_nothing_verify, /* a backup carries its own tail: its packs are all it needs */
 	.health = mb_nothing_health,
-	.describe = describe,
+	.describe = mb_redis_describe,
 };

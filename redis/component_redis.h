@@ -6,7 +6,7 @@
  * a running server (live.h).  What it promises, its settings and recipes: docs/redis.md.
  *
  * Settings: url, user, password (secret), side = before | after (default before),
- * role = data | cache, dir (the server's data directory), redis-server (the program that
+ * role = data | cache, capture = replica | rdb (a snapshot and no stream), dir (the server's data directory), redis-server (the program that
  * loads what goes into a running server).
  *
  * Why `before` is the default: keys mostly refer to rows (a session to its user, a job

@@ -10,7 +10,7 @@
 #include "core/base/hash.h"
 #include "core/base/time.h"
 #include "redis/component_private.h"
-#include "redis/rdb_stats.h"
+#include "redis/rdb_sink.h"
 #include "redis/resp.h"
 
 #define COPY_BYTES (1u << 20)
@@ -20,69 +20,17 @@
 
 /* -- snapshot --------------------------------------------------------------------------------- */
 
-struct rdb_sink
-{
-	struct mb_capture *capture;
-	struct mb_rdb *walker;
-	struct mb_runs runs;
-	uint64_t size;
-	uint32_t crc32c;
-};
-
-static enum mb_code
-take_rdb(void *ctx, const void *data, size_t len, struct mb_error *err)
-{
-	struct rdb_sink *sink = ctx;
-
-	if (mb_rdb_feed(sink->walker, data, len, err))
-		return err->code;
-	sink->size += len;
-	sink->crc32c = mb_crc32c(sink->crc32c, data, len);
-	return mb_capture_bytes(sink->capture, 0, data, len, &sink->runs, err);
-}
-
-static enum mb_code
-add_entry(const struct mb_redis_component *redis, struct mb_capture *capture, const char *file,
-		  const struct mb_runs *runs, uint64_t size, uint32_t crc32c, struct mb_error *err)
-{
-	char name[MB_REDIS_ENTRY_MAX];
-	struct mb_entry entry = {.type = MB_ENTRY_DATA,
-							 .path = name,
-							 .mode = 0600,
-							 .size = size,
-							 .runs = runs->items,
-							 .run_count = runs->count,
-							 .has_crc32c = true,
-							 .crc32c = crc32c};
-
-	mb_redis_entry_name(redis, file, name);
-	entry.path_len = strlen(name);
-	return mb_capture_add(capture, &entry, err);
-}
-
 /* What the RDB says about itself must be what the server announced. */
 static enum mb_code
 check_rdb(struct mb_redis_component *redis, const struct mb_replica_start *start,
-		  const struct mb_rdb *walker, struct mb_capture *capture, struct mb_error *err)
+		  const struct mb_rdb_summary *summary, struct mb_error *err)
 {
-	const struct mb_rdb_summary *summary = mb_rdb_summary(walker);
-
-	if (mb_rdb_finish(walker, err))
-		return err->code;
 	if (summary->has_offset &&
 		(summary->offset != start->offset || strcmp(summary->replid, start->replid) != 0))
 		return mb_fail(err, MB_CORRUPT,
 					   "the RDB is of offset %" PRIu64 " of %s, but the server announced %" PRIu64
 					   " of %s",
 					   summary->offset, summary->replid, start->offset, start->replid);
-	if (summary->opaque)
-		mb_capture_warn(capture,
-						"the RDB format \"%s\" is newer than this mbackup: it is stored as it "
-						"is, but its structure was not checked and not all keys were counted",
-						summary->magic);
-	if (!summary->has_checksum)
-		mb_capture_warn(capture, "the server writes RDB data without a checksum (rdbchecksum no): "
-								 "only its structure could be checked");
 	strcpy(redis->replid, start->replid);
 	strcpy(redis->server, summary->server);
 	redis->rdb_offset = start->offset;
@@ -91,62 +39,34 @@ check_rdb(struct mb_redis_component *redis, const struct mb_replica_start *start
 	return MB_OK;
 }
 
-static json_t *
-databases_json(const struct mb_rdb_summary *summary)
-{
-	json_t *list = json_array();
-	size_t i;
-
-	for (i = 0; i < summary->db_count; i++)
-		json_array_append_new(list,
-							  json_pack("{s:I,s:I,s:I}", "db", (json_int_t) summary->dbs[i].db,
-										"keys", (json_int_t) summary->dbs[i].keys, "expires",
-										(json_int_t) summary->dbs[i].expires));
-	return list;
-}
-
 /* One RDB of a fresh replica, then its stream into the spool until settle. */
 static enum mb_code
 snapshot_once(struct mb_component *component, struct mb_capture *capture, struct mb_error *err)
 {
 	struct mb_redis_component *redis = mb_redis_of(component);
 	struct mb_replica_options options = {.redis = &redis->options};
-	struct rdb_sink sink = {.capture = capture, .crc32c = MB_CRC32C_INIT};
-	struct mb_rdb_stats *stats = mb_rdb_stats_new();
+	struct mb_rdb_sink sink;
 	struct mb_replica *replica = NULL;
 	struct mb_replica_start start;
 	enum mb_code code;
 
 	mb_spool_stop(redis->spool);
 	redis->spool = NULL;
-	sink.walker = mb_rdb_new_flags(MB_RDB_FOREIGN);
-	mb_rdb_on_key(sink.walker, mb_rdb_stats_add, stats);
+	mb_rdb_sink_init(&sink, redis, capture);
 	code = mb_replica_open(&replica, &options, &start, err);
 	if (!code)
-		code = mb_replica_rdb(replica, take_rdb, &sink, err);
+		code = mb_replica_rdb(replica, mb_rdb_sink_take, &sink, err);
 	if (!code)
-		code = check_rdb(redis, &start, sink.walker, capture, err);
+		code = mb_rdb_sink_finish(&sink, err);
 	if (!code)
-		code =
-			add_entry(redis, capture, MB_REDIS_RDB_NAME, &sink.runs, sink.size, sink.crc32c, err);
+		code = check_rdb(redis, &start, mb_rdb_summary(sink.walker), err);
 	/* Nothing of the tail is durable before the commit, so nothing of it is acknowledged. */
 	if (!code)
 		code = mb_spool_start(&redis->spool, replica, start.offset, component->env->spool,
 							  UINT64_MAX, err);
-	if (!code)
-	{
-		const struct mb_rdb_summary *summary = mb_rdb_summary(sink.walker);
-
-		json_object_set_new(capture->meta, "databases", databases_json(summary));
-		json_object_set_new(capture->meta, "statistics", mb_rdb_stats_json(stats));
-		mb_json_set_int(capture->meta, "rdb_version", summary->version);
-		mb_json_set_int(capture->meta, "functions", (int64_t) summary->functions);
-	}
-	else
+	if (code)
 		mb_replica_close(replica);
-	mb_rdb_free(sink.walker);
-	mb_rdb_stats_free(stats);
-	mb_runs_release(&sink.runs);
+	mb_rdb_sink_release(&sink);
 	return code;
 }
 
@@ -266,8 +186,8 @@ pack_tail(struct mb_redis_component *redis, struct mb_capture *capture, uint64_t
 		code =
 			mb_fail(err, MB_CORRUPT, "the cut at offset %" PRIu64 " is inside a command", offset);
 	if (!code && offset > redis->rdb_offset)
-		code = add_entry(redis, capture, MB_REDIS_TAIL_NAME, &runs, offset - redis->rdb_offset,
-						 crc32c, err);
+		code = mb_redis_add_entry(redis, capture, MB_REDIS_TAIL_NAME, &runs,
+								  offset - redis->rdb_offset, crc32c, err);
 	mb_runs_release(&runs);
 	mb_buf_release(&bytes);
 	return code;

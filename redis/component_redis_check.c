@@ -204,6 +204,12 @@ inspect(struct inspection *in, struct mb_error *err)
 	struct mb_redis_point first, second;
 	enum mb_code code = get_info(in, err);
 
+	if (!code && in->redis->base.ops == &mb_redis_rdb_component_ops)
+	{
+		mb_redis_check_rdb(in->redis, in->connection, in->checks);
+		check_eviction(in);
+		return MB_OK;
+	}
 	if (!code)
 		code = mb_redis_point_read(in->connection, &first, err);
 	if (!code)

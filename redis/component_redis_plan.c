@@ -48,6 +48,15 @@ base_of(const struct mb_commit *commit)
 	return base;
 }
 
+/* Of what moment its data is; with capture = rdb that is not the cut, but some time before it. */
+static int64_t
+moment_of(const struct mb_commit *commit)
+{
+	if (strcmp(mb_json_str(commit->meta, "capture", ""), "rdb") == 0)
+		return mb_json_time(commit->meta, "server_time");
+	return mb_commit_cut_time(commit);
+}
+
 static const struct mb_commit *
 candidate(const struct plan *plan, size_t i)
 {
@@ -78,7 +87,7 @@ fall_back(struct plan *plan, size_t i, int64_t wanted_us, const char *why)
 
 	plan->chosen = i;
 	plan->offset = base_of(commit).offset;
-	plan->reached_us = mb_commit_cut_time(commit);
+	plan->reached_us = moment_of(commit);
 	difference_text(difference, wanted_us - plan->reached_us);
 	mb_restore_warn(plan->restore,
 					"%s: Redis is restored to the moment of backup %s, %s before the target", why,
@@ -106,6 +115,10 @@ mb_redis_commit_reaches(struct mb_component *component, const struct mb_commit *
 	struct base base = base_of(commit);
 	struct mb_chain chain = {0};
 
+	/* What was read key by key has no place in any stream. */
+	*yes = false;
+	if (!mb_replid_is_valid(replid) || !mb_replid_is_valid(base.replid))
+		return MB_OK;
 	*yes = strcmp(base.replid, replid) == 0 && base.rdb_offset <= offset && offset <= base.offset;
 	if (*yes)
 		return MB_OK;
@@ -160,7 +173,7 @@ plan_backup(struct plan *plan)
 
 	plan->chosen = plan->restore->chosen;
 	plan->offset = base_of(commit).offset;
-	plan->reached_us = mb_commit_cut_time(commit);
+	plan->reached_us = moment_of(commit);
 }
 
 /* -- a time ------------------------------------------------------------------------------------- */
@@ -184,7 +197,7 @@ plan_time(struct plan *plan, int64_t time_us, struct mb_error *err)
 		/* Nothing behind the backup: a warning unless the target is the backup's own moment. */
 		plan->chosen = i;
 		plan->offset = base_of(candidate(plan, i)).offset;
-		plan->reached_us = mb_commit_cut_time(candidate(plan, i));
+		plan->reached_us = moment_of(candidate(plan, i));
 		if (time_us - plan->reached_us > CLOSE_US)
 			fall_back(plan, i, time_us, "no stream goes on from this backup");
 	}
@@ -222,7 +235,7 @@ plan_latest(struct plan *plan, struct mb_error *err)
 		plan->chosen = i;
 		plan->offset = mb_chain_end(&chain);
 		plan->to_end = true;
-		plan->reached_us = mb_commit_cut_time(candidate(plan, i));
+		plan->reached_us = moment_of(candidate(plan, i));
 		if (point.time_us > plan->reached_us)
 			plan->reached_us = point.time_us;
 		if (chain.count == 0)
@@ -299,6 +312,22 @@ plan_target(struct plan *plan, struct mb_error *err)
 	return mb_error_hint(err, "Restore it to a time or to a mark.");
 }
 
+/* A backup that is of no one moment says so again where it is restored. */
+static void
+warn_of_keys(const struct plan *plan)
+{
+	const json_t *meta = candidate(plan, plan->chosen)->meta;
+
+	if (strcmp(mb_json_str(meta, "consistency", ""), "keys") != 0 ||
+		mb_redis_of(plan->component)->is_cache)
+		return;
+	mb_restore_warn(plan->restore,
+					"backup %s was read key by key from %s to %s: Redis is restored to no one "
+					"moment",
+					candidate(plan, plan->chosen)->id, mb_json_str(meta, "scan_began", "?"),
+					mb_json_str(meta, "server_time", "?"));
+}
+
 static void
 publish(const struct plan *plan, const char *directory, json_t *json)
 {
@@ -328,6 +357,7 @@ mb_redis_plan_target(struct mb_component *component, struct mb_restore *restore,
 	if (!code)
 	{
 		publish(&plan, directory, restore->plan);
+		warn_of_keys(&plan);
 		restore->chosen = plan.chosen;
 	}
 	mb_pieces_release(&plan.pieces);
@@ -377,7 +407,8 @@ reach_of(struct mb_component *component, const struct mb_pieces *pieces,
 	if (!code)
 		code =
 			mb_chain_at_time(component->env->repo, component->name, &chain, INT64_MAX, &point, err);
-	holds_next = !code && mb_chain_holds(&chain, next_base.replid, next_base.offset);
+	holds_next = !code && mb_replid_is_valid(next_base.replid) &&
+				 mb_chain_holds(&chain, next_base.replid, next_base.offset);
 	mb_chain_release(&chain);
 	if (code)
 		return code;

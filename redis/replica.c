@@ -16,6 +16,7 @@ struct mb_replica
 	unsigned char buffer[MB_REPLICA_BUFFER];
 	size_t at; /* bytes [at, end) of the buffer are not taken yet */
 	size_t end;
+	char header[LINE_MAX_BYTES]; /* the answer to SYNC is the header of the payload already */
 };
 
 /* -- the payload frame ---------------------------------------------------------------------- */
@@ -184,9 +185,12 @@ introduce(struct mb_replica *replica, const struct mb_replica_options *options,
 	/* Only what this code understands: other capabilities change the format of the transfer. */
 	static const char *const capa[] = {"REPLCONF", "capa", "eof", "capa", "psync2"};
 	static const char *const filter[] = {"REPLCONF", "rdb-filter-only", ""};
+	static const char *const only[] = {"REPLCONF", "rdb-only", "1"};
 
 	if (announce(replica, port, 3, 0, err) || announce(replica, capa, 5, 0, err))
 		return err->code;
+	if (options->rdb_only)
+		return announce(replica, only, 3, LINE_OPTIONAL, err);
 	return options->no_data ? announce(replica, filter, 3, LINE_OPTIONAL, err) : MB_OK;
 }
 
@@ -220,12 +224,48 @@ parse_answer(const char *line, const struct mb_replica_options *options,
 				   line);
 }
 
+/*
+ * Does the server not let us have a snapshot, as against not being able to now?  Managed services
+ * have errors of their own for that, without a class of its own.
+ */
+static bool
+is_refusal(struct mb_error *err)
+{
+	static const char *const words[] = {"not allowed",   "not support", "not available",
+										"not permitted", "disabled",    "forbidden"};
+	size_t i;
+
+	for (i = 0; err->code == MB_IO && i < sizeof(words) / sizeof(words[0]); i++)
+		if (strcasestr(err->message, words[i]))
+			err->code = MB_UNSUPPORTED;
+	return err->code == MB_DENIED || err->code == MB_UNSUPPORTED;
+}
+
+/* SYNC: the header of the payload is the answer. */
+static enum mb_code
+synchronize_plainly(struct mb_replica *replica, struct mb_replica_start *start,
+					struct mb_error *err)
+{
+	static const char *const words[] = {"SYNC"};
+
+	memset(start, 0, sizeof(*start));
+	start->full = true;
+	if (mb_redis_send(replica->redis, words, 1, err) || read_line(replica, replica->header, err))
+		return err->code;
+	if (replica->header[0] != '-')
+		return MB_OK;
+	refused(replica->header, "PSYNC and SYNC", err);
+	(void) is_refusal(err);
+	return err->code;
+}
+
 static enum mb_code
 synchronize(struct mb_replica *replica, const struct mb_replica_options *options,
 			struct mb_replica_start *start, struct mb_error *err)
 {
 	const char *words[] = {"PSYNC", "?", "-1"};
 	char offset[24], line[LINE_MAX_BYTES];
+	enum mb_code code;
 
 	if (options->replid)
 	{
@@ -235,7 +275,11 @@ synchronize(struct mb_replica *replica, const struct mb_replica_options *options
 	}
 	if (mb_redis_send(replica->redis, words, 3, err) || read_line(replica, line, err))
 		return err->code;
-	return parse_answer(line, options, start, err);
+	code = parse_answer(line, options, start, err);
+	if (!code || !options->rdb_only || !is_refusal(err))
+		return code;
+	mb_error_clear(err);
+	return synchronize_plainly(replica, start, err);
 }
 
 enum mb_code
@@ -279,7 +323,13 @@ mb_replica_rdb(struct mb_replica *replica, mb_payload_fn fn, void *ctx, struct m
 	enum mb_code code;
 	size_t used;
 
-	code = read_line(replica, line, err);
+	if (replica->header[0])
+	{
+		strcpy(line, replica->header);
+		code = MB_OK;
+	}
+	else
+		code = read_line(replica, line, err);
 	if (!code && line[0] == '-')
 		code = refused(line, "PSYNC", err);
 	else if (!code && line[0] != '$')

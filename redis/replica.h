@@ -70,13 +70,19 @@ struct mb_replica_options
 	 * closes the connection behind the RDB and keeps no stream for us.
 	 */
 	bool no_data;
+	/*
+	 * Only the RDB, as redis-cli --rdb: "REPLCONF rdb-only 1" (7.0+), so that the server keeps
+	 * nothing for us behind it, and SYNC where PSYNC is refused.  A server that refuses both
+	 * is MB_DENIED or MB_UNSUPPORTED, whatever words it has for that.
+	 */
+	bool rdb_only;
 };
 
 struct mb_replica_start
 {
-	bool full; /* an RDB follows */
-	char replid[MB_REPLID_TEXT];
-	uint64_t offset; /* bytes before the first stream byte */
+	bool full;                   /* an RDB follows */
+	char replid[MB_REPLID_TEXT]; /* "" by SYNC, which tells no place */
+	uint64_t offset;             /* bytes before the first stream byte */
 };
 
 struct mb_replica;
