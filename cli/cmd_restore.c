@@ -359,6 +359,8 @@ read_wishes(const struct mb_cli *cli, struct mb_restore_wishes *wishes, struct m
 	wishes->output = option(cli, "output");
 	wishes->into = option(cli, "into");
 	wishes->rdb = option(cli, "rdb");
+	if (option(cli, "expired") && strcmp(option(cli, "expired"), "shift") == 0)
+		wishes->expired = MB_EXPIRED_SHIFT;
 	wishes->port = port ? (unsigned) strtoul(port, NULL, 10) : 0;
 	if (wishes->port > 65535)
 		return mb_fail(err, MB_CONFIG, "\"%s\" is not a port", port);

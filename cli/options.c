@@ -60,6 +60,7 @@ const struct mb_option mb_options[] = {
 	{"output", 0, OPT_TEXT, SCOPE_COMMAND, CMD_RESTORE, NULL, NULL, "FILE", "write the tables to this new file, as SQL"},
 	{"into", 0, OPT_TEXT, SCOPE_COMMAND, CMD_RESTORE, NULL, NULL, "CONNINFO", "load the tables into this database, in one transaction"},
 	{"rdb", 0, OPT_TEXT, SCOPE_COMMAND, CMD_RESTORE, NULL, NULL, "FILE", "Redis, running: load this RDB file instead of a backup (undoes a restore)"},
+	{"expired", 0, OPT_CHOICE, SCOPE_COMMAND, CMD_RESTORE, "drop", "drop|shift", "WHAT", "Redis: keys whose time is over by now vanish, or all have as much time left as they had then"},
 	{"start", 0, OPT_FLAG, SCOPE_COMMAND, CMD_RESTORE, NULL, NULL, NULL, "start the restored Postgres and wait until the target is reached"},
 	{"start-timeout", 0, OPT_DURATION, SCOPE_COMMAND, CMD_RESTORE, NULL, NULL, "TIME", "wait at most so long (default: as long as it takes)"},
 	{"port", 0, OPT_INTEGER, SCOPE_COMMAND, CMD_RESTORE, NULL, NULL, "PORT", "the port of the restored Postgres, instead of the original's"},

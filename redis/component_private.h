@@ -4,7 +4,7 @@
  * component_redis_rdb.c (all of that with capture = rdb),
  * component_redis_hold.c, component_redis_check.c, component_redis_attach.c and
  * component_redis_stream.c (stream), component_redis_await.c, component_redis_plan.c (plan,
- * window), component_redis_restore.c (restore into a directory).
+ * window), component_redis_restore.c (restore into a directory), component_redis_expired.c.
  * A restore into a running server: live.h.  A cluster: component_cluster.h.
  */
 #ifndef MB_REDIS_COMPONENT_PRIVATE_H
@@ -153,5 +153,19 @@ void mb_redis_window_extend(struct mb_window *window, int64_t from_us, int64_t t
 enum mb_code mb_redis_write_files(struct mb_component *component, struct mb_restore *restore,
 								  const char *directory, bool *append_only,
 								  struct mb_error *err) MB_MUST_CHECK;
+
+/* -- restore --expired shift (component_redis_expired.c) ------------------------------------- */
+
+bool mb_redis_shifts(const struct mb_restore *restore);
+/* May it be done with this backup, replayed to offset?  MB_CONFIG, MB_UNSUPPORTED. */
+enum mb_code mb_redis_plan_shift(const struct mb_component *component,
+								 const struct mb_restore *restore, const struct mb_commit *commit,
+								 uint64_t offset, struct mb_error *err) MB_MUST_CHECK;
+/* From the moment that is restored to until now; logged, and in the result. */
+int64_t mb_redis_shift_ms(const struct mb_component *component, struct mb_restore *restore);
+/* As mb_entry_to_file, of an RDB, with its expiries moved. */
+enum mb_code mb_redis_shifted_to_file(const struct mb_repo *repo, const struct mb_entry *entry,
+									  int dir_fd, const char *name, int64_t shift_ms,
+									  struct mb_error *err) MB_MUST_CHECK;
 
 #endif

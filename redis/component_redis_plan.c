@@ -342,6 +342,8 @@ publish(const struct plan *plan, const char *directory, json_t *json)
 	mb_json_set_int(json, "replay_bytes", (int64_t) (plan->offset - base.rdb_offset));
 	mb_json_set_time(json, "reached", plan->reached_us);
 	mb_json_set_bool(json, "to_end", plan->to_end);
+	if (mb_redis_shifts(plan->restore))
+		mb_json_set_str(json, "expired", "shift");
 }
 
 enum mb_code
@@ -359,6 +361,8 @@ mb_redis_plan_target(struct mb_component *component, struct mb_restore *restore,
 		publish(&plan, directory, restore->plan);
 		warn_of_keys(&plan);
 		restore->chosen = plan.chosen;
+		code = mb_redis_plan_shift(component, restore, candidate(&plan, plan.chosen), plan.offset,
+								   err);
 	}
 	mb_pieces_release(&plan.pieces);
 	return code;
@@ -374,8 +378,12 @@ mb_redis_plan(struct mb_component *component, struct mb_restore *restore, struct
 	if (code)
 		return code;
 	if (restore->wishes->rdb)
-		restore->chosen =
-			restore->candidate_count - 1; /* the engine wants one; the file is restored */
+	{
+		/* The engine wants one; it is the file that is restored. */
+		restore->chosen = restore->candidate_count - 1;
+		code =
+			mb_redis_plan_shift(component, restore, &restore->candidates[restore->chosen], 0, err);
+	}
 	else
 		code = mb_redis_plan_target(component, restore, directory, err);
 	if (!code && !directory)

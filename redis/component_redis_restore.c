@@ -21,6 +21,7 @@
 #include "core/base/fs.h"
 #include "core/base/time.h"
 #include "redis/component_private.h"
+#include "redis/expiry.h"
 #include "redis/live.h"
 #include "redis/pieces.h"
 #include "redis/rdb.h"
@@ -52,9 +53,20 @@ struct writing
 	const char *name;
 	uint64_t head_bytes; /* before the first stream byte */
 	struct mb_resp resp;
+	bool shifts; /* --expired shift */
+	int64_t shift_ms;
+	struct mb_expiry expiry;
 };
 
 /* -- the command file -------------------------------------------------------------------------- */
+
+static enum mb_code
+put_bytes(void *ctx, const void *data, size_t len, struct mb_error *err)
+{
+	const struct writing *w = ctx;
+
+	return mb_write_full(w->fd, data, len, w->name, err);
+}
 
 /* Bytes of the stream from `from` on: those up to the target that are not written yet. */
 static enum mb_code
@@ -69,7 +81,8 @@ write_stream(struct writing *w, uint64_t from, const unsigned char *data, size_t
 		return MB_OK;
 	data += at - from;
 	len = (size_t) (end - at);
-	if (mb_resp_feed(&w->resp, data, len, err) || mb_write_full(w->fd, data, len, w->name, err))
+	if (mb_resp_feed(&w->resp, data, len, err) ||
+		(w->shifts ? mb_expiry_feed(&w->expiry, data, len, err) : put_bytes(w, data, len, err)))
 		return err->code;
 	atomic_fetch_add(&w->restore->progress->done_bytes, len);
 	w->restore->bytes += len;
@@ -146,6 +159,8 @@ write_select(struct writing *w, struct mb_error *err)
 static enum mb_code
 end_stream(struct writing *w, struct mb_error *err)
 {
+	uint64_t bytes = w->shifts ? w->expiry.boundary : w->resp.boundary - w->rdb_offset;
+
 	if (w->resp.offset < w->offset)
 		return mb_fail(err, MB_CORRUPT,
 					   "the stream ends at offset %" PRIu64 ", before the target %" PRIu64,
@@ -153,8 +168,7 @@ end_stream(struct writing *w, struct mb_error *err)
 	if (!mb_resp_at_boundary(&w->resp) && !w->to_end)
 		return mb_fail(err, MB_CORRUPT, "the target offset %" PRIu64 " is inside a command",
 					   w->offset);
-	if (ftruncate(w->fd, (off_t) (w->head_bytes + w->resp.boundary - w->rdb_offset)) != 0 ||
-		fsync(w->fd) != 0)
+	if (ftruncate(w->fd, (off_t) (w->head_bytes + bytes)) != 0 || fsync(w->fd) != 0)
 		return mb_fail_errno(err, errno, "could not write \"%s\"", w->name);
 	return MB_OK;
 }
@@ -170,6 +184,7 @@ write_commands(struct writing *w, struct mb_error *err)
 	enum mb_code code = MB_OK;
 
 	mb_redis_entry_name(mb_redis_of(w->component), MB_REDIS_TAIL_NAME, name);
+	w->expiry = (struct mb_expiry){.shift_ms = w->shift_ms, .fn = put_bytes, .ctx = w};
 	mb_resp_init(&w->resp, w->rdb_offset, mb_json_int(w->restore->commit.meta, "db", 0), false);
 	if (w->offset > w->rdb_offset)
 		code = write_select(w, err);
@@ -182,6 +197,7 @@ write_commands(struct writing *w, struct mb_error *err)
 		code = write_pieces(w, err);
 	if (!code)
 		code = end_stream(w, err);
+	mb_expiry_release(&w->expiry);
 	mb_arena_release(&arena);
 	return code;
 }
@@ -232,7 +248,9 @@ write_rdb(struct writing *w, const char *name, struct mb_error *err)
 	code = mb_commit_find(repo, &w->restore->commit, stored, &arena, &entry, &found, err);
 	if (!code && !found)
 		code = mb_fail(err, MB_CORRUPT, "backup %s holds no RDB", w->restore->commit.id);
-	if (!code)
+	if (!code && w->shifts)
+		code = mb_redis_shifted_to_file(repo, &entry, w->dir_fd, name, w->shift_ms, err);
+	else if (!code)
 		code = mb_entry_to_file(repo, &entry, w->dir_fd, name, 0600, err);
 	if (!code)
 		code = check_file(w, name, err);
@@ -427,6 +445,8 @@ mb_redis_write_files(struct mb_component *component, struct mb_restore *restore,
 
 	if (code)
 		return code;
+	w.shifts = mb_redis_shifts(restore);
+	w.shift_ms = w.shifts ? mb_redis_shift_ms(component, restore) : 0;
 	code = multipart ? write_multipart(&w, err) : write_single(&w, err);
 	if (!code)
 		report_reached(&w);

@@ -151,6 +151,8 @@ struct mb_rdb
 	uint64_t packed_plain; /* its length after decompression; 0: not compressed */
 	mb_rdb_key_fn on_key;
 	void *on_key_ctx;
+	mb_rdb_expiry_fn on_expiry;
+	void *on_expiry_ctx;
 	unsigned flags;
 	bool foreign;
 	uint64_t crc;
@@ -184,6 +186,13 @@ mb_rdb_on_key(struct mb_rdb *rdb, mb_rdb_key_fn fn, void *ctx)
 {
 	rdb->on_key = fn;
 	rdb->on_key_ctx = ctx;
+}
+
+void
+mb_rdb_on_expiry(struct mb_rdb *rdb, mb_rdb_expiry_fn fn, void *ctx)
+{
+	rdb->on_expiry = fn;
+	rdb->on_expiry_ctx = ctx;
 }
 
 void
@@ -681,6 +690,9 @@ run_primitive(struct mb_rdb *rdb, struct input *in, bool *done, struct mb_error 
 			rdb->key.expires = true;
 			rdb->key.expiry_ms =
 				rdb->pc[-1] == 'X' ? (int64_t) rdb->fixed : (int64_t) (int32_t) rdb->fixed * 1000;
+			if (rdb->on_expiry)
+				rdb->on_expiry(rdb->on_expiry_ctx,
+							   &(struct mb_rdb_expiry){rdb->sum.bytes, rdb->pc[-1] == 'X' ? 8 : 4});
 			return MB_OK;
 		case 'K':
 			rdb->in_key = false;

@@ -75,6 +75,14 @@ struct mb_rdb_key
 };
 typedef void (*mb_rdb_key_fn)(void *ctx, const struct mb_rdb_key *key);
 
+/* The expiry of a key has passed by. */
+struct mb_rdb_expiry
+{
+	uint64_t end; /* of its bytes in the file */
+	size_t len;   /* 8: ms, 4: s; little-endian */
+};
+typedef void (*mb_rdb_expiry_fn)(void *ctx, const struct mb_rdb_expiry *expiry);
+
 struct mb_rdb; /* the walker */
 
 enum mb_rdb_flags
@@ -88,6 +96,8 @@ void mb_rdb_free(struct mb_rdb *rdb); /* NULL does nothing */
 
 /* Call fn for each key; *key is valid during the call. */
 void mb_rdb_on_key(struct mb_rdb *rdb, mb_rdb_key_fn fn, void *ctx);
+/* Call fn for each expiry of a key, in the very mb_rdb_feed that its last byte came by. */
+void mb_rdb_on_expiry(struct mb_rdb *rdb, mb_rdb_expiry_fn fn, void *ctx);
 
 /*
  * Take the next piece.  MB_CORRUPT names the byte offset; MB_UNSUPPORTED: another

@@ -34,8 +34,15 @@ enum mb_restore_flags
 	MB_RESTORE_START = 8  /* start the server and wait for the target */
 };
 
+/* Keys whose time is over by now, although it was not at the moment that is restored to. */
+enum mb_expired
+{
+	MB_EXPIRED_DROP, /* vanish, as they would have */
+	MB_EXPIRED_SHIFT /* have as much time left as they had then: all expiries are moved */
+};
+
 /*
- * What is asked of a restore beyond the target.  Everything but DRY_RUN and rdb concerns
+ * What is asked of a restore beyond the target.  Everything but DRY_RUN, rdb and expired concerns
  * Postgres; other kinds need an empty place whatever is said here.  All texts are borrowed.
  */
 struct mb_restore_wishes
@@ -49,10 +56,11 @@ struct mb_restore_wishes
 	size_t database_count;
 	char **tables; /* "DB.SCHEMA.TABLE": by way of a scratch server */
 	size_t table_count;
-	const char *output; /* the tables go to this file ... */
-	const char *into;   /* ... or to this server (connection string) */
-	const char *rdb;    /* Redis: this RDB file in place of what the repository has, or NULL */
-	unsigned port;      /* of the restored server; 0: as it was */
+	const char *output;      /* the tables go to this file ... */
+	const char *into;        /* ... or to this server (connection string) */
+	const char *rdb;         /* Redis: this RDB file in place of what the repository has, or NULL */
+	enum mb_expired expired; /* Redis */
+	unsigned port;           /* of the restored server; 0: as it was */
 	int64_t start_timeout_ms; /* 0: as long as it takes */
 };
 
