@@ -199,19 +199,19 @@ end_line(struct mb_expiry *expiry, struct mb_error *err)
 static enum mb_code
 take_line(struct mb_expiry *expiry, const char *p, size_t len, size_t *used, struct mb_error *err)
 {
-	const char *end = memchr(p, '\n', len);
-	size_t n = end ? (size_t) (end - p) + 1 : len;
 	enum mb_code code;
+	bool ended = false;
 
-	*used = n;
-	if (expiry->line_len + n > sizeof(expiry->line))
-		return corrupt(err);
-	memcpy(expiry->line + expiry->line_len, p, n);
-	expiry->line_len += n;
-	if (!end)
+	for (*used = 0; *used < len && !ended; ++*used)
+	{
+		if (expiry->line_len == sizeof(expiry->line))
+			return corrupt(err);
+		expiry->line[expiry->line_len++] = p[*used];
+		ended = expiry->line_len >= 2 && expiry->line[expiry->line_len - 1] == '\n' &&
+				expiry->line[expiry->line_len - 2] == '\r';
+	}
+	if (!ended)
 		return MB_OK;
-	if (expiry->line_len < 2 || expiry->line[expiry->line_len - 2] != '\r')
-		return corrupt(err);
 	expiry->line_len -= 2;
 	code = end_line(expiry, err);
 	expiry->line_len = 0;

@@ -43,7 +43,7 @@ struct mb_expiry
 	/* Private. */
 	struct mb_buf buf; /* what goes out with this piece */
 	bool in_body;
-	char line[MB_EXPIRY_WORD];
+	char line[MB_EXPIRY_WORD + 8]; /* of a header */
 	size_t line_len;
 	uint64_t args_left;
 	uint64_t arg;

@@ -45,6 +45,7 @@ struct scan
 	int64_t db;
 	int64_t file_db; /* selected in the file; -1: none */
 	char server[64];
+	char run_id[64];
 	bool is_valkey;
 	bool is_cluster;
 	bool by_pttl; /* before 7.0: PTTL and TIME in place of PEXPIRETIME */
@@ -427,13 +428,52 @@ look_at_server(struct scan *scan, struct mb_live_dbs *dbs, struct mb_error *err)
 	if (!scan->is_valkey &&
 		!mb_redis_info_field(info, "redis_version", scan->server, sizeof(scan->server)))
 		scan->server[0] = '\0';
+	if (!mb_redis_info_field(info, "run_id", scan->run_id, sizeof(scan->run_id)))
+		scan->run_id[0] = '\0';
 	scan->is_cluster = mb_redis_info_number(info, "cluster_enabled", 0) == 1;
 	mb_live_dbs_parse(dbs, info);
+	/* Without it an empty answer would make an empty backup. */
+	if (!strstr(info, "# Keyspace"))
+		mb_fail(err, MB_UNSUPPORTED,
+				"INFO of Redis at %s does not say in which databases there are keys",
+				mb_redis_name(scan->redis));
+	else
+		mb_error_clear(err);
 	free(info);
-	return MB_OK;
+	return err->code;
 }
 
-/* Is there PEXPIRETIME?  The name does not matter, but must be one that the user may read. */
+/* A proxy may put another server behind our connection, which scans in another order. */
+static enum mb_code
+look_again(struct scan *scan, struct mb_error *err)
+{
+	char *info, run_id[64];
+	bool same;
+
+	if (mb_live_info(scan->redis, "server", &info, err))
+		return err->code;
+	same = !scan->run_id[0] || !mb_redis_info_field(info, "run_id", run_id, sizeof(run_id)) ||
+		   strcmp(run_id, scan->run_id) == 0;
+	free(info);
+	if (same)
+		return MB_OK;
+	mb_fail(err, MB_CONFLICT, "Redis was replaced by another server in the middle");
+	return mb_error_hint(err, "It failed over: take the backup again.");
+}
+
+/* A replica in a cluster sends readers away, but for those who say that they know. */
+static void
+enter_cluster(struct scan *scan)
+{
+	struct mb_redis_reply reply = {0};
+	struct mb_error ignored;
+
+	mb_error_clear(&ignored);
+	if (scan->is_cluster && MB_REDIS_CALL(scan->redis, &reply, &ignored, "READONLY") == MB_OK)
+		mb_redis_reply_release(&reply);
+}
+
+/* Is there PEXPIRETIME, for this user?  Any other answer (MOVED) says that there is. */
 static enum mb_code
 choose_expiry(struct scan *scan, struct mb_error *err)
 {
@@ -441,10 +481,10 @@ choose_expiry(struct scan *scan, struct mb_error *err)
 
 	if (MB_REDIS_CALL(scan->redis, &reply, err, "PEXPIRETIME", "mbackup"))
 	{
-		if (err->code != MB_UNSUPPORTED && err->code != MB_DENIED)
+		if (err->code != MB_UNSUPPORTED && err->code != MB_DENIED && err->code != MB_IO)
 			return err->code;
+		scan->by_pttl = err->code != MB_IO;
 		mb_error_clear(err);
-		scan->by_pttl = true;
 	}
 	mb_redis_reply_release(&reply);
 	return MB_OK;
@@ -497,6 +537,8 @@ run(struct scan *scan, struct mb_live_dbs *dbs, struct mb_error *err)
 	scan->pipe.redis = scan->redis;
 	code = look_at_server(scan, dbs, err);
 	if (!code)
+		enter_cluster(scan);
+	if (!code)
 		code = choose_expiry(scan, err);
 	if (!code)
 		code = ask_time(scan, &scan->result.from_us, err);
@@ -504,6 +546,8 @@ run(struct scan *scan, struct mb_live_dbs *dbs, struct mb_error *err)
 		code = take_functions(scan, err);
 	for (i = 0; !code && i < dbs->count; i++)
 		code = scan_db(scan, &dbs->items[i], err);
+	if (!code)
+		code = look_again(scan, err);
 	if (!code)
 		code = ask_time(scan, &scan->result.to_us, err);
 	if (!code && scan->writer.version == 0)

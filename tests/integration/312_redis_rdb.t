@@ -376,6 +376,24 @@ rcli flushall >/dev/null
 ok "of an empty server" mb backup
 restored_equals "of an empty server"
 
+# -- one node of a cluster -----------------------------------------------------------------------------------------
+stack_kill "$REDIS_PID"
+rm -rf "$T/redis"
+stack_redis --rename-command PSYNC "" --rename-command SYNC "" --cluster-enabled yes --cluster-port "$(free_port)"
+rcli cluster addslotsrange 0 4095 >/dev/null
+rcli config set cluster-require-full-coverage no >/dev/null
+redis_config
+wait_for 10 eval "rcli cluster info | grep -q cluster_state:ok"
+for i in $(seq 100); do echo "SET {b}$i v EX $((9000 + i))"; done | rcli >/dev/null
+rcli debug digest >"$T/cluster.digest"
+is "$(rcli dbsize)" 100 "a node of a cluster that serves a quarter of the slots"
+ok "backup" mb backup
+mb restore latest --component "redis=$T/cluster" >/dev/null 2>&1
+start_redis_on "$T/cluster"
+is "$(redis-cli -p "$RPORT" debug digest)" "$(cat "$T/cluster.digest")" "its digest is that of the source"
+stack_kill "$RPID"
+rcli flushall >/dev/null
+
 # -- a cache ----------------------------------------------------------------------------------------------------
 redis_config 'role = cache'
 rcli set a 1 >/dev/null

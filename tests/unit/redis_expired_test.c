@@ -355,7 +355,7 @@ test_expiry__large_values_pass(void **state)
 static void
 test_expiry__no_commands_are_corrupt(void **state)
 {
-	static const char *const bad[] = {"PING\r\n",         "*0\r\n",        "*x\r\n", "*1\n",
+	static const char *const bad[] = {"PING\r\n",         "*0\r\n",        "*x\r\n", "*1\nx\r\n",
 									  "*1\r\n*1\r\n",     "*1\r\n$-1\r\n", "*\r\n",  "$3\r\n",
 									  "*99999999999\r\n", "*1\r\n$5x\r\n", "\r\n",   "*1 \r\n"};
 	size_t i;
