@@ -174,7 +174,7 @@ render_consistency(const json_t *part, FILE *out)
 	if (strcmp(consistency, "keys") == 0)
 		fprintf(out, "    consistency: read key by key, not of one moment\n");
 	else if (strcmp(consistency, "snapshot") == 0)
-		fprintf(out, "    consistency: a snapshot of one moment before the cut\n");
+		fprintf(out, "    consistency: a snapshot of one moment, not of the cut\n");
 }
 
 void

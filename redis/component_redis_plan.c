@@ -63,6 +63,17 @@ candidate(const struct plan *plan, size_t i)
 	return &plan->restore->candidates[i];
 }
 
+/* The newest backup whose data is of this time or before; SIZE_MAX: none. */
+static size_t
+newest_before(const struct plan *plan, int64_t time_us)
+{
+	size_t i = mb_restore_newest_before(plan->restore, time_us);
+
+	while (i != SIZE_MAX && moment_of(candidate(plan, i)) > time_us)
+		i = i > 0 ? i - 1 : SIZE_MAX;
+	return i;
+}
+
 static enum mb_code
 follow(const struct plan *plan, size_t i, struct mb_chain *chain, struct mb_error *err)
 {
@@ -156,7 +167,7 @@ plan_cut(struct plan *plan, struct mb_error *err)
 			plan->reached_us = cut->time_us;
 		return MB_OK;
 	}
-	i = mb_restore_newest_before(plan->restore, cut->time_us);
+	i = newest_before(plan, cut->time_us);
 	if (i == SIZE_MAX)
 		return nothing_before(plan, cut->time_us, err);
 	fall_back(plan, i, cut->time_us,
@@ -182,7 +193,7 @@ static enum mb_code
 plan_time(struct plan *plan, int64_t time_us, struct mb_error *err)
 {
 	const struct mb_env *env = plan->component->env;
-	size_t i = mb_restore_newest_before(plan->restore, time_us);
+	size_t i = newest_before(plan, time_us);
 	struct mb_time_offset point = {0};
 	struct mb_chain chain = {0};
 	enum mb_code code;

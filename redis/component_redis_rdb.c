@@ -5,8 +5,8 @@
  * closed.  A server that refuses both (managed services; a user without the right) is read key by key
  * (scan_dump.h), which is of no one moment: the backup warns, its meta says "consistency": "keys".
  *
- * There is no stream and no tail, so the cut has no say in what is in the backup, a pause cannot
- * make it so, and a mark is not covered.
+ * There is no stream and no tail, so the backup is of some moment before the cut (or behind it, with side =
+ * after), a pause cannot change that, and a mark is not covered.
  */
 #include <inttypes.h>
 #include <stdlib.h>
@@ -151,8 +151,9 @@ by_keys(struct mb_component *component, struct mb_capture *capture, const char *
 		warn_of_keys(&result, why, capture);
 		mb_log_info(component->env->log,
 					"%s: %" PRIu64 " keys; SCAN gave %" PRIu64 " twice, %" PRIu64
-					" were gone when their value was asked for",
-					component->name, result.keys, result.repeated, result.vanished);
+					" were gone when their value was asked for, %" PRIu64
+					" changed while they were read and were read again",
+					component->name, result.keys, result.repeated, result.vanished, result.retaken);
 	}
 	mb_rdb_sink_release(&sink);
 	return code;
@@ -160,7 +161,7 @@ by_keys(struct mb_component *component, struct mb_capture *capture, const char *
 
 /* As mb_redis_snapshot: the child that writes the RDB may die for reasons that pass. */
 static enum mb_code
-snapshot(struct mb_component *component, struct mb_capture *capture, struct mb_error *err)
+take_snapshot(struct mb_component *component, struct mb_capture *capture, struct mb_error *err)
 {
 	struct mb_redis_component *redis = mb_redis_of(component);
 	enum mb_code code;
@@ -185,6 +186,18 @@ snapshot(struct mb_component *component, struct mb_capture *capture, struct mb_e
 	snprintf(why, sizeof(why), "%.255s", err->message);
 	mb_error_clear(err);
 	return by_keys(component, capture, why, err);
+}
+
+/*
+ * side = after is taken behind the cut, by settle(): what else is in the backup may take hours, but
+ * a key of behind the cut may then speak of a row that the database does not have.
+ */
+static enum mb_code
+snapshot(struct mb_component *component, struct mb_capture *capture, struct mb_error *err)
+{
+	if (mb_redis_of(component)->side == MB_REDIS_AFTER)
+		return MB_OK;
+	return take_snapshot(component, capture, err);
 }
 
 /* -- the cut ------------------------------------------------------------------------------------ */
@@ -219,10 +232,16 @@ settle(struct mb_component *component, struct mb_capture *capture, const struct 
 {
 	const struct mb_redis_component *redis = mb_redis_of(component);
 	json_t *meta = capture->meta;
+	char moment[MB_TIME_TEXT];
+	double before_s;
 
-	(void) cut;
-	(void) err;
+	if (redis->side == MB_REDIS_AFTER && take_snapshot(component, capture, err))
+		return err->code;
 	MB_ASSERT(redis->taken_us);
+	mb_time_format(moment, redis->taken_us);
+	before_s = (double) (cut->time_us - redis->taken_us) / 1e6;
+	mb_capture_note(capture, "its data is of %s, %.1f s %s the cut", moment,
+					before_s < 0 ? -before_s : before_s, before_s < 0 ? "behind" : "before");
 	mb_json_set_str(meta, "capture", "rdb");
 	mb_json_set_str(meta, "consistency", redis->by_keys ? "keys" : "snapshot");
 	/* A snapshot whose place is known is where a stream can go on, should there be one some day. */
@@ -232,6 +251,7 @@ settle(struct mb_component *component, struct mb_capture *capture, const struct 
 	mb_json_set_int(meta, "db", redis->stream_db);
 	mb_json_set_str(meta, "server_version", redis->server);
 	mb_json_set_int(meta, "keys", (int64_t) redis->keys);
+	mb_json_set_str(meta, "side", redis->side == MB_REDIS_BEFORE ? "before" : "after");
 	mb_json_set_str(meta, "role", redis->is_cache ? "cache" : "data");
 	mb_json_set_time(meta, "server_time", redis->taken_us);
 	if (redis->by_keys)

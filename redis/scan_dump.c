@@ -328,6 +328,7 @@ take_keys(struct scan *scan, size_t from, size_t to, struct mb_error *err)
 		else if (write_key(scan, i, expiry_ms, err))
 			return not_taken(scan, i, err);
 	}
+	scan->result.retaken += changed_count;
 	for (i = 0; i < changed_count; i++)
 		if (take_again(scan, changed[i], err))
 			return not_taken(scan, changed[i], err);

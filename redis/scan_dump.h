@@ -34,6 +34,7 @@ struct mb_scan_dump_result
 	uint64_t keys;
 	uint64_t repeated; /* given twice by SCAN */
 	uint64_t vanished; /* between SCAN and DUMP */
+	uint64_t retaken;  /* changed while they were read */
 	bool no_functions; /* the user may not read them */
 };
 

@@ -94,8 +94,9 @@ run mb check
 like "$out" "snapshot.*is a snapshot of one moment" "check says that it will be a snapshot"
 ok "backup" mb backup
 is "$(consistency)" snapshot "is a snapshot"
-like "$(mb info latest)" "consistency: a snapshot of one moment before the cut" "which info says"
+like "$(mb info latest)" "consistency: a snapshot of one moment, not of the cut" "which info says"
 like "$(mb info latest)" "redis +offset [0-9]+ of [0-9a-f]{12}" "with its place in the stream"
+like "$(mb --json info latest)$(cat "$T/ok.out")" "its data is of .*, [0-9.]+ s before the cut" "and how far it is from the cut"
 restored_equals "a snapshot"
 is "$(rcli info replication | grep -c '^slave')" 0 "no replica stays"
 ok "verify" mb verify
@@ -250,15 +251,16 @@ sys.path.insert(0, sys.argv[3])
 from redis_wire import Wire
 wire, stop = Wire(int(sys.argv[1])), sys.argv[2]
 base, n, r = 4000000000000, 0, random.Random(1)
+pad = "x" * int(sys.argv[5])
 history = open(sys.argv[4], "w")
 while not os.path.exists(stop):
     commands = []
     for _ in range(200):
         n += 1
-        key = r.randrange(3000)
-        commands.append(["SET", f"hot:{key}", f"{key}:{n}"] + (["PXAT", base + n] if n % 2 == 0 else []))
+        key = r.randrange(1000)
+        commands.append(["SET", f"hot:{key}{pad}", f"{key}:{n}"] + (["PXAT", base + n] if n % 2 == 0 else []))
         if n % 50 == 0:
-            commands.append(["DEL", f"hot:{r.randrange(3000)}"])
+            commands.append(["DEL", f"hot:{r.randrange(1000)}{pad}"])
     wire.burst(commands)
     history.write(f"{n}\n")
     history.flush()
@@ -277,24 +279,12 @@ while not os.path.exists(stop):
             wire.burst([[verb, f"junk:{j}"] + (["x"] if verb == "SET" else []) for j in range(i, i + 1000)])
         time.sleep(0.3 if total > 100000 else 0.03)
 PY
-rcli eval "for i = 1, 30000 do redis.call('set', 'static:' .. i, i) end" 0 >/dev/null
-junk=300000
-rcli eval "for i = 0, tonumber(ARGV[1]) - 1 do redis.call('set', 'junk:' .. i, 'x') end" 0 "$junk" >/dev/null
-rm -f "$T/stop"
-$PY "$T/writer.py" "$REDIS_PORT" "$T/stop" "$here/tests/lib" "$T/history" 2>"$T/writer.err" &
-WRITER=$!
-$PY "$T/table.py" "$REDIS_PORT" "$T/stop" "$here/tests/lib" "$junk" 2>"$T/table.err" &
-TABLE=$!
-stack_owns "$WRITER"
-stack_owns "$TABLE"
-for i in $(seq "${MBACKUP_ROUNDS:-2}")
-do
-	run mb backup
-	[ "$status" = 0 ] || diag "$err"
+check_load() # static keys
+{
 	rm -rf "$T/load"
 	mb restore latest --component "redis=$T/load" >/dev/null 2>&1
-	ok "under load $i: redis-check-rdb accepts it" redis-check-rdb "$T/load/appendonlydir/appendonly.aof.1.base.rdb"
-	start_redis_on "$T/load" || continue
+	ok "redis-check-rdb accepts it" redis-check-rdb "$T/load/appendonlydir/appendonly.aof.1.base.rdb"
+	start_redis_on "$T/load" || return
 	is "$($PY - "$RPORT" "$here/tests/lib" "$T/history" <<'PY'
 import sys
 sys.path.insert(0, sys.argv[2])
@@ -302,21 +292,54 @@ from redis_wire import Wire
 wire = Wire(int(sys.argv[1]))
 last = int(open(sys.argv[3]).read().split()[-1]) + 1000
 static = sum(1 for i, v in enumerate(wire("MGET", *[f"static:{i}" for i in range(1, 30001)]), 1) if v == b"%d" % i)
-bad = hot = 0
-for key in range(3000):
-    value, expiry = wire("GET", f"hot:{key}"), wire("PEXPIRETIME", f"hot:{key}")
-    if value is None:
-        continue
-    hot += 1
+bad = 0
+hot = wire("KEYS", "hot:*")
+for key in hot:
+    value, expiry = wire("GET", key), wire("PEXPIRETIME", key)
     k, n = map(int, value.split(b":"))
-    bad += k != key or n > last or expiry != (4000000000000 + n if n % 2 == 0 else -1)
-print(static, hot > 2000, bad)
+    bad += b"%d" % k != key[4:].rstrip(b"x") or n > last or expiry != (4000000000000 + n if n % 2 == 0 else -1)
+print(static, len(hot) > 500, bad)
 PY
-)" "30000 True 0" "under load $i: what lasts is all there, and every value has the expiry that it was written with"
+)" "$1 True 0" "what lasts is all there, and every value has the expiry that it was written with"
 	stack_kill "$RPID"
-done
+}
+
+rcli eval "for i = 1, 30000 do redis.call('set', 'static:' .. i, i) end" 0 >/dev/null
+junk=300000
+rcli eval "for i = 0, tonumber(ARGV[1]) - 1 do redis.call('set', 'junk:' .. i, 'x') end" 0 "$junk" >/dev/null
+rm -f "$T/stop"
+$PY "$T/writer.py" "$REDIS_PORT" "$T/stop" "$here/tests/lib" "$T/history" 0 2>"$T/writer.err" &
+WRITER=$!
+$PY "$T/table.py" "$REDIS_PORT" "$T/stop" "$here/tests/lib" "$junk" 2>"$T/table.err" &
+TABLE=$!
+stack_owns "$WRITER"
+stack_owns "$TABLE"
+run mb backup
+is "$status" 0 "backup under load"
+[ "$status" = 0 ] || diag "$err"
+check_load 30000
 touch "$T/stop"
 wait "$WRITER" "$TABLE"
+rcli flushall >/dev/null
+
+# The server reads commands in pieces of 16 KiB and does others between them.  With long names these pieces end between expiry
+# and value of one key, and some of these keys are written just then.
+rm -f "$T/stop"
+$PY "$T/writer.py" "$REDIS_PORT" "$T/stop" "$here/tests/lib" "$T/history" 2000 2>"$T/writer.err" &
+WRITER=$!
+stack_owns "$WRITER"
+wait_for 10 test -s "$T/history"
+for i in $(seq 60)
+do
+	run mb backup
+	again=$(sed -n 's/.* \([0-9]*\) changed while they were read.*/\1/p' "$T/run.err" | head -n 1)
+	[ "${again:-0}" = 0 ] || break
+done
+[ "${again:-0}" -gt 0 ]
+result "keys change while they are read (${again:-no answer}, in backup $i)" $?
+check_load 0
+touch "$T/stop"
+wait "$WRITER"
 rcli flushall >/dev/null
 
 # A small table goes round often; SCAN repeats what is in the bucket where it was when the table shrank.
@@ -400,6 +423,15 @@ rcli set a 1 >/dev/null
 ok "backup of a cache" mb backup
 run mb restore latest --component "redis=$T/cache"
 is "$status$(ls "$T/cache" | wc -l)" 00 "comes back empty"
+redis_config 'side = after'
+run mb backup
+is "$status" 0 "side = after"
+like "$out$err" "its data is of .*, [0-9.]+ s behind the cut" "is taken behind the cut"
+info=$(mb --json info latest)
+sleep 1
+run mb --json restore --to-time "$(json backup.cut.time <<<"$info")" --component "redis=$T/before" --dry-run
+[ "$status" = 0 ] && [ "$(json restore.components.0.plan.base <<<"$out")" != "$(json backup.components.0.backup <<<"$info")" ]
+result "and no restore to the time of the cut takes it" $?
 redis_config 'capture = often'
 sed -i '/^capture = rdb/d' "$CONF"
 run mb backup
