@@ -1,4 +1,4 @@
-/* scan_dump.c - see scan_dump.h. */
+/* scan_dump.c - see scan_dump.h: the server, its databases, SCAN.  The keys: scan_key.c. */
 #include "redis/scan_dump.h"
 
 #include <inttypes.h>
@@ -6,171 +6,17 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "redis/key_set.h"
-#include "redis/live.h"
-#include "redis/pipeline.h"
-#include "redis/rdb_write.h"
+#include "redis/scan_private.h"
 
 #define SCAN_COUNT "512"
-#define WAY_BYTES (8u << 20) /* of values that are on their way */
-#define WAY_KEYS 128
 #define FIRST_WAY_KEYS 8 /* before anything is known of the values */
-#define KEEP_BYTES (4u << 20)
-#define KEY_TRIES 8
-/* Two moments computed from PTTL and TIME are the same when no further apart. */
-#define CLOSE_MS 100
-#define EMPTY_VERSION 7 /* of a file without any value: every server takes it */
+#define EMPTY_VERSION 7  /* of a file without any value: every server takes it */
 #define CURSOR_TEXT 24
 
-#define WORD(text) ((struct mb_word){(text), sizeof(text) - 1})
-
-/* An expiry in ms since 1970, or one of these. */
-#define EXPIRY_ABSENT (-2)
-#define EXPIRY_NONE (-1)
-
-struct name
-{
-	size_t at;
-	size_t len;
-};
-
-struct scan
-{
-	const struct mb_scan_dump_options *options;
-	struct mb_scan_dump_result result;
-	struct mb_redis *redis;
-	struct mb_pipe pipe;
-	struct mb_rdb_writer writer;
-	struct mb_key_set *seen; /* of the present database */
-	int64_t db;
-	int64_t file_db; /* selected in the file; -1: none */
-	char server[64];
-	char run_id[64];
-	bool is_valkey;
-	bool is_cluster;
-	bool by_pttl; /* before 7.0: PTTL and TIME in place of PEXPIRETIME */
-	struct mb_buf names;
-	struct name *items; /* one step of SCAN */
-	size_t count;
-	size_t cap;
-	size_t way; /* how many values may be on their way */
-	size_t largest;
-	struct mb_buf value;
-};
-
-void
-mb_key_text(char out[MB_KEY_TEXT], const void *name, size_t len)
-{
-	const unsigned char *p = name;
-	size_t at = 0, i;
-
-	for (i = 0; i < len && at + 8 < MB_KEY_TEXT; i++)
-		if (p[i] >= ' ' && p[i] < 127 && p[i] != '\\' && p[i] != '"')
-			out[at++] = (char) p[i];
-		else
-			at += (size_t) snprintf(out + at, 5, "\\x%02x", p[i]);
-	strcpy(out + at, i < len ? "..." : "");
-}
-
-static struct mb_word
-word_of(const struct scan *scan, size_t i)
-{
-	return (struct mb_word){scan->names.data + scan->items[i].at, scan->items[i].len};
-}
+/* -- the file ------------------------------------------------------------------------------- */
 
 static enum mb_code
-not_taken(const struct scan *scan, size_t i, struct mb_error *err)
-{
-	struct mb_word key = word_of(scan, i);
-	char text[MB_KEY_TEXT];
-
-	mb_key_text(text, key.data, key.len);
-	if (err->code == MB_CORRUPT)
-		mb_error_hint(err, "Values of more than 1 GiB cannot be read key by key.");
-	return mb_error_context(err, "could not take key \"%s\" of database %" PRId64, text, scan->db);
-}
-
-/* -- expiries ------------------------------------------------------------------------------- */
-
-static void
-ask_expiry(struct scan *scan, struct mb_word key)
-{
-	if (!scan->by_pttl)
-	{
-		mb_pipe_add(&scan->pipe, (struct mb_word[]){WORD("PEXPIRETIME"), key}, 2);
-		return;
-	}
-	mb_pipe_add(&scan->pipe, (struct mb_word[]){WORD("PTTL"), key}, 2);
-	mb_pipe_add_texts(&scan->pipe, "TIME", NULL);
-}
-
-/* Two strings: seconds and microseconds. */
-static enum mb_code
-read_time(struct scan *scan, int64_t *time_us, struct mb_error *err)
-{
-	struct mb_pipe_reply reply;
-	int64_t parts[2] = {0, 0};
-	char text[24];
-	int i;
-
-	if (mb_pipe_expect(&scan->pipe, "TIME", &reply, err))
-		return err->code;
-	if (reply.type != MB_REDIS_ARRAY || reply.integer != 2)
-		return mb_fail(err, MB_CORRUPT, "the answer of Redis to TIME cannot be read");
-	for (i = 0; i < 2; i++)
-	{
-		if (mb_pipe_expect(&scan->pipe, "TIME", &reply, err))
-			return err->code;
-		snprintf(text, sizeof(text), "%.*s", (int) (reply.len < 20 ? reply.len : 20), reply.data);
-		parts[i] = strtoll(text, NULL, 10);
-	}
-	*time_us = parts[0] * 1000000 + parts[1];
-	return MB_OK;
-}
-
-static enum mb_code
-read_expiry(struct scan *scan, int64_t *expiry_ms, struct mb_error *err)
-{
-	struct mb_pipe_reply reply;
-	int64_t left_ms, time_us;
-
-	if (mb_pipe_expect(&scan->pipe, scan->by_pttl ? "PTTL" : "PEXPIRETIME", &reply, err))
-		return err->code;
-	if (reply.type != MB_REDIS_INTEGER)
-		return mb_fail(err, MB_CORRUPT, "the expiry that Redis gave cannot be read");
-	*expiry_ms = left_ms = reply.integer;
-	if (!scan->by_pttl)
-		return MB_OK;
-	if (read_time(scan, &time_us, err))
-		return err->code;
-	if (left_ms >= 0)
-		*expiry_ms = time_us / 1000 + left_ms;
-	return MB_OK;
-}
-
-static bool
-is_same_expiry(const struct scan *scan, int64_t a, int64_t b)
-{
-	if (a == b)
-		return true;
-	return scan->by_pttl && a > 0 && b > 0 && llabs(a - b) <= CLOSE_MS;
-}
-
-/* -- keys ----------------------------------------------------------------------------------- */
-
-static void
-ask_key(struct scan *scan, size_t i)
-{
-	struct mb_word key = word_of(scan, i);
-
-	ask_expiry(scan, key);
-	mb_pipe_add(&scan->pipe, (struct mb_word[]){WORD("DUMP"), key}, 2);
-	ask_expiry(scan, key);
-}
-
-/* The first payload tells the format of the file. */
-static enum mb_code
-begin_file(struct scan *scan, unsigned version, struct mb_error *err)
+begin_file(struct mb_scan *scan, unsigned version, struct mb_error *err)
 {
 	enum mb_rdb_magic magic = scan->is_valkey && version >= 80 ? MB_RDB_VALKEY : MB_RDB_REDIS;
 	char ctime[24];
@@ -184,8 +30,8 @@ begin_file(struct scan *scan, unsigned version, struct mb_error *err)
 	return code ? code : mb_rdb_write_aux(&scan->writer, "ctime", ctime, err);
 }
 
-static enum mb_code
-begin_file_by(struct scan *scan, const void *payload, size_t len, struct mb_error *err)
+enum mb_code
+mb_scan_begin_file(struct mb_scan *scan, const void *payload, size_t len, struct mb_error *err)
 {
 	unsigned version;
 
@@ -196,151 +42,10 @@ begin_file_by(struct scan *scan, const void *payload, size_t len, struct mb_erro
 	return begin_file(scan, version, err);
 }
 
-static enum mb_code
-write_key(struct scan *scan, size_t i, int64_t expiry_ms, struct mb_error *err)
-{
-	struct mb_word key = word_of(scan, i);
-	enum mb_code code = begin_file_by(scan, scan->value.data, scan->value.len, err);
-
-	if (!code && scan->file_db != scan->db)
-		code = mb_rdb_write_select(&scan->writer, (uint64_t) scan->db, err);
-	scan->file_db = scan->db;
-	scan->result.keys++;
-	return code ? code
-				: mb_rdb_write_key(&scan->writer, key.data, key.len,
-								   expiry_ms > 0 ? expiry_ms : MB_RDB_NO_EXPIRY, scan->value.data,
-								   scan->value.len, err);
-}
-
-enum taken
-{
-	TAKEN,
-	VANISHED,
-	CHANGED /* in the middle: ask again */
-};
-
-/* The three answers of one key; the value is left in scan->value. */
-static enum mb_code
-read_key(struct scan *scan, enum taken *taken, int64_t *expiry_ms, struct mb_error *err)
-{
-	struct mb_pipe_reply reply;
-	int64_t before, after;
-	bool is_there;
-
-	if (read_expiry(scan, &before, err) || mb_pipe_expect(&scan->pipe, "DUMP", &reply, err))
-		return err->code;
-	is_there = reply.type == MB_REDIS_STRING;
-	if (scan->value.cap > KEEP_BYTES)
-		mb_buf_release(&scan->value);
-	mb_buf_reset(&scan->value);
-	if (is_there)
-		mb_buf_put(&scan->value, reply.data, reply.len);
-	if (reply.len > scan->largest)
-		scan->largest = reply.len;
-	if (read_expiry(scan, &after, err))
-		return err->code;
-	*taken = !is_there || after == EXPIRY_ABSENT   ? VANISHED
-			 : is_same_expiry(scan, before, after) ? TAKEN
-												   : CHANGED;
-	/* Should it never stand still: the later one, which loses nothing. */
-	*expiry_ms = before == EXPIRY_NONE || after == EXPIRY_NONE ? EXPIRY_NONE
-				 : before > after                              ? before
-															   : after;
-	return MB_OK;
-}
-
-/* One key that changed while it was read, by itself. */
-static enum mb_code
-take_again(struct scan *scan, size_t i, struct mb_error *err)
-{
-	enum taken taken = CHANGED;
-	int64_t expiry_ms = EXPIRY_NONE;
-	unsigned tries;
-
-	for (tries = 0; tries < KEY_TRIES && taken == CHANGED; tries++)
-	{
-		ask_key(scan, i);
-		if (mb_pipe_flush(&scan->pipe, err) || read_key(scan, &taken, &expiry_ms, err))
-			return err->code;
-	}
-	if (taken != VANISHED)
-		return write_key(scan, i, expiry_ms, err);
-	scan->result.vanished++;
-	return MB_OK;
-}
-
-/*
- * The line broke while keys [from, to) were on their way.  A server closes it on a client whose answers
- * are too large for it, and which of them that was is seen when each is asked for by itself.
- */
-static enum mb_code
-not_taken_of(struct scan *scan, size_t from, size_t to, struct mb_error *err)
-{
-	struct mb_pipe_reply reply;
-	struct mb_redis *again = NULL;
-	struct mb_pipe old = scan->pipe;
-	struct mb_error found;
-	bool broke = false;
-	size_t i = from;
-
-	mb_error_clear(&found);
-	scan->pipe = (struct mb_pipe){0};
-	if (err->code == MB_UNREACHABLE && to - from > 1 &&
-		mb_redis_connect(&again, scan->options->redis, &found) == MB_OK)
-	{
-		scan->pipe.redis = again;
-		broke = !scan->is_cluster && mb_live_select(&scan->pipe, scan->db, &found) != MB_OK;
-		for (; !broke && i < to; i += !broke)
-		{
-			mb_pipe_add(&scan->pipe, (struct mb_word[]){WORD("DUMP"), word_of(scan, i)}, 2);
-			broke = mb_pipe_flush(&scan->pipe, &found) != MB_OK ||
-					mb_pipe_reply(&scan->pipe, &reply, &found) != MB_OK;
-		}
-	}
-	mb_pipe_release(&scan->pipe);
-	mb_redis_close(again);
-	scan->pipe = old;
-	return not_taken(scan, broke && i < to ? i : from, err);
-}
-
-/* Keys [from, to) of the step, all on their way at once. */
-static enum mb_code
-take_keys(struct scan *scan, size_t from, size_t to, struct mb_error *err)
-{
-	size_t changed[WAY_KEYS], changed_count = 0, i;
-
-	for (i = from; i < to; i++)
-		ask_key(scan, i);
-	if (mb_pipe_flush(&scan->pipe, err))
-		return not_taken_of(scan, from, to, err);
-	scan->largest = 1;
-	for (i = from; i < to; i++)
-	{
-		enum taken taken;
-		int64_t expiry_ms;
-
-		if (read_key(scan, &taken, &expiry_ms, err))
-			return not_taken_of(scan, i, err->code == MB_UNREACHABLE ? to : i + 1, err);
-		if (taken == CHANGED)
-			changed[changed_count++] = i;
-		else if (taken == VANISHED)
-			scan->result.vanished++;
-		else if (write_key(scan, i, expiry_ms, err))
-			return not_taken(scan, i, err);
-	}
-	scan->result.retaken += changed_count;
-	for (i = 0; i < changed_count; i++)
-		if (take_again(scan, changed[i], err))
-			return not_taken(scan, changed[i], err);
-	scan->way = WAY_BYTES / scan->largest;
-	scan->way = scan->way < 1 ? 1 : scan->way > WAY_KEYS ? WAY_KEYS : scan->way;
-	return MB_OK;
-}
-
 /* -- scanning ------------------------------------------------------------------------------- */
 
 static void
-add_name(struct scan *scan, const struct mb_pipe_reply *key)
+add_name(struct mb_scan *scan, const struct mb_pipe_reply *key)
 {
 	if (!mb_key_set_add(scan->seen, key->data, key->len))
 	{
@@ -348,13 +53,13 @@ add_name(struct scan *scan, const struct mb_pipe_reply *key)
 		return;
 	}
 	scan->items = mb_grow(scan->items, &scan->cap, scan->count + 1, sizeof(*scan->items));
-	scan->items[scan->count++] = (struct name){scan->names.len, key->len};
+	scan->items[scan->count++] = (struct mb_scan_name){scan->names.len, key->len};
 	mb_buf_put(&scan->names, key->data, key->len);
 }
 
 /* One step of SCAN; cursor is "0" again behind the last. */
 static enum mb_code
-scan_step(struct scan *scan, char cursor[CURSOR_TEXT], struct mb_error *err)
+scan_step(struct mb_scan *scan, char cursor[CURSOR_TEXT], struct mb_error *err)
 {
 	struct mb_pipe_reply reply;
 	int64_t left;
@@ -388,7 +93,7 @@ scan_step(struct scan *scan, char cursor[CURSOR_TEXT], struct mb_error *err)
 }
 
 static enum mb_code
-scan_db(struct scan *scan, const struct mb_live_db *db, struct mb_error *err)
+scan_db(struct mb_scan *scan, const struct mb_live_db *db, struct mb_error *err)
 {
 	char cursor[CURSOR_TEXT] = "0";
 	size_t i;
@@ -407,7 +112,7 @@ scan_db(struct scan *scan, const struct mb_live_db *db, struct mb_error *err)
 		{
 			size_t to = scan->count - i < scan->way ? scan->count : i + scan->way;
 
-			if (take_keys(scan, i, to, err))
+			if (mb_scan_take_keys(scan, i, to, err))
 				return err->code;
 			i = to;
 		}
@@ -418,7 +123,7 @@ scan_db(struct scan *scan, const struct mb_live_db *db, struct mb_error *err)
 /* -- the whole ------------------------------------------------------------------------------ */
 
 static enum mb_code
-look_at_server(struct scan *scan, struct mb_live_dbs *dbs, struct mb_error *err)
+look_at_server(struct mb_scan *scan, struct mb_live_dbs *dbs, struct mb_error *err)
 {
 	char *info;
 
@@ -446,7 +151,7 @@ look_at_server(struct scan *scan, struct mb_live_dbs *dbs, struct mb_error *err)
 
 /* A proxy may put another server behind our connection, which scans in another order. */
 static enum mb_code
-look_again(struct scan *scan, struct mb_error *err)
+look_again(struct mb_scan *scan, struct mb_error *err)
 {
 	char *info, run_id[64];
 	bool same;
@@ -464,7 +169,7 @@ look_again(struct scan *scan, struct mb_error *err)
 
 /* A replica in a cluster sends readers away, but for those who say that they know. */
 static void
-enter_cluster(struct scan *scan)
+enter_cluster(struct mb_scan *scan)
 {
 	struct mb_redis_reply reply = {0};
 	struct mb_error ignored;
@@ -476,7 +181,7 @@ enter_cluster(struct scan *scan)
 
 /* Is there PEXPIRETIME, for this user?  Any other answer (MOVED) says that there is. */
 static enum mb_code
-choose_expiry(struct scan *scan, struct mb_error *err)
+choose_expiry(struct mb_scan *scan, struct mb_error *err)
 {
 	struct mb_redis_reply reply = {0};
 
@@ -492,17 +197,17 @@ choose_expiry(struct scan *scan, struct mb_error *err)
 }
 
 static enum mb_code
-ask_time(struct scan *scan, int64_t *time_us, struct mb_error *err)
+ask_time(struct mb_scan *scan, int64_t *time_us, struct mb_error *err)
 {
 	mb_pipe_add_texts(&scan->pipe, "TIME", NULL);
 	if (mb_pipe_flush(&scan->pipe, err))
 		return err->code;
-	return read_time(scan, time_us, err);
+	return mb_scan_read_time(scan, time_us, err);
 }
 
 /* Before any key, as a server writes it; its footer tells the format even when there are none. */
 static enum mb_code
-take_functions(struct scan *scan, struct mb_error *err)
+take_functions(struct mb_scan *scan, struct mb_error *err)
 {
 	struct mb_pipe_reply reply;
 	enum mb_code code;
@@ -521,14 +226,14 @@ take_functions(struct scan *scan, struct mb_error *err)
 	if (!code && reply.type != MB_REDIS_STRING)
 		code = mb_fail(err, MB_CORRUPT, "the answer of Redis to FUNCTION DUMP cannot be read");
 	if (!code)
-		code = begin_file_by(scan, reply.data, reply.len, err);
+		code = mb_scan_begin_file(scan, reply.data, reply.len, err);
 	if (!code)
 		code = mb_rdb_write_functions(&scan->writer, reply.data, reply.len, err);
 	return code ? mb_error_context(err, "could not take the functions") : MB_OK;
 }
 
 static enum mb_code
-run(struct scan *scan, struct mb_live_dbs *dbs, struct mb_error *err)
+run(struct mb_scan *scan, struct mb_live_dbs *dbs, struct mb_error *err)
 {
 	enum mb_code code = mb_redis_connect(&scan->redis, scan->options->redis, err);
 	size_t i;
@@ -566,7 +271,7 @@ enum mb_code
 mb_scan_dump(const struct mb_scan_dump_options *options, struct mb_scan_dump_result *result,
 			 struct mb_error *err)
 {
-	struct scan scan = {.options = options, .file_db = -1, .way = FIRST_WAY_KEYS};
+	struct mb_scan scan = {.options = options, .file_db = -1, .way = FIRST_WAY_KEYS};
 	struct mb_live_dbs dbs = {0};
 	enum mb_code code;
 
