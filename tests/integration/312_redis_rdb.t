@@ -432,6 +432,11 @@ sleep 1
 run mb --json restore --to-time "$(json backup.cut.time <<<"$info")" --component "redis=$T/before" --dry-run
 [ "$status" = 0 ] && [ "$(json restore.components.0.plan.base <<<"$out")" != "$(json backup.components.0.backup <<<"$info")" ]
 result "and no restore to the time of the cut takes it" $?
+stack_kill "$REDIS_PID"
+run mb backup
+is "$status" 5 "a server that is down"
+[[ $out$err != *"key by key"* ]]
+result "is no reason to read key by key" $?
 redis_config 'capture = often'
 sed -i '/^capture = rdb/d' "$CONF"
 run mb backup

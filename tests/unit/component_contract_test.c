@@ -17,7 +17,7 @@
 #include "files/component_files.h"
 #include "objectstore/component_objects.h"
 #include "postgres/component_postgres.h"
-#include "redis/component_redis.h"
+#include "redis/component_private.h"
 #include "walstreamer/source.h"
 
 struct driver_case
@@ -27,7 +27,7 @@ struct driver_case
 	const char *bad[4];  /* refused by open; NULL when it takes anything */
 };
 
-static struct driver_case cases[4];
+static struct driver_case cases[5];
 static char spool[] = "/tmp/mb-contract-XXXXXX";
 static struct mb_env env;
 
@@ -53,6 +53,9 @@ set_up(void **state)
 	cases[3] = (struct driver_case){&mb_files_component_ops,
 									{"paths", "/nonexistent/path", "secrets", "mask"},
 									{"secrets", "mask", NULL, NULL}};
+	cases[4] = (struct driver_case){&mb_redis_rdb_component_ops,
+									{"url", "redis://127.0.0.1:1", "capture", "rdb"},
+									{"capture", "often", NULL, NULL}};
 	assert_non_null(mkdtemp(spool));
 	env.spool = spool;
 	env.workers = 2;
@@ -98,7 +101,7 @@ test_component__fills_every_callback(void **state)
 	size_t i, j;
 
 	(void) state;
-	for (i = 0; i < 4; i++)
+	for (i = 0; i < 5; i++)
 	{
 		const struct mb_component_ops *ops = cases[i].ops;
 		void (*const *first)(void) = (void (*const *)(void))(const void *) &ops->open;
@@ -116,7 +119,7 @@ test_component__capabilities_agree_with_stubs(void **state)
 	size_t i;
 
 	(void) state;
-	for (i = 0; i < 4; i++)
+	for (i = 0; i < 5; i++)
 	{
 		const struct mb_component_ops *ops = cases[i].ops;
 
@@ -135,7 +138,7 @@ test_component__refuses_bad_settings(void **state)
 	size_t i;
 
 	(void) state;
-	for (i = 0; i < 4; i++)
+	for (i = 0; i < 5; i++)
 	{
 		struct mb_settings settings;
 		struct mb_error err;
@@ -154,7 +157,7 @@ test_component__opens_without_connecting_and_checks(void **state)
 	size_t i;
 
 	(void) state;
-	for (i = 0; i < 4; i++)
+	for (i = 0; i < 5; i++)
 	{
 		struct mb_checks checks = {.list = json_array()};
 		struct mb_settings settings;
@@ -198,7 +201,7 @@ test_component__missing_source_is_no_empty_backup(void **state)
 	size_t i;
 
 	(void) state;
-	for (i = 0; i < 4; i++)
+	for (i = 0; i < 5; i++)
 	{
 		struct mb_settings settings;
 		struct mb_session session = {0};
@@ -237,7 +240,7 @@ test_component__window_of_nothing_is_empty(void **state)
 	size_t i;
 
 	(void) state;
-	for (i = 0; i < 4; i++)
+	for (i = 0; i < 5; i++)
 	{
 		struct mb_window window = {0};
 		struct mb_settings settings;
