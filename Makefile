@@ -4,6 +4,7 @@
 #   make check       install what is needed, build, run every test
 #   make             build only          make check-long   the long kill and flip sweeps
 #   make format      clang-format        make bench        against the peers
+#   make fuzz        TARGET=rdb SECONDS=3600: libFuzzer
 #   make install     PREFIX=/usr/local
 #
 # Non-recursive: every folder has a module.mk that adds to the lists below.
@@ -73,6 +74,19 @@ $(FUZZ_BIN): $(BUILD)/tests/fuzz/%: $(BUILD)/tests/fuzz/%.o $(FUZZ_MAIN) $(DRIVE
 
 fuzz-bin: $(FUZZ_BIN)
 
+# libFuzzer (libclang-rt-dev) from the corpus of one target; what it adds and what crashes is left in FUZZ_DIR.
+TARGET ?= rdb
+SECONDS ?= 600
+FUZZ_DIR ?= build/fuzz/$(TARGET)
+FUZZ_CFLAGS = $(subst address,fuzzer-no-link$(comma)address,$(SANITIZE))
+comma := ,
+fuzz:
+	$(MAKE) -j$(JOBS) BUILD=build/fuzz CC=clang CFLAGS="$(FUZZ_CFLAGS)" LDFLAGS=-fsanitize=fuzzer FUZZ_MAIN= \
+		build/fuzz/tests/fuzz/$(TARGET)_fuzz
+	@mkdir -p $(FUZZ_DIR)/new $(FUZZ_DIR)/crashes
+	build/fuzz/tests/fuzz/$(TARGET)_fuzz -max_total_time=$(SECONDS) -max_len=65536 -timeout=10 -print_final_stats=1 \
+		-artifact_prefix=$(FUZZ_DIR)/crashes/ $(FUZZ_DIR)/new tests/fuzz/corpus/$(TARGET)
+
 # cmocka prints TAP, for prove, when it is told so.
 export CMOCKA_MESSAGE_OUTPUT = TAP
 
@@ -118,5 +132,5 @@ install: all
 clean:
 	rm -rf $(BUILD)
 
-.PHONY: all clean format unit-bin fuzz-bin deps check check-long demo bench install
+.PHONY: all clean format unit-bin fuzz-bin fuzz deps check check-long demo bench install
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
