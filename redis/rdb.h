@@ -6,7 +6,7 @@
  * database, and what does it say about itself.  Values are skipped, not decoded: a
  * listpack that is damaged inside is the business of redis-check-rdb.
  *
- * Each value type and opcode is a short program (rdb.c) over a handful of primitives;
+ * Each value type and opcode is a short program (rdb_types.c) over a handful of primitives;
  * a stack of at most MB_RDB_DEPTH loops runs it, so that memory is constant and input
  * may be cut anywhere.
  *

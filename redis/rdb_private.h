@@ -1,0 +1,127 @@
+/*
+ * rdb_private.h - what the files of the RDB walker share:
+ * rdb.c (the walk and its programs), rdb_types.c (the programs of opcodes and types) and
+ * rdb_value.c (the primitives that take bytes).
+ */
+#ifndef MB_REDIS_RDB_PRIVATE_H
+#define MB_REDIS_RDB_PRIVATE_H
+
+#include "redis/rdb.h"
+
+/* Opcodes (rdb.h of Redis).  Smaller numbers are value types. */
+enum
+{
+	OP_SLOT_INFO = 244,
+	OP_FUNCTION2 = 245,
+	OP_FUNCTION_PRE_GA = 246,
+	OP_MODULE_AUX = 247,
+	OP_IDLE = 248,
+	OP_FREQ = 249,
+	OP_AUX = 250,
+	OP_RESIZEDB = 251,
+	OP_EXPIRE_MS = 252,
+	OP_EXPIRE_S = 253,
+	OP_SELECTDB = 254,
+	OP_EOF = 255
+};
+
+enum phase
+{
+	PHASE_MAGIC,
+	PHASE_OP,
+	PHASE_RUN,
+	PHASE_FOOTER,
+	PHASE_END,
+	PHASE_OPAQUE /* need holds the last bytes, at most 8: the footer if nothing follows */
+};
+
+/* Where inside a string we are. */
+enum string_phase
+{
+	STRING_LENGTH,
+	STRING_LZF_PLAIN, /* the length after decompression */
+	STRING_BODY
+};
+
+struct loop
+{
+	const char *body; /* behind its '[' */
+	uint64_t left;
+};
+
+struct mb_rdb
+{
+	struct mb_rdb_summary sum;
+	enum phase phase;
+	const char *pc;    /* next primitive */
+	const char *value; /* the program to run after this one, or NULL */
+	struct loop loops[MB_RDB_DEPTH];
+	size_t depth;
+
+	unsigned char need[16]; /* a primitive that is not complete */
+	size_t need_len;
+
+	enum string_phase string_phase;
+	uint64_t string_left;
+	bool in_module; /* the id was read, opcodes follow */
+	unsigned module_op;
+
+	bool keep; /* strings go into text[] */
+	unsigned strings;
+	char text[2][MB_RDB_TEXT];
+	size_t text_len[2];
+	uint64_t length; /* the last 'l' */
+	uint64_t fixed;  /* the last '4' or '8' */
+	bool in_key;     /* a string goes into key.name */
+	bool in_value;
+	uint64_t value_at; /* where the value began */
+	struct mb_rdb_key key;
+	/* A compressed name: enough of it for what key.name holds (LZF adds 1 byte to 32 at worst). */
+	unsigned char packed[MB_RDB_KEY + MB_RDB_KEY / 32 + 2];
+	size_t packed_len;
+	uint64_t packed_plain; /* its length after decompression; 0: not compressed */
+	mb_rdb_key_fn on_key;
+	void *on_key_ctx;
+	mb_rdb_expiry_fn on_expiry;
+	void *on_expiry_ctx;
+	unsigned flags;
+	bool foreign;
+	uint64_t crc;
+};
+
+/* The input of one feed. */
+struct mb_rdb_input
+{
+	const unsigned char *p;
+	const unsigned char *end;
+	const unsigned char *hashed; /* up to here it is part of the checksum */
+};
+
+/* -- rdb_types.c ----------------------------------------------------------------------------- */
+
+/* The last type that Valkey gives the same meaning. */
+#define MB_RDB_TYPE_SHARED 21
+
+/* NULL: no such opcode, no such type. */
+const char *mb_rdb_opcode_program(unsigned op);
+const char *mb_rdb_type_program(unsigned type);
+const char *mb_rdb_type_name(unsigned type);
+
+/* -- rdb_value.c ----------------------------------------------------------------------------- */
+
+/* n <= 16 contiguous bytes, joined over feeds; NULL when the input ended. */
+const unsigned char *mb_rdb_take(struct mb_rdb *rdb, struct mb_rdb_input *in, size_t n);
+/* MB_CORRUPT at the present byte. */
+enum mb_code mb_rdb_corrupt(const struct mb_rdb *rdb, const char *what, struct mb_error *err);
+/* MB_OK and *done when complete, MB_OK and !*done when the input ended. */
+enum mb_code mb_rdb_run_length(struct mb_rdb *rdb, struct mb_rdb_input *in, bool *done,
+							   struct mb_error *err) MB_MUST_CHECK;
+enum mb_code mb_rdb_run_string(struct mb_rdb *rdb, struct mb_rdb_input *in, bool *done,
+							   struct mb_error *err) MB_MUST_CHECK;
+bool mb_rdb_run_double(struct mb_rdb *rdb, struct mb_rdb_input *in);
+enum mb_code mb_rdb_run_module(struct mb_rdb *rdb, struct mb_rdb_input *in, bool *done,
+							   struct mb_error *err) MB_MUST_CHECK;
+/* The name of a key has passed by and was compressed. */
+void mb_rdb_unpack_name(struct mb_rdb *rdb);
+
+#endif
