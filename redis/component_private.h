@@ -17,6 +17,11 @@
 #define MB_REDIS_RDB_NAME "dump.rdb"
 #define MB_REDIS_TAIL_NAME "tail.aof"
 #define MB_REDIS_ENTRY_MAX 64
+/* What a restore into a directory writes: see component_redis_restore.c. */
+#define MB_REDIS_AOF_DIR "appendonlydir"
+#define MB_REDIS_AOF_BASE "appendonly.aof.1.base.rdb"
+#define MB_REDIS_AOF_INCR "appendonly.aof.1.incr.aof"
+#define MB_REDIS_AOF_SINGLE "appendonly.aof"
 
 enum mb_redis_side
 {

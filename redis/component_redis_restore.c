@@ -27,11 +27,7 @@
 #include "redis/rdb.h"
 #include "redis/resp.h"
 
-#define AOF_DIR "appendonlydir"
-#define AOF_BASE "appendonly.aof.1.base.rdb"
-#define AOF_INCR "appendonly.aof.1.incr.aof"
 #define AOF_MANIFEST "appendonly.aof.manifest"
-#define AOF_SINGLE "appendonly.aof"
 #define CHECK_BYTES (1u << 20)
 
 struct writing
@@ -309,7 +305,8 @@ write_command_file(struct writing *w, const char *name, int flags, struct mb_err
 static enum mb_code
 write_manifest(struct writing *w, struct mb_error *err)
 {
-	static const char text[] = "file " AOF_BASE " seq 1 type b\nfile " AOF_INCR " seq 1 type i\n";
+	static const char text[] =
+		"file " MB_REDIS_AOF_BASE " seq 1 type b\nfile " MB_REDIS_AOF_INCR " seq 1 type i\n";
 	enum mb_code code;
 	int fd;
 
@@ -332,23 +329,26 @@ write_multipart(struct writing *w, struct mb_error *err)
 {
 	enum mb_code code;
 
-	if (mkdirat(w->root_fd, AOF_DIR, 0700) != 0)
-		return mb_fail_errno(err, errno, "could not create \"%s/%s\"", w->directory, AOF_DIR);
-	code = mb_open_beneath(&w->dir_fd, w->root_fd, AOF_DIR, O_RDONLY | O_DIRECTORY, 0, err);
+	if (mkdirat(w->root_fd, MB_REDIS_AOF_DIR, 0700) != 0)
+		return mb_fail_errno(err, errno, "could not create \"%s/%s\"", w->directory,
+							 MB_REDIS_AOF_DIR);
+	code =
+		mb_open_beneath(&w->dir_fd, w->root_fd, MB_REDIS_AOF_DIR, O_RDONLY | O_DIRECTORY, 0, err);
 	if (code)
 		return code;
-	code = give_away(w, w->dir_fd, AOF_DIR, err);
+	code = give_away(w, w->dir_fd, MB_REDIS_AOF_DIR, err);
 	if (!code)
-		code = write_rdb(w, AOF_BASE, err);
+		code = write_rdb(w, MB_REDIS_AOF_BASE, err);
 	if (!code)
-		code = give_away_name(w, AOF_BASE, err);
+		code = give_away_name(w, MB_REDIS_AOF_BASE, err);
 	w->head_bytes = 0;
 	if (!code)
-		code = write_command_file(w, AOF_INCR, O_CREAT | O_EXCL, err);
+		code = write_command_file(w, MB_REDIS_AOF_INCR, O_CREAT | O_EXCL, err);
 	if (!code)
 		code = write_manifest(w, err);
 	if (!code && fsync(w->dir_fd) != 0)
-		code = mb_fail_errno(err, errno, "could not sync \"%s/%s\"", w->directory, AOF_DIR);
+		code =
+			mb_fail_errno(err, errno, "could not sync \"%s/%s\"", w->directory, MB_REDIS_AOF_DIR);
 	close(w->dir_fd);
 	return code;
 }
@@ -358,7 +358,7 @@ static enum mb_code
 write_single(struct writing *w, struct mb_error *err)
 {
 	bool replay = w->offset > w->rdb_offset;
-	const char *name = replay ? AOF_SINGLE : MB_REDIS_RDB_NAME;
+	const char *name = replay ? MB_REDIS_AOF_SINGLE : MB_REDIS_RDB_NAME;
 	enum mb_code code;
 
 	w->dir_fd = w->root_fd;
@@ -480,7 +480,7 @@ mb_redis_restore(struct mb_component *component, struct mb_restore *restore, str
 	if (!directory)
 		return mb_redis_live_restore(component, restore, err);
 	mb_json_set_str(restore->result, "destination", directory);
-	if (mb_redis_of(component)->is_cache)
+	if (mb_redis_of(component)->is_cache && !(restore->wishes->flags & MB_RESTORE_LOOK))
 		return restore_cache(component, restore, directory, err);
 	code = mb_redis_write_files(component, restore, directory, &append_only, err);
 	if (code)

@@ -15,9 +15,7 @@
 
 #include "core/base/fs.h"
 #include "redis/live.h"
-#include "redis/rdb.h"
-
-#define CHECK_BYTES (1u << 20)
+#include "redis/rdb_file.h"
 
 struct save
 {
@@ -159,30 +157,13 @@ mb_live_save(struct mb_live *live, struct mb_live_dbs *before, char **out, struc
 enum mb_code
 mb_live_check_rdb(const char *path, struct mb_live_rdb *rdb, struct mb_error *err)
 {
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	struct mb_rdb_file_options options = {0};
 	struct mb_rdb *walker;
-	unsigned char *bytes;
-	enum mb_code code = MB_OK;
-	int64_t at = 0;
-	size_t got = 1;
+	enum mb_code code = mb_rdb_file_walk(&walker, path, &options, err);
 
-	if (fd < 0)
-		return mb_fail_errno(err, errno, "could not open \"%s\"", path);
-	walker = mb_rdb_new();
-	bytes = mb_malloc(CHECK_BYTES);
-	while (!code && got > 0)
-	{
-		code = mb_pread_full(fd, bytes, CHECK_BYTES, at, &got, path, err);
-		if (!code && got > 0)
-			code = mb_rdb_feed(walker, bytes, got, err);
-		at += (int64_t) got;
-	}
-	if (!code)
-		code = mb_rdb_finish(walker, err);
-	if (!code)
-		*rdb = (struct mb_live_rdb){mb_rdb_summary(walker)->version, (uint64_t) at};
+	if (code)
+		return code;
+	*rdb = (struct mb_live_rdb){mb_rdb_summary(walker)->version, mb_rdb_summary(walker)->bytes};
 	mb_rdb_free(walker);
-	free(bytes);
-	close(fd);
-	return code ? mb_error_context(err, "\"%s\" is not a good RDB file", path) : MB_OK;
+	return MB_OK;
 }

@@ -40,8 +40,11 @@ mb_rdb_on_expiry(struct mb_rdb *rdb, mb_rdb_expiry_fn fn, void *ctx)
 void
 mb_rdb_free(struct mb_rdb *rdb)
 {
-	if (rdb)
-		free(rdb->sum.dbs);
+	if (!rdb)
+		return;
+	free(rdb->sum.dbs);
+	mb_buf_release(&rdb->name_bytes);
+	mb_buf_release(&rdb->name_plain);
 	free(rdb);
 }
 
@@ -181,9 +184,7 @@ run_primitive(struct mb_rdb *rdb, struct mb_rdb_input *in, bool *done, struct mb
 							   &(struct mb_rdb_expiry){rdb->sum.bytes, rdb->pc[-1] == 'X' ? 8 : 4});
 			return MB_OK;
 		case 'K':
-			rdb->in_key = false;
-			if (rdb->packed_plain > 0)
-				mb_rdb_unpack_name(rdb);
+			mb_rdb_end_name(rdb);
 			return MB_OK;
 		case 'F':
 			rdb->sum.functions++;
@@ -271,6 +272,7 @@ begin_op(struct mb_rdb *rdb, unsigned op, struct mb_error *err)
 		return mb_rdb_corrupt(rdb, "a key before the first database", err);
 	rdb->key.type = mb_rdb_type_name(op);
 	rdb->in_key = true;
+	mb_buf_reset(&rdb->name_bytes);
 	rdb->pc = "sK";
 	rdb->value = mb_rdb_type_program(op);
 	return MB_OK;

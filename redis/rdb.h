@@ -33,6 +33,8 @@
 #define MB_RDB_MAX_DBS 65536
 #define MB_RDB_TEXT 64
 #define MB_RDB_KEY 128
+#define MB_RDB_NAME_MAX \
+	(UINT64_C(512) << 20) /* no server takes a longer key (proto-max-bulk-len) */
 
 struct mb_rdb_db
 {
@@ -69,6 +71,8 @@ struct mb_rdb_key
 	unsigned char name[MB_RDB_KEY];
 	size_t name_kept; /* bytes of it in name */
 	size_t name_len;
+	const unsigned char *whole; /* with MB_RDB_NAMES: all of the name, else NULL */
+	size_t whole_len;
 	uint64_t bytes; /* of the serialized value */
 	bool expires;
 	int64_t expiry_ms; /* since 1970 */
@@ -87,7 +91,8 @@ struct mb_rdb; /* the walker */
 
 enum mb_rdb_flags
 {
-	MB_RDB_FOREIGN = 1 /* take foreign files, see above */
+	MB_RDB_FOREIGN = 1, /* take foreign files, see above */
+	MB_RDB_NAMES = 2    /* keep whole names of keys: memory is one name more */
 };
 
 struct mb_rdb *mb_rdb_new(void); /* strict */

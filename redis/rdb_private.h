@@ -6,6 +6,7 @@
 #ifndef MB_REDIS_RDB_PRIVATE_H
 #define MB_REDIS_RDB_PRIVATE_H
 
+#include "core/base/mem.h"
 #include "redis/rdb.h"
 
 /* Opcodes (rdb.h of Redis).  Smaller numbers are value types. */
@@ -43,6 +44,25 @@ enum string_phase
 	STRING_BODY
 };
 
+/* What the next byte of a compressed string is (lzf_d.c of liblzf). */
+enum lzf_phase
+{
+	LZF_CONTROL,
+	LZF_LITERAL, /* below 32, plus one: so many bytes follow as they are */
+	LZF_LENGTH,  /* of a repeat longer than 8 */
+	LZF_OFFSET   /* how far back the repeat begins, its lower 8 bits */
+};
+
+/* Decompression without the bytes: does it come out at the length that was announced? */
+struct lzf
+{
+	enum lzf_phase phase;
+	unsigned run;
+	unsigned back;
+	uint64_t made;
+	uint64_t plain;
+};
+
 struct loop
 {
 	const char *body; /* behind its '[' */
@@ -63,6 +83,8 @@ struct mb_rdb
 
 	enum string_phase string_phase;
 	uint64_t string_left;
+	bool is_lzf;
+	struct lzf lzf;
 	bool in_module; /* the id was read, opcodes follow */
 	unsigned module_op;
 
@@ -79,7 +101,9 @@ struct mb_rdb
 	/* A compressed name: enough of it for what key.name holds (LZF adds 1 byte to 32 at worst). */
 	unsigned char packed[MB_RDB_KEY + MB_RDB_KEY / 32 + 2];
 	size_t packed_len;
-	uint64_t packed_plain; /* its length after decompression; 0: not compressed */
+	uint64_t packed_plain;    /* its length after decompression; 0: not compressed */
+	struct mb_buf name_bytes; /* MB_RDB_NAMES: the name as it came */
+	struct mb_buf name_plain; /* ... and decompressed */
 	mb_rdb_key_fn on_key;
 	void *on_key_ctx;
 	mb_rdb_expiry_fn on_expiry;
@@ -121,7 +145,7 @@ enum mb_code mb_rdb_run_string(struct mb_rdb *rdb, struct mb_rdb_input *in, bool
 bool mb_rdb_run_double(struct mb_rdb *rdb, struct mb_rdb_input *in);
 enum mb_code mb_rdb_run_module(struct mb_rdb *rdb, struct mb_rdb_input *in, bool *done,
 							   struct mb_error *err) MB_MUST_CHECK;
-/* The name of a key has passed by and was compressed. */
-void mb_rdb_unpack_name(struct mb_rdb *rdb);
+/* The name of a key has passed by. */
+void mb_rdb_end_name(struct mb_rdb *rdb);
 
 #endif

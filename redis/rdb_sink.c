@@ -57,20 +57,6 @@ mb_redis_add_entry(const struct mb_redis_component *redis, struct mb_capture *ca
 	return mb_capture_add(capture, &entry, err);
 }
 
-static json_t *
-databases_json(const struct mb_rdb_summary *summary)
-{
-	json_t *list = json_array();
-	size_t i;
-
-	for (i = 0; i < summary->db_count; i++)
-		json_array_append_new(list,
-							  json_pack("{s:I,s:I,s:I}", "db", (json_int_t) summary->dbs[i].db,
-										"keys", (json_int_t) summary->dbs[i].keys, "expires",
-										(json_int_t) summary->dbs[i].expires));
-	return list;
-}
-
 enum mb_code
 mb_rdb_sink_finish(struct mb_rdb_sink *sink, struct mb_error *err)
 {
@@ -87,7 +73,7 @@ mb_rdb_sink_finish(struct mb_rdb_sink *sink, struct mb_error *err)
 	if (!summary->has_checksum)
 		mb_capture_warn(capture, "the server writes RDB data without a checksum (rdbchecksum no): "
 								 "only its structure could be checked");
-	json_object_set_new(capture->meta, "databases", databases_json(summary));
+	json_object_set_new(capture->meta, "databases", mb_rdb_databases_json(summary));
 	json_object_set_new(capture->meta, "statistics", mb_rdb_stats_json(sink->stats));
 	mb_json_set_int(capture->meta, "rdb_version", summary->version);
 	mb_json_set_int(capture->meta, "functions", (int64_t) summary->functions);

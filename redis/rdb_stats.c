@@ -181,6 +181,20 @@ mb_rdb_stats_json(const struct mb_rdb_stats *stats)
 	return json;
 }
 
+json_t *
+mb_rdb_databases_json(const struct mb_rdb_summary *summary)
+{
+	json_t *list = json_array();
+	size_t i;
+
+	for (i = 0; i < summary->db_count; i++)
+		json_array_append_new(list,
+							  json_pack("{s:I,s:I,s:I}", "db", (json_int_t) summary->dbs[i].db,
+										"keys", (json_int_t) summary->dbs[i].keys, "expires",
+										(json_int_t) summary->dbs[i].expires));
+	return list;
+}
+
 /* -- sums ------------------------------------------------------------------------------------ */
 
 static void
@@ -189,25 +203,41 @@ add_int(json_t *to, const json_t *from, const char *key)
 	mb_json_set_int(to, key, mb_json_int(to, key, 0) + mb_json_int(from, key, 0));
 }
 
+/* Where (db, type) stands in a list of counts; its length when it does not. */
+static size_t
+find_type(const json_t *list, const json_t *wanted)
+{
+	const char *type = mb_json_str(wanted, "type", "");
+	int64_t db = mb_json_int(wanted, "db", 0);
+	size_t count = json_array_size(list), at;
+
+	for (at = 0; at < count; at++)
+	{
+		const json_t *item = json_array_get(list, at);
+
+		if (mb_json_int(item, "db", 0) == db && strcmp(mb_json_str(item, "type", ""), type) == 0)
+			break;
+	}
+	return at;
+}
+
 static void
 sum_types(json_t *sum, const json_t *part)
 {
-	json_t *item, *own = NULL;
-	size_t i, at;
+	size_t i;
 
-	json_array_foreach((json_t *) part, i, item)
+	for (i = 0; i < json_array_size(part); i++)
 	{
-		json_array_foreach(sum, at,
-						   own) if (mb_json_int(own, "db", 0) == mb_json_int(item, "db", 0) &&
-									strcmp(mb_json_str(own, "type", ""),
-										   mb_json_str(item, "type", "")) == 0) break;
+		json_t *item = json_array_get(part, i);
+		size_t at = find_type(sum, item);
+
 		if (at == json_array_size(sum))
-			json_array_append_new(sum, json_copy(item));
-		else
 		{
-			add_int(own, item, "keys");
-			add_int(own, item, "bytes");
+			json_array_append_new(sum, json_copy(item));
+			continue;
 		}
+		add_int(json_array_get(sum, at), item, "keys");
+		add_int(json_array_get(sum, at), item, "bytes");
 	}
 }
 
@@ -215,13 +245,16 @@ sum_types(json_t *sum, const json_t *part)
 static void
 sum_biggest(json_t *sum, const json_t *part)
 {
-	json_t *item, *own = NULL;
 	size_t i, at;
 
-	json_array_foreach((json_t *) part, i, item)
+	for (i = 0; i < json_array_size(part); i++)
 	{
-		json_array_foreach(sum, at, own) if (mb_json_int(own, "bytes", 0) <
-											 mb_json_int(item, "bytes", 0)) break;
+		json_t *item = json_array_get(part, i);
+		int64_t bytes = mb_json_int(item, "bytes", 0);
+
+		for (at = 0; at < json_array_size(sum); at++)
+			if (mb_json_int(json_array_get(sum, at), "bytes", 0) < bytes)
+				break;
 		json_array_insert(sum, at, item);
 	}
 	while (json_array_size(sum) > MB_RDB_BIGGEST)

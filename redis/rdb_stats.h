@@ -27,5 +27,7 @@ json_t *mb_rdb_stats_json(const struct mb_rdb_stats *stats);
  * returns it, or a new one.
  */
 json_t *mb_rdb_stats_sum(json_t *sum, const json_t *part);
+/* Likewise "databases"; what is in the summary of the walker. */
+json_t *mb_rdb_databases_json(const struct mb_rdb_summary *summary);
 
 #endif

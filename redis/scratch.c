@@ -20,6 +20,7 @@
 #define PASSWORD_BYTES 32
 #define LAST_WORDS_BYTES 400
 #define WAIT_STEP_MS 20
+#define SAVE_WAIT_MS 1000
 #define PATH_DEFAULT "/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin"
 
 struct mb_scratch
@@ -66,9 +67,9 @@ mb_scratch_program(char **path, const char *program, struct mb_error *err)
 	{
 		mb_fail(err, MB_NOT_FOUND, "there is no program \"%s\"", program);
 		return mb_error_hint(err,
-							 "A restore into a running Redis loads the backup into a server of its "
-							 "own first: install redis-server on this host, or set redis-server in "
-							 "the section of the component.");
+							 "The backup is loaded into a server of its own first: install "
+							 "redis-server on this host, or set redis-server in the section of the "
+							 "component.");
 	}
 	*path = found;
 	return MB_OK;
@@ -102,9 +103,10 @@ write_config(struct mb_scratch *scratch, const struct mb_scratch_options *option
 				  "port 0\nunixsocket " SOCKET_NAME "\nunixsocketperm 700\nrequirepass %s\n"
 				  "databases %u\nappendonly %s\nsave \"\"\nappendfsync no\n"
 				  "auto-aof-rewrite-percentage 0\naof-load-truncated no\ndaemonize no\n"
-				  "maxmemory 0\nactiverehashing no\n",
+				  "maxmemory 0\nactiverehashing no\n%s",
 				  (const char *) scratch->password.data, options->databases,
-				  options->append_only ? "yes" : "no");
+				  options->append_only ? "yes" : "no",
+				  options->keep_expired ? "replicaof 127.0.0.1 0\n" : "");
 	code =
 		mb_open_beneath(&fd, scratch->dir_fd, CONFIG_NAME, O_WRONLY | O_CREAT | O_EXCL, 0600, err);
 	if (!code)
@@ -278,6 +280,31 @@ mb_scratch_stop(struct mb_scratch *scratch)
 	mb_redis_url_release(&scratch->url);
 	mb_secret_release(&scratch->password);
 	free(scratch);
+}
+
+enum mb_code
+mb_scratch_save(struct mb_scratch *scratch, struct mb_error *err)
+{
+	static const char *const words[] = {"SAVE"};
+	char answer[256];
+	size_t len = 0, got;
+
+	if (mb_redis_send(scratch->redis, words, 1, err))
+		return err->code;
+	/* It takes as long as it takes: the process and the cancel flag are what ends the wait. */
+	do
+	{
+		if (mb_redis_read(scratch->redis, answer + len, sizeof(answer) - 1 - len, SAVE_WAIT_MS,
+						  &got, err))
+			return mb_error_context(err, "the private redis-server could not write its data");
+		len += got;
+	} while (!memchr(answer, '\n', len) && len < sizeof(answer) - 1);
+	answer[len] = '\0';
+	if (mb_starts_with(answer, "+OK"))
+		return MB_OK;
+	mb_fail(err, MB_IO, "the private redis-server could not write its data: %.*s",
+			(int) strcspn(answer, "\r\n"), answer);
+	return mb_error_hint(err, "The spool needs room for the data set twice.");
 }
 
 struct mb_redis *

@@ -22,6 +22,7 @@ struct mb_scratch_options
 	const char *directory; /* absolute, exists, 0700 */
 	bool append_only;      /* what it loads: appendonlydir or appendonly.aof, else dump.rdb */
 	unsigned databases;
+	bool keep_expired;              /* see mb_scratch_save */
 	const struct mb_cancel *cancel; /* may be NULL */
 };
 
@@ -39,6 +40,12 @@ enum mb_code mb_scratch_start(struct mb_scratch **scratch, const struct mb_scrat
 							  struct mb_error *err) MB_MUST_CHECK;
 /* Kill it, wait for it.  NULL does nothing. */
 void mb_scratch_stop(struct mb_scratch *scratch);
+/*
+ * Let it write all that it holds into dump.rdb in its directory.  With keep_expired it is a replica
+ * (of nobody), and a replica leaves it to its master to remove what has expired: keys whose time has
+ * passed since the backup are in the file too.
+ */
+enum mb_code mb_scratch_save(struct mb_scratch *scratch, struct mb_error *err) MB_MUST_CHECK;
 /* A connection that is logged in; borrowed. */
 struct mb_redis *mb_scratch_connection(const struct mb_scratch *scratch);
 

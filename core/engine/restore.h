@@ -31,7 +31,8 @@ enum mb_restore_flags
 	MB_RESTORE_DRY_RUN = 1,
 	MB_RESTORE_DELTA = 2, /* over what is there: only what differs is written */
 	MB_RESTORE_FORCE = 4, /* ... even when it is another cluster's */
-	MB_RESTORE_START = 8  /* start the server and wait for the target */
+	MB_RESTORE_START = 8, /* start the server and wait for the target */
+	MB_RESTORE_LOOK = 16  /* only to look into it: also what a restore would leave out (a cache) */
 };
 
 /* Keys whose time is over by now, although it was not at the moment that is restored to. */

@@ -11,17 +11,27 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
+/* What is kept of a long name is the start of the whole. */
+static void
+look_at_key(void *ctx, const struct mb_rdb_key *key)
+{
+	MB_ASSERT(key->whole && key->whole_len <= MB_RDB_NAME_MAX);
+	MB_ASSERT(key->name_kept <= key->whole_len &&
+			  memcmp(key->name, key->whole, key->name_kept) == 0);
+	mb_rdb_stats_add(ctx, key);
+}
+
 static enum mb_code
 walk(const uint8_t *data, size_t size, size_t step, uint64_t *keys)
 {
-	struct mb_rdb *rdb = mb_rdb_new_flags(MB_RDB_FOREIGN);
+	struct mb_rdb *rdb = mb_rdb_new_flags(MB_RDB_FOREIGN | MB_RDB_NAMES);
 	struct mb_rdb_stats *stats = mb_rdb_stats_new();
 	enum mb_code code = MB_OK;
 	struct mb_error err;
 	size_t at;
 
 	mb_error_clear(&err);
-	mb_rdb_on_key(rdb, mb_rdb_stats_add, stats);
+	mb_rdb_on_key(rdb, look_at_key, stats);
 	for (at = 0; !code && at < size; at += step)
 		code = mb_rdb_feed(rdb, data + at, size - at < step ? size - at : step, &err);
 	if (!code)

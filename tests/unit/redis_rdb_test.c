@@ -88,12 +88,15 @@ put_integers(struct mb_buf *out)
 static void
 put_compressed(struct mb_buf *out)
 {
+	/* "a", then 199 times what stands one byte before. */
+	static const unsigned char packed[] = {0, 'a', 0xe0, 190, 0};
+
 	put_key(out, 0, "lzf");
 	mb_buf_put_u8(out, 0xc3);
-	mb_buf_put_u8(out, 5);    /* compressed */
-	mb_buf_put_u8(out, 0x41); /* plain: 14 bits, 0x164 */
-	mb_buf_put_u8(out, 0x64);
-	mb_buf_put_str(out, "?????");
+	mb_buf_put_u8(out, sizeof(packed));
+	mb_buf_put_u8(out, 0x40); /* plain: 14 bits, 200 */
+	mb_buf_put_u8(out, 200);
+	mb_buf_put(out, packed, sizeof(packed));
 }
 
 static void
@@ -376,6 +379,12 @@ test_rdb__what_is_not_known_is_unsupported(void **state)
 		{"REDIS0010\xfe\0\0\x82\0\0\0\0", 17, MB_CORRUPT}, /* no such length */
 		{"REDIS0010\xfe\0\0\x81\x7f\0\0\0\0\0\0\0", 21, MB_CORRUPT},    /* too long a string */
 		{"REDIS0010\xfe\0\1\1k\x81\x7f\0\0\0\0\0\0\0", 23, MB_CORRUPT}, /* too long a list */
+		/* Compressed: shorter and longer than announced, a repeat of nothing, no end. */
+		{"REDIS0010\xfe\0\0\xc3\3\5\1ab", 18, MB_CORRUPT},
+		{"REDIS0010\xfe\0\0\xc3\3\1\1ab", 18, MB_CORRUPT},
+		{"REDIS0010\xfe\0\0\xc3\2\3\x20\0", 17, MB_CORRUPT},
+		{"REDIS0010\xfe\0\0\xc3\1\1\0", 16, MB_CORRUPT},
+		{"REDIS0010\xfe\0\0\xc3\4\x0c\0a\xe0\0", 19, MB_CORRUPT},
 	};
 	size_t i;
 
