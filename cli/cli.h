@@ -25,6 +25,7 @@ struct mb_cli
 	struct mb_env env;
 	struct mb_stack stack;
 	json_t *answer;
+	bool json_open; /* `{"keys":[` and the items of it are printed; the answer has the rest */
 	json_t *probes; /* init: what the servers of its places do; array */
 	/* progress */
 	struct mb_progress progress[MAX_PROGRESS];
@@ -113,6 +114,8 @@ const struct mb_component_ops *cli_find_driver(const char *kind);
 struct mb_progress_view;
 struct mb_progress_view *cli_progress_start(struct mb_cli *cli);
 void cli_progress_stop(struct mb_progress_view *view);
+/* Show no lines from now on: the command prints on the same terminal. */
+void cli_progress_hide(struct mb_cli *cli);
 
 /* The commands. */
 enum mb_code cmd_init(struct mb_cli *cli, struct mb_error *err);
@@ -124,6 +127,7 @@ enum mb_code cmd_list(struct mb_cli *cli, struct mb_error *err);
 enum mb_code cmd_info(struct mb_cli *cli, struct mb_error *err);
 enum mb_code cmd_restore(struct mb_cli *cli, struct mb_error *err);
 enum mb_code cmd_objects(struct mb_cli *cli, struct mb_error *err);
+enum mb_code cmd_redis(struct mb_cli *cli, struct mb_error *err);
 enum mb_code cmd_adopt(struct mb_cli *cli, struct mb_error *err);
 enum mb_code cmd_verify(struct mb_cli *cli, struct mb_error *err);
 enum mb_code cmd_wal_push(struct mb_cli *cli, struct mb_error *err);
@@ -144,6 +148,7 @@ void render_mark(const json_t *answer, FILE *out);
 void render_list(const json_t *answer, FILE *out);
 void render_restore(const json_t *answer, FILE *out);
 void render_objects(const json_t *answer, FILE *out);
+void render_redis(const json_t *answer, FILE *out);
 void render_adopt(const json_t *answer, FILE *out);
 void render_verify(const json_t *answer, FILE *out);
 void render_version(const json_t *answer, FILE *out);

@@ -27,6 +27,7 @@ const struct mb_command mb_commands[] = {
 	{"restore", CMD_RESTORE, cmd_restore, NEEDS_CONFIG | NEEDS_REPOSITORY | NEEDS_STACK | NEEDS_SPOOL | SHOWS_PROGRESS, 0, 1, "[BACKUP]", "bring the stack back to a backup, a mark or a moment", render_restore},
 	{"adopt", CMD_ADOPT, cmd_adopt, NEEDS_CONFIG | NEEDS_REPOSITORY | NEEDS_STACK | NEEDS_SPOOL, 0, 1, "[DIRECTORY]", "let a restored Postgres cluster continue as the original", render_adopt},
 	{"objects", CMD_OBJECTS, cmd_objects, NEEDS_CONFIG | NEEDS_REPOSITORY | NEEDS_STACK | NEEDS_SPOOL | SHOWS_PROGRESS, 2, 1000, "VERB NAME ...", "one bucket by itself: snapshot, ls, cat, diff, restore, verify, iam", render_objects},
+	{"redis", CMD_REDIS, cmd_redis, NEEDS_CONFIG | NEEDS_REPOSITORY | NEEDS_STACK | NEEDS_SPOOL | SHOWS_PROGRESS, 1, 1000, "VERB [NAME] ...", "one Redis by itself: snapshot, info, ls, restore", render_redis},
 	{"verify", CMD_VERIFY, cmd_verify, NEEDS_CONFIG | NEEDS_REPOSITORY | NEEDS_STACK | SHOWS_PROGRESS, 0, 1000, "[BACKUP]...", "prove that backups are whole and undamaged", render_verify},
 	{"wal-get", CMD_WAL_GET, cmd_wal_get, NEEDS_CONFIG | RAW_STATUS, 2, 2, "%f %p", "restore_command: one WAL file for a recovering server", NULL},
 	{"wal-push", CMD_WAL_PUSH, cmd_wal_push, NEEDS_CONFIG | NEEDS_SPOOL, 1, 1, "%p", "archive_command: a finished WAL file into the repository", NULL},
@@ -158,7 +159,10 @@ print_outcome(struct mb_cli *cli, int argc, char **argv, enum mb_code code,
 		if (code)
 			json_object_set_new(out, "error", error_json(err));
 		text = mb_json_text(out);
-		printf("%s\n", text);
+		if (cli->json_open)
+			printf("]%s%s\n", json_object_size(out) > 0 ? "," : "", text + 1);
+		else
+			printf("%s\n", text);
 		free(text);
 		json_decref(out);
 	}

@@ -8,8 +8,9 @@
 #include "core/base/json.h"
 #include "core/base/time.h"
 
-#define READS \
-	(CMD_CHECK | CMD_LIST | CMD_INFO | CMD_RESTORE | CMD_VERIFY | CMD_WAL_GET | CMD_OBJECTS)
+#define READS                                                                                 \
+	(CMD_CHECK | CMD_LIST | CMD_INFO | CMD_RESTORE | CMD_VERIFY | CMD_WAL_GET | CMD_OBJECTS | \
+	 CMD_REDIS)
 #define SELECTS (CMD_CHECK | CMD_BACKUP | CMD_STREAM | CMD_RESTORE | CMD_WAL_GET | CMD_WAL_PUSH)
 
 /* clang-format off */
@@ -38,8 +39,8 @@ const struct mb_option mb_options[] = {
 	{"files", 0, OPT_LIST, SCOPE_COMMAND, CMD_INIT, NULL, NULL, "PATH", "protect this file or tree, repeatable"},
 	{"type", 0, OPT_CHOICE, SCOPE_COMMAND, CMD_BACKUP | CMD_OBJECTS, "auto", "auto|full|incremental", "TYPE", "what to read again: all of it, or what changed"},
 	{"component", 0, OPT_LIST, SCOPE_COMMAND, SELECTS, NULL, NULL, "NAME", "only this component, repeatable; a restore takes NAME=DESTINATION too"},
-	{"label", 0, OPT_LIST, SCOPE_COMMAND, CMD_BACKUP | CMD_OBJECTS, NULL, NULL, "KEY=VALUE", "note this with the backup, repeatable"},
-	{"pause", 0, OPT_FLAG, SCOPE_COMMAND, CMD_BACKUP | CMD_MARK, NULL, NULL, NULL, "hold Redis writes for the milliseconds of the cut"},
+	{"label", 0, OPT_LIST, SCOPE_COMMAND, CMD_BACKUP | CMD_OBJECTS | CMD_REDIS, NULL, NULL, "KEY=VALUE", "note this with the backup, repeatable"},
+	{"pause", 0, OPT_FLAG, SCOPE_COMMAND, CMD_BACKUP | CMD_MARK | CMD_REDIS, NULL, NULL, NULL, "hold Redis writes for the milliseconds of the cut"},
 	{"to-time", 0, OPT_TIME, SCOPE_COMMAND, CMD_RESTORE, NULL, NULL, "TIME", "to this time"},
 	{"to-mark", 0, OPT_TEXT, SCOPE_COMMAND, CMD_RESTORE, NULL, NULL, "NAME", "to this mark"},
 	{"to-lsn", 0, OPT_LSN, SCOPE_COMMAND, CMD_RESTORE, NULL, NULL, "LSN", "to this WAL position"},
@@ -61,16 +62,21 @@ const struct mb_option mb_options[] = {
 	{"into", 0, OPT_TEXT, SCOPE_COMMAND, CMD_RESTORE, NULL, NULL, "CONNINFO", "load the tables into this database, in one transaction"},
 	{"rdb", 0, OPT_TEXT, SCOPE_COMMAND, CMD_RESTORE, NULL, NULL, "FILE", "Redis, running: load this RDB file instead of a backup (undoes a restore)"},
 	{"expired", 0, OPT_CHOICE, SCOPE_COMMAND, CMD_RESTORE, "drop", "drop|shift", "WHAT", "Redis: keys whose time is over by now vanish, or all have as much time left as they had then"},
+	{"output", 0, OPT_TEXT, SCOPE_COMMAND, CMD_REDIS, NULL, NULL, "FILE", "snapshot: into this new RDB file (-: standard output), not into the repository"},
+	{"force", 0, OPT_FLAG, SCOPE_COMMAND, CMD_REDIS, NULL, NULL, NULL, "snapshot --output: replace a file that exists"},
+	{"rdb", 0, OPT_TEXT, SCOPE_COMMAND, CMD_REDIS, NULL, NULL, "FILE", "info, ls: look into this RDB file; restore: load it instead of a backup"},
+	{"db", 0, OPT_TEXT, SCOPE_COMMAND, CMD_REDIS, NULL, NULL, "N", "ls: only this database"},
+	{"long", 'l', OPT_FLAG, SCOPE_COMMAND, CMD_REDIS, NULL, NULL, NULL, "ls: also type, expiry and serialized size"},
 	{"start", 0, OPT_FLAG, SCOPE_COMMAND, CMD_RESTORE, NULL, NULL, NULL, "start the restored Postgres and wait until the target is reached"},
 	{"start-timeout", 0, OPT_DURATION, SCOPE_COMMAND, CMD_RESTORE, NULL, NULL, "TIME", "wait at most so long (default: as long as it takes)"},
 	{"port", 0, OPT_INTEGER, SCOPE_COMMAND, CMD_RESTORE, NULL, NULL, "PORT", "the port of the restored Postgres, instead of the original's"},
-	{"only", 0, OPT_LIST, SCOPE_COMMAND, CMD_RESTORE | CMD_OBJECTS, NULL, NULL, "PATTERN", "only paths and keys that match, repeatable (files, objects, a running Redis)"},
-	{"at", 0, OPT_TEXT, SCOPE_COMMAND, CMD_OBJECTS, NULL, NULL, "MARK|BACKUP|TIME", "as of this moment (default: the newest backup)"},
+	{"only", 0, OPT_LIST, SCOPE_COMMAND, CMD_RESTORE | CMD_OBJECTS | CMD_REDIS, NULL, NULL, "PATTERN", "only paths and keys that match, repeatable (files, objects, a running Redis)"},
+	{"at", 0, OPT_TEXT, SCOPE_COMMAND, CMD_OBJECTS | CMD_REDIS, NULL, NULL, "MARK|BACKUP|TIME", "as of this moment (default: the newest backup)"},
 	{"versions", 0, OPT_FLAG, SCOPE_COMMAND, CMD_OBJECTS, NULL, NULL, NULL, "ls: every version and delete marker, not only what is current"},
 	{"version-id", 0, OPT_TEXT, SCOPE_COMMAND, CMD_OBJECTS, NULL, NULL, "ID", "cat: this version"},
 	{"apply", 0, OPT_FLAG, SCOPE_COMMAND, CMD_OBJECTS, NULL, NULL, NULL, "iam: import it into the server"},
-	{"dry-run", 'n', OPT_FLAG, SCOPE_COMMAND, CMD_RESTORE | CMD_OBJECTS, NULL, NULL, NULL, "plan and show, write nothing"},
-	{"yes", 'y', OPT_FLAG, SCOPE_COMMAND, CMD_RESTORE | CMD_OBJECTS, NULL, NULL, NULL, "do not ask"},
+	{"dry-run", 'n', OPT_FLAG, SCOPE_COMMAND, CMD_RESTORE | CMD_OBJECTS | CMD_REDIS, NULL, NULL, NULL, "plan and show, write nothing"},
+	{"yes", 'y', OPT_FLAG, SCOPE_COMMAND, CMD_RESTORE | CMD_OBJECTS | CMD_REDIS, NULL, NULL, NULL, "do not ask"},
 	{"repository", 0, OPT_TEXT, SCOPE_COMMAND, READS, NULL, NULL, "NAME", "read this copy of the repository, [repository:NAME]"},
 	{"read-data", 0, OPT_CHOICE, SCOPE_COMMAND, CMD_VERIFY, "changed", "full|changed|none", "HOW", "read every blob; the packs of the backups named; or only commits and manifests"},
 	{"restore", 0, OPT_TEXT, SCOPE_COMMAND, CMD_WAL_GET, NULL, NULL, "ID", "serve the plan of this restore (restore_command has it)"},

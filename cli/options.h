@@ -33,6 +33,7 @@ enum mb_command_id
 	CMD_WAL_PUSH = 1 << 12,
 	CMD_ADOPT = 1 << 13,
 	CMD_OBJECTS = 1 << 14,
+	CMD_REDIS = 1 << 15,
 	CMD_DAEMON = 1 << 16
 };
 #define CMD_ANY 0xFFFFFFu

@@ -68,7 +68,7 @@ draw(struct mb_progress_view *view)
 	if (view->terminal)
 	{
 		ioctl(STDERR_FILENO, TIOCGWINSZ, &size);
-		if (view->lines > 0)
+		if (view->lines > 0 && count > 0)
 			fprintf(stderr, "\033[%zuA", view->lines);
 	}
 	for (i = 0; i < count; i++)
@@ -112,6 +112,14 @@ view_main(void *arg)
 		draw(view);
 	pthread_mutex_unlock(&view->lock);
 	return NULL;
+}
+
+void
+cli_progress_hide(struct mb_cli *cli)
+{
+	pthread_mutex_lock(&cli->progress_lock);
+	cli->progress_count = 0;
+	pthread_mutex_unlock(&cli->progress_lock);
 }
 
 struct mb_progress_view *

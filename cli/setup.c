@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "cli/cli.h"
+#include "cli/redis.h"
 #include "core/base/fs.h"
 
 #define CHECK_PATIENCE_MS 4000 /* twice as long at most, with a last attempt */
@@ -263,7 +264,8 @@ enum mb_code
 cli_prepare(struct mb_cli *cli, struct mb_error *err)
 {
 	static char program[PATH_MAX];
-	unsigned needs = cli->command->needs;
+	/* What looks into an RDB file needs nothing; all others need what the table says. */
+	unsigned needs = cli->command->id == CMD_REDIS ? redis_needs(cli) : cli->command->needs;
 	ssize_t len = readlink("/proc/self/exe", program, sizeof(program) - 1);
 	enum mb_code code = MB_OK;
 
