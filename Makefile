@@ -124,6 +124,7 @@ bench: deps
 	tests/bench/incremental
 	tests/bench/wal
 	tests/bench/objects
+	tests/bench/redis
 
 install: all
 	install -D -m 755 $(BUILD)/mbackup $(DESTDIR)$(PREFIX)/bin/mbackup
