@@ -145,6 +145,12 @@ run_primitive(struct mb_rdb *rdb, struct mb_rdb_input *in, bool *done, struct mb
 			return mb_rdb_run_string(rdb, in, done, err);
 		case 'l':
 			return mb_rdb_run_length(rdb, in, done, err);
+		case 'L':
+			if (mb_rdb_run_length(rdb, in, done, err))
+				return err->code;
+			/* How the loader says that it could read none. */
+			return *done && rdb->length == UINT64_MAX ? mb_rdb_corrupt(rdb, "a bad length", err)
+													  : MB_OK;
 		case 'd':
 			*done = mb_rdb_run_double(rdb, in);
 			return MB_OK;
@@ -186,6 +192,8 @@ run_primitive(struct mb_rdb *rdb, struct mb_rdb_input *in, bool *done, struct mb
 		case 'K':
 			mb_rdb_end_name(rdb);
 			return MB_OK;
+		case 'W':
+			return rdb->length == 2 ? MB_OK : mb_rdb_corrupt(rdb, "a bad aux value", err);
 		case 'F':
 			rdb->sum.functions++;
 			return MB_OK;
@@ -268,8 +276,10 @@ begin_op(struct mb_rdb *rdb, unsigned op, struct mb_error *err)
 					   "skipped");
 	if (!mb_rdb_type_program(op))
 		return mb_rdb_corrupt(rdb, "an unknown type of value", err);
-	if (rdb->sum.db_count == 0)
-		return mb_rdb_corrupt(rdb, "a key before the first database", err);
+	/* A loader begins in database 0. */
+	rdb->length = 0;
+	if (rdb->sum.db_count == 0 && select_db(rdb, err))
+		return err->code;
 	rdb->key.type = mb_rdb_type_name(op);
 	rdb->in_key = true;
 	mb_buf_reset(&rdb->name_bytes);

@@ -3,8 +3,10 @@
  *
  * It answers, while the bytes pass by: is this a whole RDB file (every length adds
  * up, nothing behind the end), does its checksum match, how many keys are in which
- * database, and what does it say about itself.  Values are skipped, not decoded: a
- * listpack that is damaged inside is the business of redis-check-rdb.
+ * database, and what does it say about itself.  Values are skipped, not decoded (what is
+ * compressed is followed, without the bytes): a listpack that is damaged inside is the
+ * business of redis-check-rdb.  What a server loads is taken, and nothing else, but for bytes
+ * behind the end and a compressed string of no bytes, by which data was lost.
  *
  * Each value type and opcode is a short program (rdb_types.c) over a handful of primitives;
  * a stack of at most MB_RDB_DEPTH loops runs it, so that memory is constant and input

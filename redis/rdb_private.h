@@ -85,7 +85,7 @@ struct mb_rdb
 	uint64_t string_left;
 	bool is_lzf;
 	struct lzf lzf;
-	bool in_module; /* the id was read, opcodes follow */
+	bool in_module; /* between its opcodes */
 	unsigned module_op;
 
 	bool keep; /* strings go into text[] */

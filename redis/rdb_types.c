@@ -3,9 +3,11 @@
 
 /*
  * The programs.  Primitives:
- *     s  a string              l  a length             [..]  a length n, then the body n times
+ *     s  a string              l  a length, any        [..]  a length n, then the body n times
+ *     L  a length, not the largest
  *     d  a double as text      8 4 1  so many bytes    G  16 bytes (a stream id)
- *     m  a module value: its id, then module opcodes up to 0
+ *     m  module opcodes up to 0 (the id of the module stands before)
+ *     W  the length was 2: the number says when an aux value is loaded
  * Upper-case letters do something with what was read: A keeps an aux field, D selects the
  * database, X and Y note an expiry (ms and s), F counts a function, K ends the name of a key.
  */
@@ -19,7 +21,7 @@ static const char *const type_programs[] = {
 	[0] = "s",       [1] = "[s]",
 	[2] = "[s]",     [3] = "[sd]",
 	[4] = "[ss]",    [5] = "[s8]",
-	[7] = "m",       [9] = "s",
+	[7] = "lm",      [9] = "s",
 	[10] = "s",      [11] = "s",
 	[12] = "s",      [13] = "s",
 	[14] = "[s]",    [15] = STREAM_HEAD "[sll" PEL CONSUMER "]",
@@ -44,25 +46,25 @@ mb_rdb_opcode_program(unsigned op)
 	switch (op)
 	{
 		case OP_SLOT_INFO:
-			return "lll";
+			return "LLL";
 		case OP_FUNCTION2:
 			return "Fs";
 		case OP_MODULE_AUX:
-			return "m";
+			return "llWlm";
 		case OP_IDLE:
-			return "l";
+			return "L";
 		case OP_FREQ:
 			return "1";
 		case OP_AUX:
 			return "ssA";
 		case OP_RESIZEDB:
-			return "ll";
+			return "LL";
 		case OP_EXPIRE_MS:
 			return "8X";
 		case OP_EXPIRE_S:
 			return "4Y";
 		case OP_SELECTDB:
-			return "lD";
+			return "LD";
 		default:
 			return NULL;
 	}

@@ -50,7 +50,9 @@ big_endian(const unsigned char *p, size_t n)
 	return v;
 }
 
-/* *special is -1 for a length, else the string encoding. */
+#define BAD_LENGTH 256
+
+/* *special is -1 for a length, else the string encoding, or BAD_LENGTH. */
 static bool
 take_length(struct mb_rdb *rdb, struct mb_rdb_input *in, uint64_t *length, int *special)
 {
@@ -75,7 +77,7 @@ take_length(struct mb_rdb *rdb, struct mb_rdb_input *in, uint64_t *length, int *
 			return false;
 		*length = big_endian(p + 1, n);
 		if (first > 0x81)
-			*special = 256;
+			*special = BAD_LENGTH;
 	}
 	else
 	{
@@ -95,10 +97,11 @@ mb_rdb_corrupt(const struct mb_rdb *rdb, const char *what, struct mb_error *err)
 				   (unsigned long long) rdb->sum.bytes, what);
 }
 
+/* Where no string can stand the loader takes the marks of string encodings for numbers: so do we. */
 static enum mb_code
 plain_length(const struct mb_rdb *rdb, int special, struct mb_error *err)
 {
-	return special < 0 ? MB_OK : mb_rdb_corrupt(rdb, "a bad length", err);
+	return special < BAD_LENGTH ? MB_OK : mb_rdb_corrupt(rdb, "a bad length", err);
 }
 
 /* Every primitive: MB_OK and *done when complete, MB_OK and !*done when the input ended. */
@@ -205,7 +208,7 @@ lzf_lengths(struct mb_rdb *rdb, struct mb_rdb_input *in, bool *done, struct mb_e
 	*done = take_length(rdb, in, &length, &special);
 	if (!*done)
 		return MB_OK;
-	if (special >= 0 || length > MB_RDB_MAX_LENGTH || length == 0)
+	if (special == BAD_LENGTH || length > MB_RDB_MAX_LENGTH || length == 0)
 		return mb_rdb_corrupt(rdb, "a bad length of a compressed string", err);
 	if (rdb->string_left == UINT64_MAX)
 		rdb->string_left = length;
@@ -336,7 +339,7 @@ mb_rdb_run_double(struct mb_rdb *rdb, struct mb_rdb_input *in)
 	return true;
 }
 
-/* A module value: id, then {opcode, operand} up to opcode 0. */
+/* What a module wrote: {opcode, operand} up to opcode 0. */
 enum mb_code
 mb_rdb_run_module(struct mb_rdb *rdb, struct mb_rdb_input *in, bool *done, struct mb_error *err)
 {
@@ -355,15 +358,19 @@ mb_rdb_run_module(struct mb_rdb *rdb, struct mb_rdb_input *in, bool *done, struc
 	{
 		bool ready = false;
 
-		if (!rdb->in_module || rdb->module_op == MODULE_WANT_OP)
+		if (!rdb->in_module)
+		{
+			rdb->in_module = true;
+			rdb->module_op = MODULE_WANT_OP;
+		}
+		if (rdb->module_op == MODULE_WANT_OP)
 		{
 			if (mb_rdb_run_length(rdb, in, &ready, err))
 				return err->code;
-			if (ready && rdb->in_module && rdb->length > MODULE_STRING)
+			if (ready && rdb->length > MODULE_STRING)
 				return mb_rdb_corrupt(rdb, "an unknown module opcode", err);
 			if (ready)
-				rdb->module_op = rdb->in_module ? (unsigned) rdb->length : MODULE_WANT_OP;
-			rdb->in_module = rdb->in_module || ready;
+				rdb->module_op = (unsigned) rdb->length;
 			if (ready && rdb->module_op == MODULE_EOF)
 			{
 				rdb->in_module = false;

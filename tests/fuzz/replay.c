@@ -1,7 +1,8 @@
 /*
  * replay.c - a main for fuzz targets without libFuzzer: runs every file of the
  * directories named on the command line, then N mutants of them (-n N, -s SEED), through
- * LLVMFuzzerTestOneInput.  Built with the sanitizers, an error ends the process.
+ * LLVMFuzzerTestOneInput.  Built with the sanitizers, an error ends the process.  With -v
+ * a target that can say what it makes of an input prints a line for each file.
  */
 #include <dirent.h>
 #include <stdint.h>
@@ -13,11 +14,13 @@
 #include "core/base/fs.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+void mb_fuzz_describe(const uint8_t *data, size_t size) __attribute__((weak));
 
 #define MAX_SEEDS 4096
 #define MAX_SEED_BYTES (1u << 20)
 
 static struct mb_buf seeds[MAX_SEEDS];
+static char *names[MAX_SEEDS];
 static size_t seed_count;
 
 static void
@@ -36,7 +39,7 @@ load_seeds(const char *dir_name)
 		mb_error_clear(&err);
 		if (entry->d_name[0] != '.' &&
 			mb_file_read(&seeds[seed_count], path, MAX_SEED_BYTES, &err) == MB_OK)
-			seed_count++;
+			names[seed_count++] = mb_strdup(entry->d_name);
 		free(path);
 	}
 	closedir(dir);
@@ -104,10 +107,13 @@ main(int argc, char **argv)
 {
 	unsigned long mutants = 0, i;
 	uint64_t state = 1;
+	bool describe = false;
 	int opt;
 
-	while ((opt = getopt(argc, argv, "n:s:")) != -1)
-		if (opt == 'n')
+	while ((opt = getopt(argc, argv, "n:s:v")) != -1)
+		if (opt == 'v')
+			describe = mb_fuzz_describe != NULL;
+		else if (opt == 'n')
 			mutants = strtoul(optarg, NULL, 10);
 		else if (opt == 's')
 			state = strtoull(optarg, NULL, 10) | 1;
@@ -118,7 +124,14 @@ main(int argc, char **argv)
 	if (seed_count == 0)
 		mb_buf_put_str(&seeds[seed_count++], "mbackup");
 	for (i = 0; i < seed_count; i++)
+	{
 		LLVMFuzzerTestOneInput(seeds[i].data, seeds[i].len);
+		if (describe)
+		{
+			printf("%s ", names[i] ? names[i] : "-");
+			mb_fuzz_describe(seeds[i].data, seeds[i].len);
+		}
+	}
 	for (i = 0; i < mutants; i++)
 	{
 		struct mb_buf buf = {0};
@@ -131,6 +144,9 @@ main(int argc, char **argv)
 	}
 	printf("%zu seeds, %lu mutants\n", seed_count, mutants);
 	for (i = 0; i < seed_count; i++)
+	{
 		mb_buf_release(&seeds[i]);
+		free(names[i]);
+	}
 	return 0;
 }

@@ -3,26 +3,36 @@
  * same state whether the input comes whole or in pieces.  Byte 0 chooses their size.
  * The same for what moves the expiries in it: its output is as good a stream, with a boundary.
  */
+#include <inttypes.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "redis/expiry.h"
 #include "redis/resp.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+void mb_fuzz_describe(const uint8_t *data, size_t size);
+
+static enum mb_code
+scan_for(struct mb_resp *resp, const uint8_t *data, size_t size, size_t step, struct mb_error *err)
+{
+	enum mb_code code = MB_OK;
+	size_t at;
+
+	mb_error_clear(err);
+	mb_resp_init(resp, 0, MB_RESP_DB_UNKNOWN, false);
+	for (at = 0; !code && at < size; at += step)
+		code = mb_resp_feed(resp, data + at, size - at < step ? size - at : step, err);
+	return code;
+}
 
 static enum mb_code
 scan(struct mb_resp *resp, const uint8_t *data, size_t size, size_t step)
 {
-	enum mb_code code = MB_OK;
 	struct mb_error err;
-	size_t at;
 
-	mb_error_clear(&err);
-	mb_resp_init(resp, 0, MB_RESP_DB_UNKNOWN, false);
-	for (at = 0; !code && at < size; at += step)
-		code = mb_resp_feed(resp, data + at, size - at < step ? size - at : step, &err);
-	return code;
+	return scan_for(resp, data, size, step, &err);
 }
 
 static enum mb_code
@@ -83,4 +93,19 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 			  whole.commands == pieces.commands);
 	MB_ASSERT(whole.boundary <= whole.command && whole.command <= whole.offset);
 	return 0;
+}
+
+/* "where the last command outside MULTI ended, the bytes seen, commands, the error or -". */
+void
+mb_fuzz_describe(const uint8_t *data, size_t size)
+{
+	struct mb_resp resp;
+	struct mb_error err;
+	enum mb_code code;
+
+	if (size < 2)
+		return;
+	code = scan_for(&resp, data + 1, size - 1, size - 1, &err);
+	printf("%" PRIu64 " %" PRIu64 " %" PRIu64 " %s\n", resp.boundary, resp.offset, resp.commands,
+		   code ? err.message : "-");
 }

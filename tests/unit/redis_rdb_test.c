@@ -110,8 +110,10 @@ put_module(struct mb_buf *out)
 
 	put_key(out, 7, "module");
 	mb_buf_put(out, value, sizeof(value));
-	mb_buf_put_u8(out, 247); /* module aux: the same behind the opcode */
-	mb_buf_put(out, value, sizeof(value));
+	mb_buf_put_u8(out, 247); /* module aux: id, when, the same */
+	mb_buf_put(out, value, 9);
+	mb_buf_put_str(out, "\2\1");
+	mb_buf_put(out, value + 9, sizeof(value) - 9);
 }
 
 static void
@@ -358,6 +360,21 @@ test_rdb__a_zero_checksum_means_none(void **state)
 }
 
 static void
+test_rdb__keys_before_a_database_are_of_database_0(void **state)
+{
+	static const unsigned char file[] = "REDIS0010\0\1k\1v\xfe\3\0\1k\1v\xff\0\0\0\0\0\0\0";
+	struct mb_rdb *rdb = mb_rdb_new();
+
+	(void) state;
+	assert_int_equal(walk(rdb, file, sizeof(file), 3, 1), MB_OK);
+	assert_int_equal(mb_rdb_summary(rdb)->db_count, 2);
+	assert_int_equal(mb_rdb_summary(rdb)->dbs[0].db, 0);
+	assert_int_equal(mb_rdb_summary(rdb)->dbs[0].keys, 1);
+	assert_int_equal(mb_rdb_summary(rdb)->dbs[1].db, 3);
+	mb_rdb_free(rdb);
+}
+
+static void
 test_rdb__what_is_not_known_is_unsupported(void **state)
 {
 	static const struct
@@ -374,11 +391,11 @@ test_rdb__what_is_not_known_is_unsupported(void **state)
 		{"REDIS0010\xfe\0\x06", 12, MB_UNSUPPORTED},       /* module of the old encoding */
 		{"REDIS0010\xf6", 10, MB_UNSUPPORTED},             /* functions of a candidate */
 		{"REDIS0010\xfe\0\x08", 12, MB_CORRUPT},           /* no such type */
-		{"REDIS0010\0\1k\1v", 14, MB_CORRUPT},             /* a key before a database */
 		{"REDIS0010\xfe\0\0\xc4", 13, MB_CORRUPT},         /* no such string encoding */
 		{"REDIS0010\xfe\0\0\x82\0\0\0\0", 17, MB_CORRUPT}, /* no such length */
 		{"REDIS0010\xfe\0\0\x81\x7f\0\0\0\0\0\0\0", 21, MB_CORRUPT},    /* too long a string */
 		{"REDIS0010\xfe\0\1\1k\x81\x7f\0\0\0\0\0\0\0", 23, MB_CORRUPT}, /* too long a list */
+		{"REDIS0010\xf7\1\1\1\0", 14, MB_CORRUPT}, /* module aux without when */
 		/* Compressed: shorter and longer than announced, a repeat of nothing, no end. */
 		{"REDIS0010\xfe\0\0\xc3\3\5\1ab", 18, MB_CORRUPT},
 		{"REDIS0010\xfe\0\0\xc3\3\1\1ab", 18, MB_CORRUPT},
@@ -490,6 +507,7 @@ main(void)
 		cmocka_unit_test(test_rdb__a_file_that_ends_early_is_corrupt),
 		cmocka_unit_test(test_rdb__every_flipped_bit_is_found),
 		cmocka_unit_test(test_rdb__a_zero_checksum_means_none),
+		cmocka_unit_test(test_rdb__keys_before_a_database_are_of_database_0),
 		cmocka_unit_test(test_rdb__what_is_not_known_is_unsupported),
 		cmocka_unit_test(test_rdb__foreign_files_are_taken_as_they_are_when_asked),
 		cmocka_unit_test(test_rdb__statistics),
