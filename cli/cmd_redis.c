@@ -77,8 +77,11 @@ redis_component(struct mb_cli *cli, struct mb_component **component, size_t *nex
 		if (!*component)
 			return no_such_redis(cli, name, err);
 		if (!is_redis(*component))
-			return mb_fail(err, MB_CONFIG, "\"%s\" is no Redis, it is of kind %s", name,
-						   (*component)->ops->kind);
+		{
+			mb_fail(err, MB_CONFIG, "\"%s\" is no Redis, it is of kind %s", name,
+					(*component)->ops->kind);
+			return mb_error_hint(err, "\"mbackup check\" names the components.");
+		}
 		return MB_OK;
 	}
 	for (i = 0; i < cli->stack.count; i++)
@@ -90,6 +93,24 @@ redis_component(struct mb_cli *cli, struct mb_component **component, size_t *nex
 		*component = cli->stack.components[i];
 	}
 	return *component ? MB_OK : no_such_redis(cli, NULL, err);
+}
+
+/* -- wrong words ------------------------------------------------------------------------------- */
+
+enum mb_code
+redis_exclude(const char *one, const char *other, struct mb_error *err)
+{
+	mb_fail(err, MB_CONFIG, "%s and %s exclude each other", one, other);
+	return mb_error_hint(err, "Give one of them.");
+}
+
+enum mb_code
+redis_too_many(const struct mb_cli *cli, size_t word, struct mb_error *err)
+{
+	mb_fail(err, MB_CONFIG, "\"%s\" is one word too many", cli->words.items[word]);
+	return mb_error_hint(err,
+						 "A first word that could be a name is taken for one: see \"mbackup help "
+						 "redis\".");
 }
 
 /* -- the moment -------------------------------------------------------------------------------- */
@@ -160,19 +181,21 @@ snapshot_to_file(struct mb_cli *cli, struct mb_component *component, struct mb_e
 {
 	unsigned flags = mb_config_flag(&cli->config, "force") ? MB_REDIS_FILE_FORCE : 0;
 	const char *path = option(cli, "output");
+	bool is_stdout = strcmp(path, "-") == 0;
 	json_t *answer;
 	enum mb_code code;
 
-	if (strcmp(path, "-") == 0 && mb_config_flag(&cli->config, "json"))
-		return mb_fail(err, MB_CONFIG,
-					   "--json and --output - would both write to the standard "
-					   "output");
-	if (strcmp(path, "-") == 0 && isatty(STDOUT_FILENO))
-		return mb_fail(err, MB_CONFIG, "an RDB file is nothing for a terminal");
+	if (is_stdout && mb_config_flag(&cli->config, "json"))
+		return redis_exclude("--json", "--output -", err);
+	if (is_stdout && isatty(STDOUT_FILENO))
+	{
+		mb_fail(err, MB_CONFIG, "an RDB file is nothing for a terminal");
+		return mb_error_hint(err, "Redirect the standard output, or name a file.");
+	}
 	code = mb_redis_snapshot_file(component, path, flags, &answer, err);
 	if (code)
 		return code;
-	if (strcmp(path, "-") == 0)
+	if (is_stdout)
 	{
 		mb_log_info(&cli->log, "%s: %lld keys, %lld bytes", component->name,
 					(long long) mb_json_int(answer, "keys", 0),
@@ -193,15 +216,21 @@ redis_snapshot(struct mb_cli *cli, struct mb_error *err)
 	if (redis_component(cli, &component, &next, err))
 		return err->code;
 	if (next < cli->words.count)
-		return mb_fail(err, MB_CONFIG, "\"%s\" is one word too many", cli->words.items[next]);
+		return redis_too_many(cli, next, err);
 	if (option(cli, "output"))
 	{
 		if (option(cli, "label") || option(cli, "pause"))
-			return mb_fail(err, MB_CONFIG, "--label and --pause are for backups, not for --output");
+		{
+			mb_fail(err, MB_CONFIG, "--label and --pause are for backups, not for --output");
+			return mb_error_hint(err, "Leave them out.");
+		}
 		return snapshot_to_file(cli, component, err);
 	}
 	if (option(cli, "force"))
-		return mb_fail(err, MB_CONFIG, "--force goes together with --output");
+	{
+		mb_fail(err, MB_CONFIG, "--force goes together with --output");
+		return mb_error_hint(err, "A backup replaces nothing: leave it out.");
+	}
 	add_option(cli, "component", component->name);
 	return cmd_backup(cli, err);
 }
@@ -219,9 +248,9 @@ redis_restore(struct mb_cli *cli, struct mb_error *err)
 	if (redis_component(cli, &component, &next, err))
 		return err->code;
 	if (cli->words.count > next + 1)
-		return mb_fail(err, MB_CONFIG, "\"%s\" is one word too many", cli->words.items[next + 1]);
+		return redis_too_many(cli, next + 1, err);
 	if (option(cli, "rdb") && option(cli, "at"))
-		return mb_fail(err, MB_CONFIG, "--rdb and --at exclude each other");
+		return redis_exclude("--rdb", "--at", err);
 	if (redis_moment(cli, component, &moment, err))
 		return err->code;
 	text = next < cli->words.count ? mb_asprintf("%s=%s", component->name, cli->words.items[next])

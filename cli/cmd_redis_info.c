@@ -53,7 +53,7 @@ info_of_file(struct mb_cli *cli, const char *path, struct mb_error *err)
 	enum mb_code code;
 
 	if (cli->words.count > 1)
-		code = mb_fail(err, MB_CONFIG, "--rdb and \"%s\" exclude each other", cli->words.items[1]);
+		code = redis_exclude("--rdb", "the name of a component", err);
 	else
 		code = mb_rdb_file_walk(&walker, path, &options, err);
 	if (!code)
@@ -174,13 +174,13 @@ redis_info(struct mb_cli *cli, struct mb_error *err)
 	size_t next;
 
 	if (rdb && mb_values_get(&cli->config.command_line, SCOPE_COMMAND, "at", 0))
-		return mb_fail(err, MB_CONFIG, "--rdb and --at exclude each other");
+		return redis_exclude("--rdb", "--at", err);
 	if (rdb)
 		return info_of_file(cli, rdb, err);
 	if (redis_component(cli, &component, &next, err))
 		return err->code;
 	if (next < cli->words.count)
-		return mb_fail(err, MB_CONFIG, "\"%s\" is one word too many", cli->words.items[next]);
+		return redis_too_many(cli, next, err);
 	return info_of_backup(cli, component, err);
 }
 

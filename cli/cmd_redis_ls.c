@@ -129,7 +129,8 @@ static enum mb_code
 check_output(void *ctx, struct mb_error *err)
 {
 	(void) ctx;
-	if (ferror(stdout))
+	errno = 0;
+	if (fflush(stdout) != 0 || ferror(stdout))
 		return mb_fail_errno(err, errno, "could not write to the standard output");
 	return MB_OK;
 }
@@ -227,7 +228,10 @@ parse_db(const char *text, int64_t *db, struct mb_error *err)
 	size_t digits = strspn(text, "0123456789");
 
 	if (digits == 0 || digits > 9 || text[digits])
-		return mb_fail(err, MB_CONFIG, "\"%s\" is not the number of a database", text);
+	{
+		mb_fail(err, MB_CONFIG, "\"%s\" is not the number of a database", text);
+		return mb_error_hint(err, "Write --db 3; without it all databases are listed.");
+	}
 	*db = strtol(text, NULL, 10);
 	return MB_OK;
 }
@@ -247,13 +251,13 @@ redis_ls(struct mb_cli *cli, struct mb_error *err)
 	listing.json = mb_config_flag(&cli->config, "json");
 	listing.with_more = mb_config_flag(&cli->config, "long");
 	if (rdb && mb_values_get(values, SCOPE_COMMAND, "at", 0))
-		code = mb_fail(err, MB_CONFIG, "--rdb and --at exclude each other");
+		code = redis_exclude("--rdb", "--at", err);
 	if (!code && db)
 		code = parse_db(db, &listing.db, err);
 	if (!code && !rdb)
 		code = redis_component(cli, &component, &next, err);
 	if (!code && cli->words.count > next + 1)
-		code = mb_fail(err, MB_CONFIG, "\"%s\" is one word too many", cli->words.items[next + 1]);
+		code = redis_too_many(cli, next + 1, err);
 	if (!code && next < cli->words.count)
 		listing.pattern = cli->words.items[next];
 	if (!code && rdb)

@@ -18,6 +18,10 @@ unsigned redis_needs(const struct mb_cli *cli);
 enum mb_code redis_component(struct mb_cli *cli, struct mb_component **component, size_t *next,
 							 struct mb_error *err) MB_MUST_CHECK;
 
+/* "exclude each other" and "one word too many", with what to write instead; MB_CONFIG. */
+enum mb_code redis_exclude(const char *one, const char *other, struct mb_error *err);
+enum mb_code redis_too_many(const struct mb_cli *cli, size_t word, struct mb_error *err);
+
 /* A moment as a restore is told it. */
 struct redis_moment
 {
