@@ -1,7 +1,7 @@
 /*
  * rdb_private.h - what the files of the RDB walker share:
- * rdb.c (the walk and its programs), rdb_types.c (the programs of opcodes and types) and
- * rdb_value.c (the primitives that take bytes).
+ * rdb.c (the walk and its programs), rdb_types.c (the programs of opcodes and types),
+ * rdb_value.c (the primitives that take bytes) and rdb_lzf.c (what is compressed).
  */
 #ifndef MB_REDIS_RDB_PRIVATE_H
 #define MB_REDIS_RDB_PRIVATE_H
@@ -145,6 +145,14 @@ enum mb_code mb_rdb_run_string(struct mb_rdb *rdb, struct mb_rdb_input *in, bool
 bool mb_rdb_run_double(struct mb_rdb *rdb, struct mb_rdb_input *in);
 enum mb_code mb_rdb_run_module(struct mb_rdb *rdb, struct mb_rdb_input *in, bool *done,
 							   struct mb_error *err) MB_MUST_CHECK;
+
+/* -- rdb_lzf.c ------------------------------------------------------------------------------- */
+
+/*
+ * The next bytes of a compressed string; false when no decompression can come of it.  *at is behind
+ * the last byte that was looked at, which is the same however the input is cut.
+ */
+bool mb_rdb_follow_lzf(struct lzf *lzf, const unsigned char **at, const unsigned char *end);
 /* The name of a key has passed by. */
 void mb_rdb_end_name(struct mb_rdb *rdb);
 

@@ -1,4 +1,4 @@
-/* rdb_value.c - the primitives of an RDB: lengths, strings, module values; and the names of keys. */
+/* rdb_value.c - the primitives of an RDB: lengths, strings, module values. */
 #include <stdio.h>
 #include <string.h>
 
@@ -223,51 +223,6 @@ lzf_lengths(struct mb_rdb *rdb, struct mb_rdb_input *in, bool *done, struct mb_e
 	return MB_OK;
 }
 
-/*
- * The next bytes of a compressed string; false when no decompression can come of it.  *at is behind
- * the last byte that was looked at, which is the same however the input is cut.
- */
-static bool
-follow_lzf(struct lzf *lzf, const unsigned char **at, const unsigned char *end)
-{
-	const unsigned char *p = *at;
-	size_t n;
-
-	for (; p < end; *at = p)
-		switch (lzf->phase)
-		{
-			case LZF_CONTROL:
-				lzf->run = *p < 32 ? *p + 1u : (*p >> 5) + 2u;
-				lzf->back = (*p & 31u) << 8;
-				lzf->phase = *p < 32 ? LZF_LITERAL : *p >> 5 == 7 ? LZF_LENGTH : LZF_OFFSET;
-				*at = ++p;
-				if (lzf->phase == LZF_LITERAL && lzf->run > lzf->plain - lzf->made)
-					return false;
-				break;
-			case LZF_LITERAL:
-				n = (size_t) (end - p) < lzf->run ? (size_t) (end - p) : lzf->run;
-				p += n;
-				lzf->made += n;
-				lzf->run -= (unsigned) n;
-				if (lzf->run == 0)
-					lzf->phase = LZF_CONTROL;
-				break;
-			case LZF_LENGTH:
-				lzf->run += *p++;
-				lzf->phase = LZF_OFFSET;
-				break;
-			case LZF_OFFSET:
-				lzf->back += *p + 1u;
-				*at = ++p;
-				if (lzf->back > lzf->made || lzf->run > lzf->plain - lzf->made)
-					return false;
-				lzf->made += lzf->run;
-				lzf->phase = LZF_CONTROL;
-				break;
-		}
-	return true;
-}
-
 /* The input up to `end` is of a string's body; with `last` it is the end of it. */
 static enum mb_code
 check_lzf(struct mb_rdb *rdb, struct mb_rdb_input *in, const unsigned char *end, bool last,
@@ -275,7 +230,7 @@ check_lzf(struct mb_rdb *rdb, struct mb_rdb_input *in, const unsigned char *end,
 {
 	struct lzf *lzf = &rdb->lzf;
 
-	if (!follow_lzf(lzf, &in->p, end) ||
+	if (!mb_rdb_follow_lzf(lzf, &in->p, end) ||
 		(last && (lzf->phase != LZF_CONTROL || lzf->made != lzf->plain)))
 		return mb_rdb_corrupt(rdb, "a compressed string that cannot be decompressed", err);
 	return MB_OK;
@@ -398,79 +353,4 @@ mb_rdb_run_module(struct mb_rdb *rdb, struct mb_rdb_input *in, bool *done, struc
 			return MB_OK;
 		}
 	}
-}
-
-/*
- * The start of what was compressed, at most cap bytes of it (lzf_d.c of liblzf): a control byte below
- * 32 copies so many plus one bytes, another repeats some that came before.  Ends at what is damaged:
- * names are for people.
- */
-static size_t
-unpack(const unsigned char *packed, size_t packed_len, unsigned char *out, size_t cap)
-{
-	struct mb_rd in = mb_rd_init(packed, packed_len);
-	size_t len = 0;
-
-	while (!in.bad && mb_rd_left(&in) > 0 && len < cap)
-	{
-		unsigned control = mb_rd_u8(&in), n = control >> 5, back, i;
-
-		if (n == 7)
-			n += mb_rd_u8(&in);
-		back = control < 32 ? 0 : ((control & 31) << 8) + mb_rd_u8(&in) + 1;
-		n = control < 32 ? control + 1 : n + 2;
-		for (i = 0; i < n && !in.bad && back <= len && len < cap; i++)
-		{
-			unsigned char c = back ? out[len - back] : mb_rd_u8(&in);
-
-			if (!in.bad)
-				out[len++] = c;
-		}
-		if (back > len)
-			break;
-	}
-	return len;
-}
-
-/* All of a name.  One byte of LZF gives 88 at most, whatever length the file claims. */
-static void
-end_whole_name(struct mb_rdb *rdb)
-{
-	const struct mb_buf *bytes = &rdb->name_bytes;
-	uint64_t cap = rdb->packed_plain;
-
-	if (rdb->packed_plain == 0)
-	{
-		/* Not NULL for an empty name either. */
-		mb_buf_reserve(&rdb->name_bytes, 1);
-		rdb->key.whole = bytes->data;
-		rdb->key.whole_len = bytes->len;
-		return;
-	}
-	if (cap > MB_RDB_NAME_MAX)
-		cap = MB_RDB_NAME_MAX;
-	if (cap > (uint64_t) bytes->len * 88 + 1)
-		cap = (uint64_t) bytes->len * 88 + 1;
-	mb_buf_reset(&rdb->name_plain);
-	mb_buf_reserve(&rdb->name_plain, (size_t) cap);
-	rdb->key.whole = rdb->name_plain.data;
-	rdb->key.whole_len = unpack(bytes->data, bytes->len, rdb->name_plain.data, (size_t) cap);
-}
-
-void
-mb_rdb_end_name(struct mb_rdb *rdb)
-{
-	struct mb_rdb_key *key = &rdb->key;
-
-	rdb->in_key = false;
-	if (rdb->flags & MB_RDB_NAMES)
-		end_whole_name(rdb);
-	if (rdb->packed_plain == 0)
-		return;
-	key->name_kept = unpack(rdb->packed, rdb->packed_len, key->name,
-							rdb->packed_plain < sizeof(key->name) ? (size_t) rdb->packed_plain
-																  : sizeof(key->name));
-	key->name_len = (size_t) rdb->packed_plain;
-	rdb->packed_len = 0;
-	rdb->packed_plain = 0;
 }
