@@ -293,6 +293,15 @@ config 'role = cache'
 is "$(ls_json redis --at later)" "$(source_keys "$REDIS_PORT")" "a cache, which a restore leaves empty, is listed all the same"
 config
 
+printf '[repository:copy]\nurl = %s/copy\n' "$T" >>"$CONF"
+ok "a copy of the repository" mb init
+mv "$T/copy" "$T/copy.away"
+run mb redis ls --repository copy
+is "$status" 10 "a copy that is not there"
+mv "$T/copy.away" "$T/copy"
+is "$(ls_json redis --at "$first" --repository copy)" "$at_first" "and from one that is"
+config
+
 # -- an interrupt in the middle ----------------------------------------------------------------------------
 rcli debug populate 300000 many 200 >/dev/null
 stack_kill "$STREAM"
