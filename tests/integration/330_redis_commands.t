@@ -140,6 +140,13 @@ printf 'SET later 1\nSELECT 3\nDEL behind\n' | rcli >/dev/null
 ok "another mark, so that the stream is behind it" mb mark later
 is "$(ls_json redis --at "$moment")" "$at_moment" "ls --at TIME is exact; what has expired by then is not in it"
 is "$(ls_json redis --at later)" "$(source_keys "$REDIS_PORT")" "at the later mark the later key"
+rcli debug set-active-expire 0 >/dev/null
+rcli set lazy 1 PX 300 >/dev/null
+sleep 0.6
+ok "a mark with a key in the server whose time has passed" mb mark lazy
+is "$(rcli dbsize) $(source_keys "$REDIS_PORT" lazy)" "$(($(source_keys "$REDIS_PORT" | grep -c '^0') + 1)) " "which the server holds, but does not name"
+is "$(ls_json redis --at lazy)" "$(source_keys "$REDIS_PORT")" "nor does ls"
+rcli debug set-active-expire 1 >/dev/null
 is "$(ls_json redis --at "${first:0:20}")" "$at_first" "--at a backup by a prefix"
 is "$(ls_json redis --at "$first_part")" "$at_first" "--at a backup of the component by its own id"
 run mb redis ls redis --at nothing-such
