@@ -123,7 +123,7 @@ is "$(json count <"$T/ls.json")" "$(wc -l <<<"$at_first")" "and the count"
 start_redis_stream() { start_stream --component redis; wait_for 20 stream_attached; }
 stream_attached() { rcli info replication | grep -q 'port=0,state=online'; }
 start_redis_stream
-rcli --no-raw set short-lived 1 PX 60000 >/dev/null
+rcli --no-raw set short-lived 1 PX 6000000 >/dev/null
 printf 'SET soon-gone 1 PX 3000\nSELECT 3\nSET behind 1\nDEL cart:1\nMULTI\nSET in-multi 1\nDEL cart:2\nEXEC\nSELECT 9\nFLUSHDB\n' | rcli >/dev/null
 ok "a mark" mb mark before-expiry
 at_mark=$(source_keys "$REDIS_PORT")
@@ -147,6 +147,7 @@ ok "a mark with a key in the server whose time has passed" mb mark lazy
 is "$(rcli dbsize) $(source_keys "$REDIS_PORT" lazy)" "$(($(source_keys "$REDIS_PORT" | grep -c '^0') + 1)) " "which the server holds, but does not name"
 is "$(ls_json redis --at lazy)" "$(source_keys "$REDIS_PORT")" "nor does ls"
 rcli debug set-active-expire 1 >/dev/null
+rcli exists lazy >/dev/null
 is "$(ls_json redis --at "${first:0:20}")" "$at_first" "--at a backup by a prefix"
 is "$(ls_json redis --at "$first_part")" "$at_first" "--at a backup of the component by its own id"
 run mb redis ls redis --at nothing-such
