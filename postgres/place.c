@@ -463,8 +463,7 @@ mb_pg_place_check(struct mb_pg_place *place, struct mb_restore *restore, struct 
 	place->delta = !code && !empty;
 	if (!code && place->delta)
 		code = check_delta(place, restore, err);
-	else if (!code &&
-			 mb_restore_directory(place->directory, MB_DIRECTORY_CHECK, place->mode, err))
+	else if (!code && mb_restore_directory(place->directory, MB_DIRECTORY_CHECK, place->mode, err))
 		code = mb_restore_in_the_way(restore, err);
 	for (i = 0; !code && i < place->tablespace_count; i++)
 	{
