@@ -136,8 +136,9 @@ check_output(void *ctx, struct mb_error *err)
 }
 
 static enum mb_code
-list_file(struct listing *listing, const char *path, struct mb_error *err)
+list_file(void *ctx, const char *path, struct mb_error *err)
 {
+	struct listing *listing = ctx;
 	struct mb_rdb_file_options options = {.flags = MB_RDB_FOREIGN | MB_RDB_NAMES,
 										  .on_key = show_key,
 										  .between = check_output,
@@ -146,7 +147,8 @@ list_file(struct listing *listing, const char *path, struct mb_error *err)
 	struct mb_rdb *walker;
 	bool opaque;
 
-	if (listing->json)
+	/* Once, though a cluster has a file for each shard. */
+	if (listing->json && !listing->cli->json_open)
 	{
 		printf("{\"keys\":[");
 		listing->cli->json_open = true;
@@ -164,6 +166,16 @@ list_file(struct listing *listing, const char *path, struct mb_error *err)
 	return mb_error_hint(err, "Load it into a server of that version.");
 }
 
+/* The progress gives way to the first key. */
+static enum mb_code
+list_first(void *ctx, const char *path, struct mb_error *err)
+{
+	struct listing *listing = ctx;
+
+	cli_progress_hide(listing->cli);
+	return list_file(listing, path, err);
+}
+
 /* Under a name of its own and a lock, so that the next run removes what a dead one left. */
 static enum mb_code
 list_moment(struct listing *listing, struct mb_component *component, json_t *answer,
@@ -174,7 +186,6 @@ list_moment(struct listing *listing, struct mb_component *component, json_t *ans
 	struct redis_moment moment;
 	struct mb_error ignored;
 	json_t *part = NULL;
-	char *path = NULL;
 	enum mb_code code = redis_moment(cli, component, &moment, err);
 
 	if (!code)
@@ -182,22 +193,19 @@ list_moment(struct listing *listing, struct mb_component *component, json_t *ans
 	if (!code)
 		code = redis_restore_to(cli, component, &moment, directory, 0, &part, err);
 	if (!code)
-		code = mb_redis_look_file(component, directory, &path, err);
-	cli_progress_hide(cli);
-	if (!code)
 	{
 		listing->alive_us = mb_json_time(json_object_get(part, "reached"), "time");
 		mb_json_set_str(answer, "component", component->name);
 		mb_json_set_str(answer, "backup", mb_json_str(part, "backup", ""));
 		mb_json_set_time(answer, "time", listing->alive_us);
-		code = list_file(listing, path, err);
+		code = mb_redis_look(component, directory, list_first, listing, err);
 	}
+	cli_progress_hide(cli);
 	mb_error_clear(&ignored);
 	if (mb_rmtree(directory, code ? &ignored : err) && !code)
 		code = err->code;
 	json_decref(part);
 	free(directory);
-	free(path);
 	return code;
 }
 

@@ -146,7 +146,7 @@ mb_cluster_restore(struct mb_component *component, struct mb_restore *restore, s
 		return mb_redis_live_restore(component, restore, err);
 	mb_json_set_str(restore->result, "destination", layout.directory);
 	code = open_root(&layout, err);
-	if (!code && layout.redis->is_cache)
+	if (!code && layout.redis->is_cache && !(restore->wishes->flags & MB_RESTORE_LOOK))
 	{
 		mb_restore_warn(restore,
 						"role = cache: \"%s\" is left empty, the application fills it anew",

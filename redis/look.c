@@ -12,7 +12,7 @@
 #include <unistd.h>
 
 #include "core/base/fs.h"
-#include "redis/component_private.h"
+#include "redis/component_cluster.h"
 #include "redis/live.h"
 
 /* Is it there, and not empty? */
@@ -53,19 +53,44 @@ replay(struct mb_component *component, const char *directory, bool append_only,
 	return code;
 }
 
-enum mb_code
-mb_redis_look_file(struct mb_component *component, const char *directory, char **path,
-				   struct mb_error *err)
+static enum mb_code
+look_at_one(struct mb_component *component, const char *directory, mb_redis_look_fn fn, void *ctx,
+			struct mb_error *err)
 {
 	bool multipart = has_bytes(directory, MB_REDIS_AOF_DIR "/" MB_REDIS_AOF_BASE);
 	bool single = has_bytes(directory, MB_REDIS_AOF_SINGLE);
 	bool as_it_is =
 		multipart ? !has_bytes(directory, MB_REDIS_AOF_DIR "/" MB_REDIS_AOF_INCR) : !single;
+	enum mb_code code;
+	char *path;
 
 	/* Nothing to replay: no server is needed. */
 	if (!as_it_is && replay(component, directory, true, err))
 		return err->code;
-	*path = mb_path_join(directory, as_it_is && multipart ? MB_REDIS_AOF_DIR "/" MB_REDIS_AOF_BASE
-														  : MB_REDIS_RDB_NAME);
-	return MB_OK;
+	path = mb_path_join(directory, as_it_is && multipart ? MB_REDIS_AOF_DIR "/" MB_REDIS_AOF_BASE
+														 : MB_REDIS_RDB_NAME);
+	code = fn(ctx, path, err);
+	free(path);
+	return code;
+}
+
+enum mb_code
+mb_redis_look(struct mb_component *component, const char *directory, mb_redis_look_fn fn, void *ctx,
+			  struct mb_error *err)
+{
+	const struct mb_redis_cluster *cluster = mb_redis_of(component)->cluster;
+	enum mb_code code = MB_OK;
+	size_t i;
+
+	if (!cluster)
+		return look_at_one(component, directory, fn, ctx, err);
+	/* The shards are still those of the restore that has just been made. */
+	for (i = 0; !code && i < cluster->count; i++)
+	{
+		char *own = mb_path_join(directory, cluster->shards[i].prefix);
+
+		code = look_at_one(component, own, fn, ctx, err);
+		free(own);
+	}
+	return code;
 }

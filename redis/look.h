@@ -25,11 +25,13 @@ enum mb_code mb_redis_snapshot_file(struct mb_component *component, const char *
 									struct mb_error *err) MB_MUST_CHECK;
 
 /*
- * A directory that a restore with MB_RESTORE_LOOK has written: *path (free() it) is an RDB file in
- * it with all of its keys, also those whose time has passed since.  Where commands have to be
- * replayed for that a private server does it (scratch.h); the caller removes the directory.
+ * A directory that a restore with MB_RESTORE_LOOK has written: fn gets the path of an RDB file in
+ * it with all of its keys, also those whose time has passed since; of a cluster one for each
+ * shard, in turn.  Where commands have to be replayed for that a private server does it
+ * (scratch.h); the caller removes the directory.
  */
-enum mb_code mb_redis_look_file(struct mb_component *component, const char *directory, char **path,
-								struct mb_error *err) MB_MUST_CHECK;
+typedef enum mb_code (*mb_redis_look_fn)(void *ctx, const char *path, struct mb_error *err);
+enum mb_code mb_redis_look(struct mb_component *component, const char *directory,
+						   mb_redis_look_fn fn, void *ctx, struct mb_error *err) MB_MUST_CHECK;
 
 #endif

@@ -167,6 +167,14 @@ mb_redis_snapshot_file(struct mb_component *component, const char *path, unsigne
 	int64_t started_ms = mb_monotonic_ms();
 	enum mb_code code;
 
+	if (mb_redis_of(component)->cluster)
+	{
+		mb_fail(err, MB_UNSUPPORTED, "\"%s\" is a cluster: one file cannot hold it",
+				component->name);
+		return mb_error_hint(err,
+							 "Take one of each node, from a section whose url is redis://NODE, or "
+							 "\"mbackup redis snapshot\" without --output.");
+	}
 	out.progress = mb_env_progress(component->env, component->name);
 	mb_progress_phase(out.progress, "snapshot");
 	out.walker = mb_rdb_new_flags(MB_RDB_FOREIGN);

@@ -167,6 +167,14 @@ is $same 3 "... with the same DEBUG DIGEST shard by shard"
 redis-cli --cluster check 127.0.0.1:"$e_port" >"$T/clustercheck" 2>&1
 is $? 0 "... and redis-cli --cluster check finds nothing" || cat "$T/clustercheck" >&2
 
+mb redis ls cells --at rest --json >"$T/ls.json" 2>"$T/ls.err"
+is $? 0 "mbackup redis ls of a cluster" || cat "$T/ls.err" >&2
+see "$a_port" "$b_port" "$c_port" >"$T/all.seen"
+is "$(python3 -c 'import json, sys; print(len(json.load(sys.stdin)["keys"]))' <"$T/ls.json")" "$(grep -c "^-\?[0-9]* [a-z]* [0-9a-f]\{40\}" "$T/all.seen")" "... names as many keys as its masters have"
+like "$(mb redis info cells 2>&1)" "string" "... and info counts them by type"
+mb redis snapshot cells --output "$T/cells.rdb" >"$T/out" 2>&1
+is $? 9 "one RDB file of a cluster is refused" || cat "$T/out" >&2
+
 # A master is killed under writes; its replica takes over.
 for n in a b c; do eval "kill \$replica_$n; wait \$replica_$n"; done 2>/dev/null
 start_writer
