@@ -342,6 +342,8 @@ mb_redis_attach(struct mb_redis_stream *stream, struct mb_error *err)
 	struct attach at = {0};
 	struct mb_replica *replica = NULL;
 	struct mb_replica_start start;
+	const struct mb_spool_options spool = {.dir = stream->redis->base.env->spool,
+										   .limit_bytes = SPOOL_LIMIT_BYTES};
 	enum mb_code code;
 
 	mb_redis_detach(stream);
@@ -366,8 +368,7 @@ mb_redis_attach(struct mb_redis_stream *stream, struct mb_error *err)
 		stream->db = stream->resp.db;
 		stream->in_multi = stream->resp.in_multi;
 		stream->next_index_ms = stream->next_flush_ms = 0;
-		code = mb_spool_start(&stream->spool, replica, start.offset, stream->redis->base.env->spool,
-							  SPOOL_LIMIT_BYTES, err);
+		code = mb_spool_start(&stream->spool, replica, start.offset, &spool, err);
 	}
 	if (code)
 		mb_replica_close(replica);

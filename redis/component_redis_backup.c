@@ -2,7 +2,9 @@
  * component_redis_backup.c - the RDB of a fresh replica, then its stream up to the cut.
  *
  * The replica stays attached from snapshot to settle; what it receives meanwhile goes
- * into a spool, and settle packs of it what lies between the RDB and the cut.
+ * into a spool, and settle packs of it what lies between the RDB and the cut.  A
+ * connection that breaks meanwhile is opened again where it was, as long as the server's
+ * backlog reaches back to there.
  */
 #include <inttypes.h>
 #include <string.h>
@@ -39,6 +41,71 @@ check_rdb(struct mb_redis_component *redis, const struct mb_replica_start *start
 	return MB_OK;
 }
 
+/* Can a server at this point give what comes behind `received` of the snapshot's history? */
+static enum mb_code
+check_goes_on(const struct mb_redis_component *redis, const struct mb_redis_point *point,
+			  uint64_t received, struct mb_error *err)
+{
+	if (strcmp(point->replid, redis->replid) != 0)
+	{
+		mb_fail(err, MB_CONFLICT, "Redis changed its replication history after the snapshot");
+		return mb_error_hint(err,
+							 "The server was restarted or failed over: take the backup again.");
+	}
+	if (mb_redis_point_serves(point, redis->replid, received))
+		return MB_OK;
+	mb_fail(err, MB_CONFLICT,
+			"the connection to Redis broke at offset %" PRIu64
+			", and the server's backlog does not reach back to it",
+			received);
+	return mb_error_hint(err, "Raise repl-backlog-size, then take the backup again.");
+}
+
+/* On the spool's thread: a connection of its own, nothing of the component but what does not change. */
+static enum mb_code
+reopen_replica(void *ctx, uint64_t received, struct mb_replica **out, struct mb_error *err)
+{
+	const struct mb_redis_component *redis = ctx;
+	struct mb_redis_options where = redis->options;
+	struct mb_replica_options options = {.redis = &where,
+										 .replid = redis->replid,
+										 .offset = received,
+										 .no_data = true};
+	struct mb_replica_start start = {0};
+	struct mb_replica *replica = NULL;
+	struct mb_redis *control = NULL;
+	struct mb_redis_point point;
+	enum mb_code code;
+
+	/* Asked first: a PSYNC that cannot be served makes the server fork (attach does the same). */
+	code = mb_redis_connect(&control, &redis->options, err);
+	if (!code)
+		code = mb_redis_point_read(control, &point, err);
+	if (!code)
+		code = check_goes_on(redis, &point, received, err);
+	if (!code)
+	{
+		where.url = mb_redis_where(control);
+		code = mb_replica_open(&replica, &options, &start, err);
+	}
+	if (!code && (start.full || strcmp(start.replid, redis->replid) != 0))
+		code = mb_fail(err, MB_CONFLICT,
+					   "the connection to Redis broke at offset %" PRIu64
+					   ", and the server did not go on from there",
+					   received);
+	mb_redis_close(control);
+	if (code)
+	{
+		mb_replica_close(replica);
+		return code;
+	}
+	mb_log_info(redis->base.env->log,
+				"%s: the replication connection broke at offset %" PRIu64 " and goes on",
+				redis->base.name, received);
+	*out = replica;
+	return MB_OK;
+}
+
 /* One RDB of a fresh replica, then its stream into the spool until settle. */
 static enum mb_code
 snapshot_once(struct mb_component *component, struct mb_capture *capture, struct mb_error *err)
@@ -48,6 +115,10 @@ snapshot_once(struct mb_component *component, struct mb_capture *capture, struct
 	struct mb_rdb_sink sink;
 	struct mb_replica *replica = NULL;
 	struct mb_replica_start start;
+	const struct mb_spool_options spool = {.dir = component->env->spool,
+										   .limit_bytes = UINT64_MAX,
+										   .reopen = reopen_replica,
+										   .reopen_ctx = redis};
 	enum mb_code code;
 
 	mb_spool_stop(redis->spool);
@@ -62,8 +133,7 @@ snapshot_once(struct mb_component *component, struct mb_capture *capture, struct
 		code = check_rdb(redis, &start, mb_rdb_summary(sink.walker), err);
 	/* Nothing of the tail is durable before the commit, so nothing of it is acknowledged. */
 	if (!code)
-		code = mb_spool_start(&redis->spool, replica, start.offset, component->env->spool,
-							  UINT64_MAX, err);
+		code = mb_spool_start(&redis->spool, replica, start.offset, &spool, err);
 	if (code)
 		mb_replica_close(replica);
 	mb_rdb_sink_release(&sink);

@@ -18,6 +18,7 @@
 /* Right after the RDB an acknowledgement may come too early to start the stream. */
 #define FIRST_ACKS 10
 #define FIRST_ACK_MS 100
+#define REOPEN_MS 500
 
 struct mb_spool
 {
@@ -25,7 +26,7 @@ struct mb_spool
 	int fd;
 	char *path; /* for messages */
 	uint64_t base;
-	uint64_t limit_bytes;
+	struct mb_spool_options options;
 	atomic_uint_fast64_t received;
 	atomic_uint_fast64_t durable;
 	int64_t heard_ms; /* when the last byte came; the thread's own */
@@ -50,7 +51,8 @@ open_file(struct mb_spool *spool, const char *dir, struct mb_error *err)
 static bool
 is_full(const struct mb_spool *spool)
 {
-	return atomic_load(&spool->received) - atomic_load(&spool->durable) >= spool->limit_bytes;
+	return atomic_load(&spool->received) - atomic_load(&spool->durable) >=
+		   spool->options.limit_bytes;
 }
 
 static enum mb_code
@@ -80,6 +82,31 @@ receive(struct mb_spool *spool, unsigned char *buffer, int64_t wait_ms, struct m
 	return MB_OK;
 }
 
+/* Until there is a connection again, or it is known that there will be none.  MB_OK when stopped. */
+static enum mb_code
+reopen(struct mb_spool *spool)
+{
+	enum mb_code code = MB_UNREACHABLE;
+	int64_t next_ms = 0;
+
+	mb_replica_close(spool->replica);
+	spool->replica = NULL;
+	while (code == MB_UNREACHABLE && !atomic_load(&spool->stop))
+	{
+		if (mb_monotonic_ms() < next_ms)
+		{
+			mb_sleep_ms(FIRST_ACK_MS);
+			continue;
+		}
+		next_ms = mb_monotonic_ms() + REOPEN_MS;
+		mb_error_clear(&spool->err);
+		code = spool->options.reopen(spool->options.reopen_ctx, atomic_load(&spool->received),
+									 &spool->replica, &spool->err);
+	}
+	spool->heard_ms = mb_monotonic_ms();
+	return spool->replica ? MB_OK : code;
+}
+
 static void *
 spool_main(void *arg)
 {
@@ -93,6 +120,7 @@ spool_main(void *arg)
 	spool->heard_ms = mb_monotonic_ms();
 	while (!code && !atomic_load(&spool->stop))
 	{
+		MB_ASSERT(spool->replica);
 		now = mb_monotonic_ms();
 		if (now >= next_ack)
 		{
@@ -102,6 +130,8 @@ spool_main(void *arg)
 		if (!code)
 			code = receive(spool, buffer, acks < FIRST_ACKS ? FIRST_ACK_MS : READ_WAIT_MS,
 						   &spool->err);
+		if (code == MB_UNREACHABLE && spool->options.reopen)
+			code = reopen(spool);
 	}
 	free(buffer);
 	atomic_store(&spool->ended, true);
@@ -109,17 +139,17 @@ spool_main(void *arg)
 }
 
 enum mb_code
-mb_spool_start(struct mb_spool **out, struct mb_replica *replica, uint64_t offset, const char *dir,
-			   uint64_t limit_bytes, struct mb_error *err)
+mb_spool_start(struct mb_spool **out, struct mb_replica *replica, uint64_t offset,
+			   const struct mb_spool_options *options, struct mb_error *err)
 {
 	struct mb_spool *spool = mb_calloc(1, sizeof(*spool));
 	int failed;
 
 	spool->base = offset;
-	spool->limit_bytes = limit_bytes;
+	spool->options = *options;
 	atomic_init(&spool->received, offset);
 	atomic_init(&spool->durable, offset);
-	if (open_file(spool, dir, err))
+	if (open_file(spool, options->dir, err))
 	{
 		free(spool->path);
 		free(spool);

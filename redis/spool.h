@@ -11,6 +11,9 @@
  * puts into the repository.  If the process dies, the server still has (in its
  * backlog) what was not acknowledged, or a gap is seen and recorded.
  *
+ * When the connection breaks the thread ends, unless the owner has said how to go on
+ * (reopen): then it goes on with a new connection, and the owner sees nothing but a pause.
+ *
  * Memory is one buffer.  The file grows up to limit_bytes beyond what was released;
  * then the thread stops reading until the owner has caught up.
  *
@@ -24,13 +27,27 @@
 struct mb_spool;
 
 /*
+ * A replica of the same history whose next stream byte is number received + 1.  Called on the
+ * spool's thread: again and again after MB_UNREACHABLE; every other failure ends the spool.
+ */
+typedef enum mb_code (*mb_spool_reopen_fn)(void *ctx, uint64_t received,
+										   struct mb_replica **replica, struct mb_error *err);
+
+struct mb_spool_options
+{
+	const char *dir;           /* the file is made here */
+	uint64_t limit_bytes;      /* received and not released: no more than that */
+	mb_spool_reopen_fn reopen; /* NULL: the spool ends with its connection */
+	void *reopen_ctx;
+};
+
+/*
  * Take over the replica (closed by _stop; on failure it stays the caller's) whose next
- * stream byte is number offset + 1.
- * The file is made in dir.  Until mb_spool_durable says otherwise, `offset` is what
+ * stream byte is number offset + 1.  Until mb_spool_durable says otherwise, `offset` is what
  * is acknowledged.
  */
 enum mb_code mb_spool_start(struct mb_spool **spool, struct mb_replica *replica, uint64_t offset,
-							const char *dir, uint64_t limit_bytes,
+							const struct mb_spool_options *options,
 							struct mb_error *err) MB_MUST_CHECK;
 /* Stop the thread, close the connection, drop the file.  NULL does nothing. */
 void mb_spool_stop(struct mb_spool *spool);
@@ -38,7 +55,8 @@ void mb_spool_stop(struct mb_spool *spool);
 /* Everything up to this offset has been received and can be read. */
 uint64_t mb_spool_received(const struct mb_spool *spool);
 /*
- * Why the thread ended (MB_UNREACHABLE: the connection broke), or MB_OK while it runs.
+ * Why the thread ended (MB_UNREACHABLE: the connection broke), or MB_OK while it runs or
+ * tries to get the connection back.
  * What was received before stays readable.
  */
 enum mb_code mb_spool_state(struct mb_spool *spool, struct mb_error *err) MB_MUST_CHECK;

@@ -132,6 +132,8 @@ def replica(port, directory):
     signal.signal(signal.SIGTERM, lambda *_: stopped.append(1))
     os.makedirs(directory, exist_ok=True)
     wire = Wire(port)
+    # Not ours, which says 0.
+    wire("REPLCONF", "listening-port", "1")
     wire("REPLCONF", "capa", "eof")
     wire("REPLCONF", "capa", "psync2")
     wire.send("PSYNC", "?", "-1")
