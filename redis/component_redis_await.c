@@ -6,7 +6,7 @@
 #include "redis/component_private.h"
 
 #define POLL_MS 100
-/* A stream that runs has put something of this history long before. */
+/* A stream that begins has put something before that. */
 #define NO_STREAM_MS 5000
 
 static enum mb_code
@@ -17,16 +17,18 @@ no_stream(const struct mb_component *component, uint64_t offset, struct mb_error
 	return mb_error_hint(err, "Start \"mbackup stream\" and keep it running.");
 }
 
-/* *any: is there some piece of this history at all? */
+/*
+ * *any: was there ever a stream?  Of whichever history: right after a failover nothing of the new
+ * one is there yet, and a stream that looks for its server may need half a minute (BACKOFF_MAX_MS).
+ */
 static enum mb_code
-has_stream(struct mb_component *component, const char *replid, bool *any, struct mb_error *err)
+has_stream(struct mb_component *component, bool *any, struct mb_error *err)
 {
 	struct mb_pieces pieces = {0};
-	uint64_t end;
 
-	if (mb_pieces_list(component->env->repo, component->name, replid, &pieces, err))
+	if (mb_pieces_list(component->env->repo, component->name, NULL, &pieces, err))
 		return err->code;
-	*any = mb_pieces_end(&pieces, replid, &end);
+	*any = pieces.count > 0;
 	mb_pieces_release(&pieces);
 	return MB_OK;
 }
@@ -49,7 +51,7 @@ wait_held(struct mb_component *component, const char *replid, uint64_t offset, i
 		if (!looked && mb_monotonic_ms() - start_ms >= NO_STREAM_MS)
 		{
 			looked = true;
-			if (has_stream(component, replid, &any, err))
+			if (has_stream(component, &any, err))
 				return err->code;
 		}
 		mb_sleep_ms(POLL_MS);
