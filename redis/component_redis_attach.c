@@ -261,22 +261,47 @@ read_run_id(struct mb_redis_stream *stream, char run_id[64], struct mb_error *er
 }
 
 /*
+ * The server begins a full resync instead of +CONTINUE: it has forked.  Taken when the rule allows
+ * one, else refused, and the next PSYNC waits (resync.h).
+ */
+static enum mb_code
+allow_unasked(struct mb_redis_stream *stream, const struct attach *at, const char *run_id,
+			  struct mb_error *err)
+{
+	const struct mb_env *env = stream->redis->base.env;
+	enum mb_code code;
+
+	mb_log_warning(env->log,
+				   "%s: the server began a full resync that was not asked for: its backlog "
+				   "(repl-backlog-size, %" PRIu64 " bytes) did not last from question to answer",
+				   stream->component, at->point.backlog_size);
+	code = mb_resync_check(env->spool, stream->component, run_id, mb_time_now_us(), err);
+	if (code == MB_UNREACHABLE && mb_resync_refuse(env->spool, stream->component, run_id,
+												   mb_time_now_us(), at->point.backlog_size, err))
+		return err->code;
+	return code;
+}
+
+/*
  * PSYNC, and the RDB when there is one.  A full resync that nobody asked for is limited
  * (resync.h), also one that the server begins instead of +CONTINUE.
  */
 static enum mb_code
-open_replica(struct mb_redis_stream *stream, const struct mb_replica_options *options,
-			 struct mb_replica **replica, struct mb_replica_start *start, struct mb_error *err)
+open_replica(struct mb_redis_stream *stream, const struct attach *at,
+			 const struct mb_replica_options *options, struct mb_replica **replica,
+			 struct mb_replica_start *start, struct mb_error *err)
 {
 	const char *spool = stream->redis->base.env->spool, *name = stream->component;
 	bool full = !options->replid;
-	enum mb_code code = MB_OK;
+	enum mb_code code;
 	char run_id[64];
 
-	if (full)
-		code = read_run_id(stream, run_id, err);
+	code = read_run_id(stream, run_id, err);
 	if (!code && full)
 		code = mb_resync_check(spool, name, run_id, mb_time_now_us(), err);
+	else if (!code)
+		code = mb_resync_check_psync(spool, name, run_id, mb_time_now_us(), at->point.backlog_size,
+									 err);
 	if (!code && full)
 		code = mb_resync_note(spool, name, run_id, mb_time_now_us(), MB_RESYNC_BEGUN, err);
 	if (!code)
@@ -284,13 +309,9 @@ open_replica(struct mb_redis_stream *stream, const struct mb_replica_options *op
 	if (code || !start->full)
 		return code;
 	if (!full)
-	{
-		code = read_run_id(stream, run_id, err);
-		if (!code)
-			code = mb_resync_check(spool, name, run_id, mb_time_now_us(), err);
-		if (!code)
-			code = mb_resync_note(spool, name, run_id, mb_time_now_us(), MB_RESYNC_BEGUN, err);
-	}
+		code = allow_unasked(stream, at, run_id, err);
+	if (!code && !full)
+		code = mb_resync_note(spool, name, run_id, mb_time_now_us(), MB_RESYNC_BEGUN, err);
 	if (!code)
 		code = mb_replica_rdb(*replica, skip_rdb, NULL, err);
 	if (!code)
@@ -315,7 +336,7 @@ synchronize(struct mb_redis_stream *stream, const struct attach *at, struct mb_r
 		options.replid = at->resume ? at->replid : at->point.replid;
 		options.offset = at->resume ? at->offset : at->point.offset;
 	}
-	code = open_replica(stream, &options, replica, start, err);
+	code = open_replica(stream, at, &options, replica, start, err);
 	if (!code && (start->full || !at->resume))
 		return begin_fresh(stream, at, start, err);
 	if (!code)

@@ -9,6 +9,7 @@
  * lets the spool acknowledge.
  */
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -201,8 +202,10 @@ back_off(struct mb_redis_stream *stream, const struct mb_error *err)
 	const struct mb_env *env = stream->redis->base.env;
 	int64_t end;
 
-	if (stream->backoff_ms == 0)
+	/* Once, but a reason that is not the one before is news. */
+	if (stream->backoff_ms == 0 || strcmp(stream->said, err->message) != 0)
 		mb_log_warning(env->log, "%s: %s; trying again", stream->component, err->message);
+	snprintf(stream->said, sizeof(stream->said), "%s", err->message);
 	stream->backoff_ms = stream->backoff_ms ? stream->backoff_ms * 2 : BACKOFF_MIN_MS;
 	if (stream->backoff_ms > BACKOFF_MAX_MS)
 		stream->backoff_ms = BACKOFF_MAX_MS;

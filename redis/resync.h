@@ -10,7 +10,9 @@
  *     <spool>/redis-<component>.resync     {"time": ..., "run_id": ..., "complete": ...}
  *
  * Within an hour another one is allowed only of another process (a restart), and only if
- * the last one was complete.  `mbackup backup` is somebody who asks: it is not limited,
+ * the last one was complete.  One that the server begins unasked has forked it already when
+ * it is refused; so that this does not go on, the note then says "refused" and the size of the
+ * backlog, and for an hour not even a PSYNC is sent, unless the backlog becomes larger.  `mbackup backup` is somebody who asks: it is not limited,
  * and gives the server the backlog that a stream needs.
  */
 #ifndef MB_REDIS_RESYNC_H
@@ -35,5 +37,14 @@ enum mb_code mb_resync_check(const char *spool, const char *component, const cha
 enum mb_code mb_resync_note(const char *spool, const char *component, const char *run_id,
 							int64_t now_us, enum mb_resync_state state,
 							struct mb_error *err) MB_MUST_CHECK;
+
+/* An unasked one was refused, of a server with a backlog of this size. */
+enum mb_code mb_resync_refuse(const char *spool, const char *component, const char *run_id,
+							  int64_t now_us, uint64_t backlog_bytes,
+							  struct mb_error *err) MB_MUST_CHECK;
+/* May a PSYNC be sent that asks for none?  MB_UNREACHABLE after a refusal, saying what ends it. */
+enum mb_code mb_resync_check_psync(const char *spool, const char *component, const char *run_id,
+								   int64_t now_us, uint64_t backlog_bytes,
+								   struct mb_error *err) MB_MUST_CHECK;
 
 #endif

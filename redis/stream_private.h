@@ -31,6 +31,7 @@ struct mb_redis_stream
 	int64_t next_flush_ms;
 	/* A time-out must not hide a cancel: the spool has its own. */
 	int64_t backoff_ms;
+	char said[sizeof(((struct mb_error *) 0)->message)]; /* the last reason to back off */
 };
 
 /*

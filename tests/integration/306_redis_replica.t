@@ -1,7 +1,8 @@
 #!/bin/bash
 # Proves that the stream is a replica that a server can live with: kicked out for its output buffer it comes back, calls
 # what the backlog lost a gap and never makes the server fork for it; and that a full resync that goes wrong is not tried
-# again before its time, while a backup that somebody asks for is.
+# again before its time, while a backup that somebody asks for is.  A server whose backlog is too small even for the moment
+# between our question and its answer forks once for it, is refused once, and is then left alone until its backlog is larger.
 . "$(dirname "$0")/../lib/stack.sh"
 stack_begin
 
@@ -63,6 +64,42 @@ rcli set beyond 1 >/dev/null
 sleep 0.2
 ok "a mark" mb mark beyond
 restored_equals beyond
+stack_kill "$STREAM"
+
+# -- a full resync that the server begins unasked ------------------------------------------------------------------
+rm "$T/spool/redis-redis.resync"
+rcli config set repl-backlog-size 16384 client-output-buffer-limit "replica 256mb 256mb 60" >/dev/null
+touch "$T/writing"
+while [ -e "$T/writing" ]
+do
+	echo "EVAL \"for i = 1, 1000 do redis.call('set', KEYS[1], string.rep('x', 1000)) end\" 1 hot"
+done | rcli >/dev/null 2>&1 &
+stack_owns $!
+forks=$(info_of stats sync_full)
+: >"$T/stream.log"
+# Until a write came between question and answer.
+provoke() # count
+{
+	local i
+	for i in $(seq 20)
+	do
+		wait_for 2 unasked "$1" && return
+		rcli client kill type replica >/dev/null
+	done
+	return 1
+}
+unasked() { [ "$(grep -c "not asked for: its backlog" "$T/stream.log")" -ge "$1" ]; }
+start_stream
+ok "the server begins a full resync unasked: it is taken" provoke 1
+ok "the stream is attached" wait_for 20 attached
+ok "another one within the hour" provoke 2
+ok "is refused, and the stream says that it stays away" wait_for 30 grep -q "stays away until" "$T/stream.log"
+sleep 8
+is "$(($(info_of stats sync_full) - forks))" 2 "the server forked for the two, and not again"
+rcli config set repl-backlog-size 64mb >/dev/null
+ok "with a larger backlog the stream comes back" wait_for 40 attached
+is "$(($(info_of stats sync_full) - forks))" 2 "without a full resync"
+rm "$T/writing"
 stack_kill "$STREAM"
 
 done_testing

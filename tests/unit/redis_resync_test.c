@@ -69,6 +69,25 @@ test_resync__a_damaged_note_forbids_nothing(void **state)
 	assert_int_equal(check("a", NOW), MB_OK);
 }
 
+static void
+test_resync__a_refused_one_keeps_psync_away(void **state)
+{
+	struct mb_error err;
+
+	(void) state;
+	note("a", MB_RESYNC_COMPLETE);
+	assert_ok(mb_resync_check_psync(dir, "redis", "a", NOW + MINUTE, 100, &err), err);
+	assert_ok(mb_resync_refuse(dir, "redis", "a", NOW, 100, &err), err);
+	assert_int_equal(mb_resync_check_psync(dir, "redis", "a", NOW + MINUTE, 100, &err),
+					 MB_UNREACHABLE);
+	assert_int_equal(check("a", NOW + MINUTE), MB_UNREACHABLE);
+	/* A larger backlog, a restarted server, an hour. */
+	assert_ok(mb_resync_check_psync(dir, "redis", "a", NOW + MINUTE, 101, &err), err);
+	assert_ok(mb_resync_check_psync(dir, "redis", "b", NOW + MINUTE, 100, &err), err);
+	assert_ok(mb_resync_check_psync(dir, "redis", "a", NOW + 60 * MINUTE, 100, &err), err);
+	assert_int_equal(check("b", NOW + MINUTE), MB_OK);
+}
+
 static int
 make_dir(void **state)
 {
@@ -92,6 +111,7 @@ main(void)
 		cmocka_unit_test(test_resync__one_an_hour),
 		cmocka_unit_test(test_resync__a_restarted_server_has_one_of_its_own),
 		cmocka_unit_test(test_resync__not_when_the_last_one_ended_badly),
+		cmocka_unit_test(test_resync__a_refused_one_keeps_psync_away),
 		cmocka_unit_test(test_resync__a_damaged_note_forbids_nothing),
 	};
 
