@@ -105,13 +105,20 @@ PIDS=""
 # Remember a process that must be gone at the end.
 stack_owns() { PIDS="$PIDS $1"; }
 
+# It is gone: its number may be somebody else's by the time we end.
+stack_forgets() # pid
+{
+	PIDS=" $PIDS "
+	PIDS=${PIDS/ $1 / }
+}
+
 # Stop one process, by pid, and wait until it is gone.
 stack_kill() # pid [signal]
 {
 	kill "-${2:-TERM}" "$1" 2>/dev/null
 	for _ in $(seq 100)
 	do
-		kill -0 "$1" 2>/dev/null || return 0
+		kill -0 "$1" 2>/dev/null || { stack_forgets "$1"; return 0; }
 		sleep 0.1
 	done
 	kill -KILL "$1" 2>/dev/null
