@@ -63,11 +63,14 @@ name_master() # name
 	ln -s "$T/$1.sock" "$T/new.sock"
 	mv -T "$T/new.sock" "$T/redis.sock"
 }
-kill_server() # name
+# At once, and forgotten: there are hundreds of them.
+end() # pid [signal]
 {
-	kill -KILL "${PID[$1]}"
-	wait "${PID[$1]}" 2>/dev/null
+	kill "-${2:-KILL}" "$1" 2>/dev/null
+	wait "$1" 2>/dev/null
+	stack_forgets "$1"
 }
+kill_server() { end "${PID[$1]}"; }
 follow_master() { rm -rf "${T:?}/$(other)"; start_server "$(other)" --replicaof "127.0.0.1 ${PORT[$MASTER]}"; }
 
 ours_online() { kill -0 "$STREAM" && rcli info replication | grep -q 'port=0,state=online'; }
@@ -77,13 +80,13 @@ start_redis_stream()
 	STREAM=$!
 	stack_owns $STREAM
 }
-kill_stream() { kill -KILL $STREAM; wait $STREAM 2>/dev/null; }
+kill_stream() { end "$STREAM"; }
 
 # The replica that is not ours: one for each life of a server.
 lives=0
 start_capture()
 {
-	[ -z "${CAPTURE:-}" ] || { kill "$CAPTURE" 2>/dev/null; wait "$CAPTURE" 2>/dev/null; rm -rf "$T/capture"; }
+	[ -z "${CAPTURE:-}" ] || { end "$CAPTURE" TERM; rm -rf "$T/capture"; }
 	$PY "$WIRE" replica "${PORT[$MASTER]}" "$T/capture" >"$T/capture.log" 2>&1 &
 	CAPTURE=$!
 	stack_owns $CAPTURE
@@ -154,8 +157,7 @@ seen() # directory: what a stock server makes of it, and that nothing is missing
 	start_redis_on "$1" || return
 	$PY "$WIRE" see "$RPORT" 1 >"$1.seen" && $PY "$COUNT" look "$RPORT" >"$1.number"
 	local code=$?
-	kill -KILL "$RPID"
-	wait "$RPID" 2>/dev/null
+	end "$RPID"
 	return $code
 }
 restore() # option...: into $T/ours; $offset, $reached
