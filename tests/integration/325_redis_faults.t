@@ -91,7 +91,7 @@ start_capture()
 	CAPTURE=$!
 	stack_owns $CAPTURE
 	wait_for 30 test -s "$T/capture/start"
-	captured_from=$(date +%s.%N)
+	compare_from=$(date +%s.%N)
 	lives=$((lives + 1))
 }
 
@@ -251,6 +251,7 @@ do
 	if [ "$expect" = gap ]
 	then
 		read -r from to <<<"$(tail -n 1 "$T/gaps")"
+		compare_from=$to
 		# It begins no more than a step of the index (and a slow moment) before the event, and ends behind it.
 		[ "$($PY -c "print(int($at - 4 < $from < $at + 2 and $from < $to and $to > $at))")" = 1 ] || problem "the event was at $at, the gap is from $from to $to"
 	fi
@@ -259,14 +260,12 @@ do
 	then
 		stops_before "$($PY -c "print($from + ($to - $from) * 0.$((RANDOM % 9 + 1)))")" "$from"
 		same_as_capture --to-mark "b$event"
-		begins=$to
 	else
-		begins=$captured_from
 		same_as_capture --to-mark "m$event"
 	fi
 	# A random moment of this life, of what the window has of it.
 	now=$(date +%s.%N)
-	same_as_capture --to-time "$(date -u -d "@$($PY -c "print($begins + ($now - $begins) * 0.$((RANDOM % 9 + 1)))")" +%Y-%m-%dT%H:%M:%S.%6NZ)"
+	same_as_capture --to-time "$(date -u -d "@$($PY -c "print($compare_from + ($now - $compare_from) * 0.$((RANDOM % 9 + 1)))")" +%Y-%m-%dT%H:%M:%S.%6NZ)"
 done
 
 # -- a mark between a promotion and the stream's return ---------------------------------------------------------------------
