@@ -35,7 +35,8 @@ struct writing
 	struct mb_component *component;
 	struct mb_restore *restore;
 	const char *directory;
-	const char *replid; /* of the base */
+	const char *replid;                  /* of the base */
+	char reached_replid[MB_REPLID_TEXT]; /* of the last byte that was written */
 	uint64_t rdb_offset;
 	uint64_t base_offset; /* end of the base's own tail */
 	uint64_t offset;      /* to replay to */
@@ -126,6 +127,7 @@ write_pieces(struct writing *w, struct mb_error *err)
 		code = mb_chain_follow(repo, component, &pieces, w->replid, w->base_offset, &chain, err);
 	for (i = 0; !code && i < chain.count && w->resp.offset < w->offset; i++)
 	{
+		strcpy(w->reached_replid, chain.items[i].replid);
 		mb_buf_reset(&data);
 		code = mb_cancel_check(w->component->env->cancel, err);
 		if (!code)
@@ -403,7 +405,7 @@ report_reached(const struct writing *w)
 {
 	json_t *reached = json_object();
 
-	mb_json_set_str(reached, "replid", w->replid);
+	mb_json_set_str(reached, "replid", w->reached_replid[0] ? w->reached_replid : w->replid);
 	mb_json_set_int(reached, "offset", (int64_t) w->resp.boundary);
 	mb_json_set_time(reached, "time", mb_json_time(w->restore->plan, "reached"));
 	json_object_set_new(w->restore->result, "reached", reached);

@@ -178,7 +178,10 @@ same_as_capture() # option...
 {
 	restore "$@" || { problem "restore $* failed: $(cat "$T/restore.err")"; return; }
 	seen "$T/ours" || { problem "restore $*: it has a hole"; return; }
-	[ "$offset" -ge "$(cut -d' ' -f2 "$T/capture/start")" ] || { early=$((early + 1)); return; }
+	read -r replid start <"$T/capture/start"
+	[ "$offset" -ge "$start" ] || { early=$((early + 1)); return; }
+	# At the very offset at which a history begins, both names are right.
+	[ "$(json restore.components.0.reached.replid <"$T/restore.out")" = "$replid" ] || [ "$offset" = "$start" ] || problem "restore $*: says another history than $replid: $(cat "$T/restore.out")"
 	rm -rf "$T/theirs"
 	$PY "$WIRE" build "$T/capture" "$offset" "$T/theirs" 2>"$T/build.err" && seen "$T/theirs" || { problem "restore $*: the judge has no offset $offset: $(cat "$T/build.err")"; return; }
 	diff "$T/theirs.seen" "$T/ours.seen" >"$T/difference" || differs "$@"
