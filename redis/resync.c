@@ -33,7 +33,11 @@ read_note(const char *path, json_t **json, struct mb_error *err)
 		code = mb_json_parse(json, (const char *) text.data, text.len, path, err);
 	mb_buf_release(&text);
 	/* Damaged: written anew by the next one, which it must not forbid for ever. */
-	return code == MB_NOT_FOUND || code == MB_CORRUPT ? MB_OK : code;
+	if (code != MB_NOT_FOUND && code != MB_CORRUPT)
+		return code;
+	/* Nothing of it may be left: a stream goes on with this err for hours. */
+	mb_error_clear(err);
+	return MB_OK;
 }
 
 /* The times of the note, when it is of the last hour. */

@@ -13,8 +13,12 @@ static enum mb_code
 check(const char *run_id, int64_t now_us)
 {
 	struct mb_error err;
-	enum mb_code code = mb_resync_check(dir, "redis", run_id, now_us, &err);
+	enum mb_code code;
 
+	mb_error_clear(&err);
+	code = mb_resync_check(dir, "redis", run_id, now_us, &err);
+	/* What is no error leaves none. */
+	assert_int_equal(err.code, code);
 	if (code)
 		assert_non_null(strstr(err.message, "the next is allowed at 2026-"));
 	return code;
