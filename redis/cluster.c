@@ -354,7 +354,9 @@ mb_cluster_myself(struct mb_redis *redis, struct mb_cluster_node *node, struct m
 
 	if (code)
 		return code;
-	code = mb_fail(err, MB_UNREACHABLE, "Redis at %s serves no slots", mb_redis_name(redis));
+	code = mb_fail(err, MB_UNSUPPORTED, "Redis at %s serves no slots of its cluster",
+				   mb_redis_name(redis));
+	mb_error_hint(err, "Name a master that has slots, or the whole: cluster://HOST:PORT.");
 	for (i = 0; code && i < nodes.count; i++)
 		if (nodes.items[i].is_myself)
 		{
@@ -378,7 +380,12 @@ connect_once(struct mb_redis **redis, const struct mb_redis_options *options, st
 	for (i = 0; !code && i < nodes.count; i++)
 		if (mb_slots_has(&nodes.items[i].slots, options->url->slot))
 		{
-			code = mb_redis_connect_master(redis, options, &nodes.items[i].url, err);
+			struct mb_redis_url *master = &nodes.items[i].url;
+
+			/* Whoever connects to where this leads (mb_redis_where) needs the user too. */
+			if (!master->user && options->url->user)
+				master->user = mb_strdup(options->url->user);
+			code = mb_redis_connect_master(redis, options, master, err);
 			break;
 		}
 	mb_cluster_nodes_release(&nodes);

@@ -25,6 +25,7 @@ struct shard_stream
 	struct streams *all;
 	struct mb_cluster_shard *shard;
 	pthread_t thread;
+	enum mb_code code; /* how it ended, with err */
 	struct mb_error err;
 };
 
@@ -44,7 +45,8 @@ run(void *arg)
 	struct shard_stream *stream = arg;
 
 	mb_error_clear(&stream->err);
-	if (mb_redis_stream(&stream->shard->redis->base, &stream->err))
+	stream->code = mb_redis_stream(&stream->shard->redis->base, &stream->err);
+	if (stream->code)
 		atomic_store(&stream->all->failed, true);
 	return NULL;
 }
@@ -90,7 +92,7 @@ stop(struct streams *all, struct mb_error *err)
 		struct shard_stream *stream = &all->items[i];
 
 		pthread_join(stream->thread, NULL);
-		if (!code && stream->err.code && stream->err.code != MB_INTERRUPTED)
+		if (!code && stream->code && stream->code != MB_INTERRUPTED)
 		{
 			*err = stream->err;
 			code = mb_error_context(err, "shard %s", stream->shard->name);

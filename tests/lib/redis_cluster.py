@@ -93,6 +93,7 @@ def write(port, seed, stop):
 
 def see(ports):
     lines = []
+    time.sleep(0.1)  # what the writer gave milliseconds to live is gone then
     for port in ports:
         wire = Wire(port)
         sweep(wire)
