@@ -133,6 +133,7 @@ enum mb_code cmd_verify(struct mb_cli *cli, struct mb_error *err);
 enum mb_code cmd_wal_push(struct mb_cli *cli, struct mb_error *err);
 enum mb_code cmd_wal_get(struct mb_cli *cli, struct mb_error *err);
 enum mb_code cmd_daemon(struct mb_cli *cli, struct mb_error *err);
+enum mb_code cmd_catalog(struct mb_cli *cli, struct mb_error *err);
 enum mb_code cmd_version(struct mb_cli *cli, struct mb_error *err);
 enum mb_code cmd_help(struct mb_cli *cli, struct mb_error *err);
 
@@ -150,6 +151,7 @@ void render_restore(const json_t *answer, FILE *out);
 void render_objects(const json_t *answer, FILE *out);
 void render_redis(const json_t *answer, FILE *out);
 void render_adopt(const json_t *answer, FILE *out);
+void render_catalog(const json_t *answer, FILE *out);
 void render_verify(const json_t *answer, FILE *out);
 void render_version(const json_t *answer, FILE *out);
 

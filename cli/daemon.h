@@ -78,6 +78,14 @@ struct daemon
 
 /* -- the catalog ---------------------------------------------------------------------------- */
 
+/*
+ * Where it is: conninfo of [daemon] catalog, else that of the first [postgres], with the password
+ * of that section.  Everything is borrowed from the configuration.
+ */
+struct mb_pg_params;
+enum mb_code catalog_params(const struct mb_config *config, struct mb_pg_params *params,
+							struct mb_error *err) MB_MUST_CHECK;
+
 /* Connects to nothing yet. */
 struct catalog *catalog_new(struct daemon *daemon);
 void catalog_free(struct catalog *catalog);

@@ -164,11 +164,9 @@ number_text(char out[24], int64_t number)
 
 /* -- connecting ----------------------------------------------------------------------------- */
 
-/* The conninfo of [daemon] catalog, else that of the first [postgres], with its password. */
-static enum mb_code
-find_params(const struct daemon *daemon, struct mb_pg_params *params, struct mb_error *err)
+enum mb_code
+catalog_params(const struct mb_config *config, struct mb_pg_params *params, struct mb_error *err)
 {
-	const struct mb_config *config = &daemon->cli->config;
 	const char *own = mb_config_get(config, SCOPE_DAEMON, "catalog");
 	size_t i;
 
@@ -266,7 +264,7 @@ static enum mb_code
 connect_catalog(struct catalog *catalog, struct mb_error *err)
 {
 	struct mb_pg_params params;
-	enum mb_code code = find_params(catalog->daemon, &params, err);
+	enum mb_code code = catalog_params(&catalog->daemon->cli->config, &params, err);
 
 	if (!code)
 		code = mb_pg_connect(&catalog->conn, &params, MB_PG_SQL, err);

@@ -34,7 +34,8 @@ enum mb_command_id
 	CMD_ADOPT = 1 << 13,
 	CMD_OBJECTS = 1 << 14,
 	CMD_REDIS = 1 << 15,
-	CMD_DAEMON = 1 << 16
+	CMD_DAEMON = 1 << 16,
+	CMD_CATALOG = 1 << 17
 };
 #define CMD_ANY 0xFFFFFFu
 
