@@ -34,3 +34,12 @@ GRANT EXECUTE ON FUNCTION
 	mbackup.daemon_report(uuid, jsonb, jsonb, text, jsonb) TO mbackup_daemon;
 GRANT EXECUTE ON FUNCTION @extschema@.mbackup_status() TO mbackup_daemon, mbackup_monitor;
 GRANT EXECUTE ON FUNCTION mbackup.cron_next(text, text, timestamptz) TO mbackup_monitor;
+GRANT SELECT ON mbackup.backups, mbackup.components, mbackup.marks, mbackup.jobs, mbackup.progress, mbackup.schedules, mbackup.recovery_window,
+	mbackup.streams, mbackup.problems, mbackup.policies TO mbackup_monitor;
+GRANT EXECUTE ON FUNCTION @extschema@.mbackup_wait(bigint, interval), mbackup.span(interval) TO mbackup_monitor;
+GRANT EXECUTE ON FUNCTION
+	@extschema@.mbackup_start(text, text, text[], jsonb), @extschema@.mbackup_mark(text, boolean), @extschema@.mbackup_verify(text[], text),
+	@extschema@.mbackup_expire(boolean), @extschema@.mbackup_pin(text, boolean), @extschema@.mbackup_restore_plan(text), @extschema@.mbackup_stop(bigint),
+	@extschema@.mbackup_policy(text, text, jsonb, text), @extschema@.mbackup_drop_policy(text),
+	@extschema@.mbackup_schedule(text, text, text, text, interval, boolean), @extschema@.mbackup_unschedule(text) TO mbackup_operator;
+GRANT EXECUTE ON PROCEDURE @extschema@.mbackup_run(text, text, text[], jsonb, interval, bigint, text) TO mbackup_operator;
