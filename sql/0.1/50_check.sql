@@ -85,6 +85,9 @@ BEGIN
 			RAISE EXCEPTION 'label "%" is no text', label.key USING ERRCODE = 'invalid_parameter_value', HINT = 'Write its value in double quotes.';
 		END IF;
 		PERFORM mbackup.check_text(format('label "%s"', label.key), label.value #>> '{}', 200);
+		IF starts_with(label.value #>> '{}', '-') THEN
+			RAISE EXCEPTION '"%" cannot be a label "%"', label.value #>> '{}', label.key USING ERRCODE = 'invalid_parameter_value', HINT = 'It may not begin with "-".';
+		END IF;
 	END LOOP;
 	RETURN value;
 END

@@ -33,7 +33,8 @@ GRANT EXECUTE ON FUNCTION
 	mbackup.daemon_end(uuid, bigint, text, jsonb, jsonb), mbackup.daemon_due(uuid), mbackup.daemon_sync(uuid, jsonb),
 	mbackup.daemon_report(uuid, jsonb, jsonb, text, jsonb) TO mbackup_daemon;
 GRANT EXECUTE ON FUNCTION @extschema@.mbackup_status() TO mbackup_daemon, mbackup_monitor;
-GRANT EXECUTE ON FUNCTION mbackup.cron_next(text, text, timestamptz) TO mbackup_monitor;
+GRANT EXECUTE ON FUNCTION mbackup.cron_next(text, text, timestamptz), mbackup.cron_field(text, text, text, integer, integer, text[]),
+	mbackup.cron_instants(timestamp, text, boolean) TO mbackup_monitor;
 GRANT SELECT ON mbackup.backups, mbackup.components, mbackup.marks, mbackup.jobs, mbackup.progress, mbackup.schedules, mbackup.recovery_window,
 	mbackup.streams, mbackup.problems, mbackup.policies TO mbackup_monitor;
 GRANT EXECUTE ON FUNCTION @extschema@.mbackup_wait(bigint, interval), mbackup.span(interval) TO mbackup_monitor;
