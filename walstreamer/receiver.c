@@ -163,7 +163,8 @@ receive(struct mb_wal_receiver *receiver, struct mb_error *err)
 		receiver->removed_to = 0;
 		if (!is_passing(receiver, code, mb_monotonic_ms() - receiver->last_good_ms))
 			return code;
-		if (receiver->last_good_ms != good_before || !streamed_before)
+		/* It had come to something: this is a new loss, and not the next try of the old one. */
+		if (receiver->last_good_ms != good_before || receiver->was_streaming != streamed_before)
 		{
 			backoff = BACKOFF_MIN_MS;
 			told = false;

@@ -1,15 +1,14 @@
 -- -- the projection, and the document of the moment ----------------------------------------------------
 
-CREATE FUNCTION mbackup.daemon_sync(daemon uuid, list jsonb)
+CREATE FUNCTION mbackup.sync(list jsonb)
 RETURNS void LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	member text;
 BEGIN
-	PERFORM mbackup.daemon_seen(daemon);
 	-- An answer that is cut short must not empty the catalog.
 	FOREACH member IN ARRAY ARRAY['backups', 'marks', 'windows'] LOOP
 		IF jsonb_typeof(list -> member) IS DISTINCT FROM 'array' THEN
-			RAISE EXCEPTION 'daemon_sync() was given no "%"', member USING ERRCODE = 'invalid_parameter_value', HINT = 'Give the whole answer of "mbackup list --json".';
+			RAISE EXCEPTION 'the list has no "%"', member USING ERRCODE = 'invalid_parameter_value', HINT = 'Give the whole answer of "mbackup list --json".';
 		END IF;
 	END LOOP;
 
@@ -52,10 +51,19 @@ BEGIN
 	ON CONFLICT (component) DO UPDATE SET kind = EXCLUDED.kind, starts = EXCLUDED.starts, ends = EXCLUDED.ends, gaps = EXCLUDED.gaps
 	WHERE (t.*) IS DISTINCT FROM (EXCLUDED.*);
 
-	UPDATE mbackup.daemon_table SET synced = clock_timestamp() WHERE id = daemon;
+	UPDATE mbackup.daemon_table SET synced = clock_timestamp() WHERE replaced_by IS NULL;
 	-- What is long over: 90 days, but always the newest thousand.
 	DELETE FROM mbackup.job_table WHERE finished < clock_timestamp() - '90 days'::interval
 		AND id <= (SELECT max(id) - 1000 FROM mbackup.job_table);
+END
+$$;
+COMMENT ON FUNCTION mbackup.sync(jsonb) IS 'Replace the projection by the answer of mbackup list --json; what mbackup catalog sync calls';
+
+CREATE FUNCTION mbackup.daemon_sync(daemon uuid, list jsonb)
+RETURNS void LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	PERFORM mbackup.daemon_seen(daemon);
+	PERFORM mbackup.sync(list);
 END
 $$;
 COMMENT ON FUNCTION mbackup.daemon_sync(uuid, jsonb) IS 'Replace the projection by the answer of mbackup list --json';

@@ -30,7 +30,7 @@ GRANT mbackup_monitor TO mbackup_operator;
 GRANT USAGE ON SCHEMA mbackup TO mbackup_monitor, mbackup_operator, mbackup_daemon;
 GRANT EXECUTE ON FUNCTION
 	mbackup.daemon_hello(uuid, text, integer, text), mbackup.daemon_take(uuid), mbackup.daemon_progress(uuid, bigint, jsonb),
-	mbackup.daemon_end(uuid, bigint, text, jsonb, jsonb), mbackup.daemon_due(uuid), mbackup.daemon_sync(uuid, jsonb),
+	mbackup.daemon_end(uuid, bigint, text, jsonb, jsonb), mbackup.daemon_due(uuid), mbackup.daemon_sync(uuid, jsonb), mbackup.sync(jsonb),
 	mbackup.daemon_report(uuid, jsonb, jsonb, text, jsonb) TO mbackup_daemon;
 GRANT EXECUTE ON FUNCTION @extschema@.mbackup_status() TO mbackup_daemon, mbackup_monitor;
 GRANT EXECUTE ON FUNCTION mbackup.cron_next(text, text, timestamptz), mbackup.cron_field(text, text, text, integer, integer, text[]),
