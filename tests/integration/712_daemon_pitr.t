@@ -33,6 +33,7 @@ wait_for 20 served
 first=$(sql "SELECT mbackup_start(type => 'full')" 2>/dev/null)
 wait_for 60 has_ended "$first"
 is "$(state "$first")" "done" "a first backup"
+wait_for 20 eval '[ "$(sql "SELECT count(*) FROM mbackup.backup_table")" = 1 ]'
 sql "SELECT mbackup_schedule('yearly', 'default', '0 0 1 1 *')" >/dev/null
 # Two jobs that wait at the moment to which we shall go back: the daemon does not run.
 kill -TERM $DAEMON
