@@ -414,8 +414,9 @@ tell_progress(struct catalog *catalog, struct daemon_job *job, struct mb_error *
 	return code;
 }
 
+/* at_once: somebody may have said mbackup_stop(). */
 static enum mb_code
-tell_jobs(struct catalog *catalog, struct mb_error *err)
+tell_jobs(struct catalog *catalog, bool at_once, struct mb_error *err)
 {
 	struct daemon *daemon = catalog->daemon;
 	int64_t now = mb_monotonic_ms();
@@ -426,7 +427,7 @@ tell_jobs(struct catalog *catalog, struct mb_error *err)
 	{
 		struct daemon_job *job = &daemon->jobs[i];
 
-		if (!job->ended && now - job->told_ms >= PROGRESS_MS)
+		if (!job->ended && (at_once || now - job->told_ms >= PROGRESS_MS))
 		{
 			code = tell_progress(catalog, job, err);
 			job->told_ms = now;
@@ -506,7 +507,7 @@ static enum mb_code
 serve(struct catalog *catalog, struct mb_error *err)
 {
 	int64_t now = mb_monotonic_ms();
-	bool ask = now >= catalog->next_ask_ms;
+	bool ask = now >= catalog->next_ask_ms, notified = false;
 	PGnotify *notify;
 	enum mb_code code;
 
@@ -514,12 +515,12 @@ serve(struct catalog *catalog, struct mb_error *err)
 		return mb_pg_fail(err, catalog->conn, NULL, "the connection to the catalog was lost");
 	while ((notify = PQnotifies(catalog->conn)) != NULL)
 	{
-		ask = true;
+		ask = notified = true;
 		PQfreemem(notify);
 	}
 	code = settle_orphans(catalog, err);
 	if (!code)
-		code = tell_jobs(catalog, err);
+		code = tell_jobs(catalog, notified, err);
 	if (!code && now >= catalog->next_due_ms)
 		code = make_due(catalog, err);
 	if (!code && ask)

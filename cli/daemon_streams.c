@@ -61,6 +61,14 @@ take_end(struct daemon *daemon)
 	const char *why = mb_json_str(error, "message", "the stream ended");
 	int64_t now = mb_monotonic_ms();
 
+	/* We asked it to: the configuration is another, or we end. */
+	if (daemon->stream.stop_ms)
+	{
+		set_state(daemon, "stopped", "");
+		json_decref(answer);
+		child_release(&daemon->stream);
+		return;
+	}
 	if (now - daemon->stream.started_ms > SETTLED_MS)
 		daemon->stream_backoff_ms = 0;
 	daemon->stream_backoff_ms =
@@ -79,11 +87,10 @@ take_end(struct daemon *daemon)
 void
 streams_turn(struct daemon *daemon)
 {
-	if (!has_streams(daemon))
-		return;
 	if (daemon->stream.pid && child_pump(&daemon->stream))
 		take_end(daemon);
-	else if (!daemon->stream.pid && mb_monotonic_ms() >= daemon->stream_retry_ms)
+	else if (!daemon->stream.pid && has_streams(daemon) &&
+			 mb_monotonic_ms() >= daemon->stream_retry_ms)
 		start(daemon);
 }
 

@@ -96,11 +96,11 @@ progress_is_told() { [ "$(sql "SELECT count(*) FROM mbackup.job_table, jsonb_arr
 wait_for 10 progress_is_told
 is $? 0 "a running job tells its progress"
 before=$(date +%s%N)
-sql "UPDATE mbackup.job_table SET cancel = true WHERE id = $job" >/dev/null
+sql "SELECT mbackup_stop($job)" >/dev/null
 wait_for 20 has_ended "$job"
 took=$((($(date +%s%N) - before) / 1000000))
 is "$(state "$job")" "cancelled" "a job is cancelled"
-is "$([ $took -lt 3000 ] && echo soon)" soon "... within $took ms"
+is "$([ $took -lt 2000 ] && echo soon)" soon "... within $took ms"
 is "$(backups_of "$job")" 0 "... and there is no backup of it"
 
 # The daemon is killed in the middle of a job.
