@@ -72,7 +72,7 @@ CREATE TABLE public.functions AS
 		JOIN pg_extension e ON e.oid = d.refobjid AND e.extname = 'mbackup';
 CREATE FUNCTION public.may(who text, nspname text, proname text) RETURNS boolean LANGUAGE sql AS $$
 	SELECT CASE
-		WHEN proname LIKE 'daemon\_%' AND proname <> 'daemon_seen' THEN who = 'esc_daemon'
+		WHEN (proname LIKE 'daemon\_%' AND proname <> 'daemon_seen') OR proname = 'sync' THEN who = 'esc_daemon'
 		WHEN proname = 'mbackup_status' THEN who IN ('esc_daemon', 'esc_monitor', 'esc_operator', 'esc_evil')
 		WHEN proname IN ('mbackup_wait', 'cron_next', 'cron_field', 'cron_instants', 'span') THEN who IN ('esc_monitor', 'esc_operator', 'esc_evil')
 		WHEN nspname = 'public' THEN who IN ('esc_operator', 'esc_evil')
