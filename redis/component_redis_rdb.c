@@ -275,7 +275,7 @@ await(struct mb_component *component, const struct mb_cut *cut, int64_t timeout_
 
 const struct mb_component_ops mb_redis_rdb_component_ops = {
 	.kind = "redis",
-	.capabilities = 0,
+	.capabilities = MB_CAP_UNHELD,
 	.open = mb_redis_open_component,
 	.close = mb_redis_close_component,
 	.check = mb_redis_check,

@@ -39,7 +39,8 @@ enum mb_capability
 	MB_CAP_STREAM = 4,       /* has a continuous stream */
 	MB_CAP_SCAN = 8,         /* its state at a mark is taken by an incremental settle */
 	MB_CAP_INCREMENTAL = 16, /* makes use of capture->parent */
-	MB_CAP_PRESCAN = 32      /* is scanned just before a cut too, so that little lies between */
+	MB_CAP_PRESCAN = 32,     /* is scanned just before a cut too, so that little lies between */
+	MB_CAP_UNHELD = 64       /* takes writes that it cannot stop: no cut with it is a paused one */
 };
 
 /*

@@ -80,6 +80,18 @@ release_all(struct cutter *cutter, size_t count)
 	return all_held && holders > 0;
 }
 
+/* A component whose writes went on, whatever the others did; NULL: there is none. */
+static const struct mb_component *
+find_unheld(const struct mb_stack *stack)
+{
+	size_t i;
+
+	for (i = 0; i < stack->count; i++)
+		if (stack->components[i]->ops->capabilities & MB_CAP_UNHELD)
+			return stack->components[i];
+	return NULL;
+}
+
 static enum mb_code
 hold_all(struct cutter *cutter, struct mb_error *err)
 {
@@ -108,6 +120,7 @@ mb_cut_take(const struct mb_stack *stack, unsigned flags, struct mb_error *faile
 	struct mb_cut made = {0};
 	struct cutter cutter = {stack, failed, &made};
 	enum mb_code code;
+	const struct mb_component *unheld = find_unheld(stack);
 	int64_t held_from_us = 0;
 	size_t i;
 
@@ -127,8 +140,12 @@ mb_cut_take(const struct mb_stack *stack, unsigned flags, struct mb_error *faile
 	ask_positions(&cutter, MB_MOMENT_AFTER);
 	if (flags & MB_CUT_PAUSE)
 	{
-		if (release_all(&cutter, stack->count))
+		if (release_all(&cutter, stack->count) && !unheld)
 			made.consistency = "paused";
+		else if (unheld)
+			mb_log_warning(stack->env->log,
+						   "the writes to \"%s\" cannot be stopped: the cut is an ordered one",
+						   unheld->name);
 		else
 			mb_log_warning(stack->env->log,
 						   "no pause held until the end: the cut is an ordered one");

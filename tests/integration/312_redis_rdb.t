@@ -115,7 +115,7 @@ is "$status" 2 "there is nothing to stream"
 like "$err" "no component of this stack has a stream" "which is said"
 run mb backup --pause
 is "$(mb --json info latest | json backup.cut.consistency)" ordered "nothing of it can be paused, and no cut claims that"
-like "$err" "no pause held" "which is said, too"
+like "$err" "writes to \"redis\" cannot be stopped" "which is said, too"
 
 # -- SYNC is allowed, PSYNC is not -------------------------------------------------------------------------
 rcli acl setuser synconly on '>secret' resetchannels -@all +sync +replconf +time >/dev/null
