@@ -107,6 +107,13 @@ void cli_reload_release(struct mb_cli *made); /* NULL does nothing */
 /* All values of a repeatable option; free() the array, not the texts. */
 char **cli_all_values(const struct mb_cli *cli, const char *name, size_t *count);
 
+/*
+ * Ask on the terminal: "<what> Go on? [y/N]"; --yes has answered.  Without a terminal and --yes it
+ * fails: refusal says what must be confirmed, hint what to write.
+ */
+enum mb_code cli_confirm(const struct mb_cli *cli, const char *what, const char *refusal,
+						 const char *hint, struct mb_error *err) MB_MUST_CHECK;
+
 /* drivers.c */
 const struct mb_component_ops *cli_find_driver(const char *kind);
 
@@ -133,6 +140,7 @@ enum mb_code cmd_verify(struct mb_cli *cli, struct mb_error *err);
 enum mb_code cmd_wal_push(struct mb_cli *cli, struct mb_error *err);
 enum mb_code cmd_wal_get(struct mb_cli *cli, struct mb_error *err);
 enum mb_code cmd_daemon(struct mb_cli *cli, struct mb_error *err);
+enum mb_code cmd_key(struct mb_cli *cli, struct mb_error *err);
 enum mb_code cmd_catalog(struct mb_cli *cli, struct mb_error *err);
 enum mb_code cmd_version(struct mb_cli *cli, struct mb_error *err);
 enum mb_code cmd_help(struct mb_cli *cli, struct mb_error *err);
@@ -151,6 +159,7 @@ void render_restore(const json_t *answer, FILE *out);
 void render_objects(const json_t *answer, FILE *out);
 void render_redis(const json_t *answer, FILE *out);
 void render_adopt(const json_t *answer, FILE *out);
+void render_key(const json_t *answer, FILE *out);
 void render_catalog(const json_t *answer, FILE *out);
 void render_verify(const json_t *answer, FILE *out);
 void render_version(const json_t *answer, FILE *out);

@@ -9,20 +9,11 @@
 static enum mb_code
 confirm(const struct mb_cli *cli, struct mb_error *err)
 {
-	char answer[16];
-
-	if (mb_config_flag(&cli->config, "yes"))
-		return MB_OK;
-	if (!isatty(STDIN_FILENO))
-	{
-		mb_fail(err, MB_CONFIG, "an import of users, groups and policies must be confirmed");
-		return mb_error_hint(err, "Look at it without --apply, then add --yes.");
-	}
-	fprintf(stderr, "This replaces users, groups, policies and service accounts of the same names "
-					"on the server. Go on? [y/N] ");
-	if (!fgets(answer, sizeof(answer), stdin) || (answer[0] != 'y' && answer[0] != 'Y'))
-		return mb_fail(err, MB_CONFIG, "not confirmed: nothing was done");
-	return MB_OK;
+	return cli_confirm(cli,
+					   "This replaces users, groups, policies and service accounts of the same "
+					   "names on the server.",
+					   "an import of users, groups and policies",
+					   "Look at it without --apply, then add --yes.", err);
 }
 
 /* What of the backup is not on the server; that the server has more is no harm. */

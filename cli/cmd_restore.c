@@ -189,7 +189,6 @@ confirm(const struct mb_cli *cli, const struct mb_restore_options *options, stru
 {
 	bool delta = options->wishes.flags & MB_RESTORE_DELTA;
 	bool own_place = options->destination_count == 0, server = false;
-	char answer[16];
 	size_t i;
 
 	for (i = 0; i < options->destination_count; i++)
@@ -197,27 +196,18 @@ confirm(const struct mb_cli *cli, const struct mb_restore_options *options, stru
 		own_place = own_place || !options->destinations[i].destination;
 		server = server || is_server(options->destinations[i].destination);
 	}
-	if ((!own_place && !delta && !server) || mb_config_flag(&cli->config, "yes") ||
-		(options->wishes.flags & MB_RESTORE_DRY_RUN))
+	if ((!own_place && !delta && !server) || (options->wishes.flags & MB_RESTORE_DRY_RUN))
 		return MB_OK;
-	if (!isatty(STDIN_FILENO))
-	{
-		mb_fail(err, MB_CONFIG, "a restore %s must be confirmed",
-				delta || server ? "over existing data" : "into the components' own places");
-		if (delta || server)
-			return mb_error_hint(err, "Look at it with --dry-run, then add --yes.");
-		return mb_error_hint(err, "Add --yes, or give destinations with --component "
-								  "NAME=DIRECTORY.");
-	}
-	fprintf(stderr, "%s Go on? [y/N] ",
-			delta    ? "This replaces what is in a data directory, which is lost, and what is in a "
-					   "bucket, "
-					   "which is kept first."
-			: server ? "This replaces the data of a running Redis (a copy goes into the spool)."
-					 : "This restores into the components' own places (they must be empty).");
-	if (!fgets(answer, sizeof(answer), stdin) || (answer[0] != 'y' && answer[0] != 'Y'))
-		return mb_fail(err, MB_CONFIG, "not confirmed: nothing was done");
-	return MB_OK;
+	if (delta || server)
+		return cli_confirm(
+			cli,
+			delta ? "This replaces what is in a data directory, which is lost, and what is in a "
+					"bucket, which is kept first."
+				  : "This replaces the data of a running Redis (a copy goes into the spool).",
+			"a restore over existing data", "Look at it with --dry-run, then add --yes.", err);
+	return cli_confirm(cli, "This restores into the components' own places (they must be empty).",
+					   "a restore into the components' own places",
+					   "Add --yes, or give destinations with --component NAME=DIRECTORY.", err);
 }
 
 /* -- tables: a restore into a scratch directory ------------------------------------------------ */

@@ -35,7 +35,8 @@ enum mb_command_id
 	CMD_OBJECTS = 1 << 14,
 	CMD_REDIS = 1 << 15,
 	CMD_DAEMON = 1 << 16,
-	CMD_CATALOG = 1 << 17
+	CMD_CATALOG = 1 << 17,
+	CMD_KEY = 1 << 18
 };
 #define CMD_ANY 0xFFFFFFu
 

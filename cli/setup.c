@@ -345,6 +345,25 @@ cli_reload(const struct mb_cli *cli, struct mb_cli **made, struct mb_error *err)
 	return MB_OK;
 }
 
+enum mb_code
+cli_confirm(const struct mb_cli *cli, const char *what, const char *refusal, const char *hint,
+			struct mb_error *err)
+{
+	char answer[16];
+
+	if (mb_config_flag(&cli->config, "yes"))
+		return MB_OK;
+	if (!isatty(STDIN_FILENO))
+	{
+		mb_fail(err, MB_CONFIG, "%s must be confirmed", refusal);
+		return mb_error_hint(err, "%s", hint);
+	}
+	fprintf(stderr, "%s Go on? [y/N] ", what);
+	if (!fgets(answer, sizeof(answer), stdin) || (answer[0] != 'y' && answer[0] != 'Y'))
+		return mb_fail(err, MB_CONFIG, "not confirmed: nothing was done");
+	return MB_OK;
+}
+
 char **
 cli_all_values(const struct mb_cli *cli, const char *name, size_t *count)
 {

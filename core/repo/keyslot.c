@@ -7,8 +7,6 @@
 #include "core/repo/repo_private.h"
 
 #define KEYS_PREFIX "keys/"
-#define SLOT_ID_DIGITS 16
-#define SLOT_SALT_BYTES 32
 #define SLOT_MAX_COUNT 4096
 #define SLOT_AD_TEXT "mbackup slot"
 #define COMMITMENT_TEXT "mbackup key commitment"
@@ -29,32 +27,8 @@ struct mb_keys
 
 /* -- slots ------------------------------------------------------------------------------- */
 
-struct slot
-{
-	bool is_scrypt; /* else a key file */
-	uint64_t n;
-	uint32_t r;
-	uint32_t p;
-	unsigned char salt[SLOT_SALT_BYTES];
-	unsigned char wrapped[MB_KEY_BYTES + MB_TAG_BYTES];
-	unsigned char commitment[MB_KEY_BYTES];
-};
-
-struct slot_name
-{
-	uint32_t epoch;
-	char id[SLOT_ID_DIGITS + 1];
-};
-
-struct slot_names
-{
-	struct slot_name *items;
-	size_t count;
-	size_t cap;
-};
-
-static void
-slot_blob_name(char out[MB_NAME_MAX], const struct slot_name *name)
+void
+mb_slot_blob_name(char out[MB_NAME_MAX], const struct mb_slot_name *name)
 {
 	snprintf(out, MB_NAME_MAX, KEYS_PREFIX "%08u/%s", name->epoch, name->id);
 }
@@ -66,7 +40,7 @@ put_text_nul(struct mb_buf *out, const char *text)
 }
 
 static void
-slot_ad(struct mb_buf *out, const struct mb_repo *repo, const struct slot_name *name)
+slot_ad(struct mb_buf *out, const struct mb_repo *repo, const struct mb_slot_name *name)
 {
 	put_text_nul(out, SLOT_AD_TEXT);
 	mb_buf_put(out, repo->id, MB_REPO_ID_BYTES);
@@ -89,8 +63,8 @@ key_commitment(unsigned char out[MB_KEY_BYTES], const struct mb_repo *repo, uint
 
 /* The key that wraps: from the passphrase or the key file, with the slot's own salt. */
 static enum mb_code
-slot_kek(unsigned char kek[MB_KEY_BYTES], const struct slot *slot, const struct mb_unlock *unlock,
-		 struct mb_error *err)
+slot_kek(unsigned char kek[MB_KEY_BYTES], const struct mb_slot *slot,
+		 const struct mb_unlock *unlock, struct mb_error *err)
 {
 	if (slot->is_scrypt)
 		return mb_scrypt(kek, unlock->passphrase.data, unlock->passphrase.len, slot->salt,
@@ -111,7 +85,7 @@ set_hex(json_t *json, const char *key, const unsigned char *data, size_t len)
 }
 
 static json_t *
-slot_to_json(const struct slot *slot)
+slot_to_json(const struct mb_slot *slot)
 {
 	json_t *json = json_object();
 
@@ -125,6 +99,10 @@ slot_to_json(const struct slot *slot)
 	set_hex(json, "salt", slot->salt, sizeof(slot->salt));
 	set_hex(json, "wrapped", slot->wrapped, sizeof(slot->wrapped));
 	set_hex(json, "commitment", slot->commitment, sizeof(slot->commitment));
+	if (slot->label[0])
+		mb_json_set_str(json, "label", slot->label);
+	if (slot->created_us)
+		mb_json_set_time(json, "created", slot->created_us);
 	return json;
 }
 
@@ -137,7 +115,7 @@ get_hex(const json_t *json, const char *key, unsigned char *out, size_t len)
 }
 
 static enum mb_code
-slot_from_json(struct slot *slot, const json_t *json, const char *name, struct mb_error *err)
+slot_from_json(struct mb_slot *slot, const json_t *json, const char *name, struct mb_error *err)
 {
 	const char *kdf = mb_json_str(json, "kdf", "");
 	int64_t n = mb_json_int(json, "n", 0);
@@ -153,54 +131,75 @@ slot_from_json(struct slot *slot, const json_t *json, const char *name, struct m
 		!get_hex(json, "commitment", slot->commitment, sizeof(slot->commitment)) ||
 		(slot->is_scrypt && (n <= 0 || r <= 0 || r > UINT32_MAX || p <= 0 || p > UINT32_MAX)))
 		return mb_fail(err, MB_CORRUPT, "key slot \"%s\" is damaged", name);
+	snprintf(slot->label, sizeof(slot->label), "%s", mb_json_str(json, "label", ""));
+	slot->created_us = mb_json_time(json, "created");
 	slot->n = (uint64_t) n;
 	slot->r = (uint32_t) r;
 	slot->p = (uint32_t) p;
 	return MB_OK;
 }
 
-enum mb_code
-mb_repo_add_slot(const struct mb_repo *repo, uint32_t epoch, const unsigned char key[MB_KEY_BYTES],
-				 const struct mb_unlock *unlock, uint64_t scrypt_n, struct mb_error *err)
+void
+mb_slot_id_new(char id[MB_SLOT_ID_DIGITS + 1])
 {
-	struct slot slot = {.is_scrypt = unlock->passphrase.len > 0,
-						.n = scrypt_n,
-						.r = MB_SCRYPT_R,
-						.p = MB_SCRYPT_P};
-	struct slot_name name = {.epoch = epoch};
-	unsigned char random[SLOT_ID_DIGITS / 2];
+	unsigned char random[MB_SLOT_ID_DIGITS / 2];
+
+	mb_random(random, sizeof(random));
+	mb_hex(id, random, sizeof(random));
+}
+
+enum mb_code
+mb_slot_put(const struct mb_repo *repo, const struct mb_slot_name *name, const char *label,
+			const unsigned char key[MB_KEY_BYTES], const struct mb_unlock *unlock,
+			uint64_t scrypt_n, struct mb_error *err)
+{
+	struct mb_slot slot = {.is_scrypt = unlock->passphrase.len > 0,
+						   .n = scrypt_n,
+						   .r = MB_SCRYPT_R,
+						   .p = MB_SCRYPT_P};
 	unsigned char kek[MB_KEY_BYTES];
 	char blob_name[MB_NAME_MAX];
 	struct mb_buf ad = {0};
 	struct mb_aead *aead;
-	enum mb_code code;
+	enum mb_code code = mb_store_clock(repo->store, &slot.created_us, err);
 	json_t *json;
 
-	mb_random(random, sizeof(random));
-	mb_hex(name.id, random, sizeof(random));
+	if (code)
+		return code;
+	snprintf(slot.label, sizeof(slot.label), "%s", label);
 	mb_random(slot.salt, sizeof(slot.salt));
 	code = slot_kek(kek, &slot, unlock, err);
 	if (code)
 		return code;
-	slot_ad(&ad, repo, &name);
+	slot_ad(&ad, repo, name);
 	aead = mb_aead_new(kek);
 	mb_wipe(kek, sizeof(kek));
 	mb_aead_seal(aead, 0, ad.data, ad.len, key, MB_KEY_BYTES, slot.wrapped,
 				 slot.wrapped + MB_KEY_BYTES);
 	mb_aead_free(aead);
 	mb_buf_release(&ad);
-	key_commitment(slot.commitment, repo, epoch, key);
+	key_commitment(slot.commitment, repo, name->epoch, key);
 	json = slot_to_json(&slot);
-	slot_blob_name(blob_name, &name);
+	mb_slot_blob_name(blob_name, name);
 	code = mb_doc_put(repo, MB_ROLE_KEY, blob_name, json, err);
 	json_decref(json);
 	return code;
 }
 
-static bool
-parse_slot_name(struct slot_name *out, const char *name)
+enum mb_code
+mb_repo_add_slot(const struct mb_repo *repo, uint32_t epoch, const unsigned char key[MB_KEY_BYTES],
+				 const struct mb_unlock *unlock, uint64_t scrypt_n, struct mb_error *err)
 {
-	unsigned char id[SLOT_ID_DIGITS / 2];
+	struct mb_slot_name name = {.epoch = epoch};
+
+	mb_slot_id_new(name.id);
+	return mb_slot_put(repo, &name, "", key, unlock, scrypt_n, err);
+}
+
+static bool
+parse_slot_name(struct mb_slot_name *out, const char *name)
+{
+	unsigned char id[MB_SLOT_ID_DIGITS / 2];
 	char again[MB_NAME_MAX];
 	const char *p = name + strlen(KEYS_PREFIX);
 	char *end;
@@ -209,20 +208,20 @@ parse_slot_name(struct slot_name *out, const char *name)
 	if (!mb_starts_with(name, KEYS_PREFIX) || !isdigit((unsigned char) *p))
 		return false;
 	epoch = strtoul(p, &end, 10);
-	if (epoch == 0 || epoch > 99999999 || *end != '/' || strlen(end + 1) != SLOT_ID_DIGITS ||
+	if (epoch == 0 || epoch > 99999999 || *end != '/' || strlen(end + 1) != MB_SLOT_ID_DIGITS ||
 		!mb_unhex(id, end + 1, sizeof(id)))
 		return false;
 	out->epoch = (uint32_t) epoch;
-	memcpy(out->id, end + 1, SLOT_ID_DIGITS + 1);
-	slot_blob_name(again, out);
+	memcpy(out->id, end + 1, MB_SLOT_ID_DIGITS + 1);
+	mb_slot_blob_name(again, out);
 	return strcmp(again, name) == 0;
 }
 
 static enum mb_code
 add_slot_name(void *ctx, const struct mb_blob_info *info, struct mb_error *err)
 {
-	struct slot_names *names = ctx;
-	struct slot_name name;
+	struct mb_slot_names *names = ctx;
+	struct mb_slot_name name;
 
 	/* A blob of another name is not a slot; nothing that we need depends on it. */
 	if (!parse_slot_name(&name, info->name))
@@ -238,16 +237,16 @@ add_slot_name(void *ctx, const struct mb_blob_info *info, struct mb_error *err)
 static int
 compare_slots(const void *a, const void *b)
 {
-	const struct slot_name *x = a;
-	const struct slot_name *y = b;
+	const struct mb_slot_name *x = a;
+	const struct mb_slot_name *y = b;
 
 	if (x->epoch != y->epoch)
 		return x->epoch > y->epoch ? -1 : 1; /* the newest first */
 	return strcmp(x->id, y->id);
 }
 
-static enum mb_code
-list_slots(struct mb_store *store, struct slot_names *names, struct mb_error *err)
+enum mb_code
+mb_slots_list(struct mb_store *store, struct mb_slot_names *names, struct mb_error *err)
 {
 	enum mb_code code = mb_store_list(store, KEYS_PREFIX, add_slot_name, names, err);
 
@@ -259,15 +258,15 @@ list_slots(struct mb_store *store, struct slot_names *names, struct mb_error *er
 	return MB_OK;
 }
 
-static enum mb_code
-read_slot(const struct mb_repo *repo, const struct slot_name *name, struct slot *slot,
-		  struct mb_error *err)
+enum mb_code
+mb_slot_read(const struct mb_repo *repo, const struct mb_slot_name *name, struct mb_slot *slot,
+			 struct mb_error *err)
 {
 	char blob_name[MB_NAME_MAX];
 	json_t *json = NULL;
 	enum mb_code code;
 
-	slot_blob_name(blob_name, name);
+	mb_slot_blob_name(blob_name, name);
 	code = mb_doc_get(repo, MB_ROLE_KEY, blob_name, &json, err);
 	if (!code)
 		code = slot_from_json(slot, json, blob_name, err);
@@ -275,10 +274,10 @@ read_slot(const struct mb_repo *repo, const struct slot_name *name, struct slot 
 	return code;
 }
 
-/* MB_DENIED when the slot does not open with what was given. */
-static enum mb_code
-open_slot(const struct mb_repo *repo, const struct slot_name *name, const struct slot *slot,
-		  const struct mb_unlock *unlock, unsigned char key[MB_KEY_BYTES], struct mb_error *err)
+enum mb_code
+mb_slot_open(const struct mb_repo *repo, const struct mb_slot_name *name,
+			 const struct mb_slot *slot, const struct mb_unlock *unlock,
+			 unsigned char key[MB_KEY_BYTES], struct mb_error *err)
 {
 	unsigned char commitment[MB_KEY_BYTES];
 	unsigned char kek[MB_KEY_BYTES];
@@ -370,7 +369,7 @@ denied(const struct mb_unlock *unlock, uint32_t epoch, struct mb_error *err)
  * MB_DENIED when none fits what was given, MB_CORRUPT when none can be read.
  */
 static enum mb_code
-open_epoch(struct mb_repo *repo, const struct slot_names *names, size_t *at,
+open_epoch(struct mb_repo *repo, const struct mb_slot_names *names, size_t *at,
 		   const struct mb_unlock *unlock, struct mb_error *err)
 {
 	uint32_t epoch = names->items[*at].epoch;
@@ -384,13 +383,13 @@ open_epoch(struct mb_repo *repo, const struct slot_names *names, size_t *at,
 	{
 		unsigned char key[MB_KEY_BYTES];
 		struct mb_error why = {0};
-		struct slot slot;
-		enum mb_code code = read_slot(repo, &names->items[i], &slot, &why);
+		struct mb_slot slot;
+		enum mb_code code = mb_slot_read(repo, &names->items[i], &slot, &why);
 
 		if (!code)
 		{
 			any_intact = true;
-			code = open_slot(repo, &names->items[i], &slot, unlock, key, &why);
+			code = mb_slot_open(repo, &names->items[i], &slot, unlock, key, &why);
 		}
 		if (!code)
 		{
@@ -425,8 +424,8 @@ open_epoch(struct mb_repo *repo, const struct slot_names *names, size_t *at,
 enum mb_code
 mb_keys_open(struct mb_repo *repo, const struct mb_unlock *unlock, struct mb_error *err)
 {
-	struct slot_names names = {0};
-	enum mb_code code = list_slots(repo->store, &names, err);
+	struct mb_slot_names names = {0};
+	enum mb_code code = mb_slots_list(repo->store, &names, err);
 	size_t i = 0;
 
 	while (!code && i < names.count)
@@ -454,15 +453,15 @@ mb_keys_open(struct mb_repo *repo, const struct mb_unlock *unlock, struct mb_err
 enum mb_code
 mb_keys_check_slots(const struct mb_repo *repo, struct mb_error *err)
 {
-	struct slot_names names = {0};
-	enum mb_code code = list_slots(repo->store, &names, err);
+	struct mb_slot_names names = {0};
+	enum mb_code code = mb_slots_list(repo->store, &names, err);
 	size_t i;
 
 	for (i = 0; i < names.count && !code; i++)
 	{
-		struct slot slot;
+		struct mb_slot slot;
 
-		code = read_slot(repo, &names.items[i], &slot, err);
+		code = mb_slot_read(repo, &names.items[i], &slot, err);
 	}
 	free(names.items);
 	return code;

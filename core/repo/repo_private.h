@@ -4,7 +4,7 @@
 #ifndef MB_REPO_REPO_PRIVATE_H
 #define MB_REPO_REPO_PRIVATE_H
 
-#include "core/repo/repo.h"
+#include "core/repo/keyring.h"
 
 #define MB_HEADER_NAME "mbackup.json"
 #define MB_HEADER_MAX_BYTES 4096
@@ -48,5 +48,52 @@ enum mb_code mb_keys_check_slots(const struct mb_repo *repo, struct mb_error *er
 enum mb_code mb_repo_add_slot(const struct mb_repo *repo, uint32_t epoch,
 							  const unsigned char key[MB_KEY_BYTES], const struct mb_unlock *unlock,
 							  uint64_t scrypt_n, struct mb_error *err) MB_MUST_CHECK;
+
+/* -- key slots: keys/<epoch>/<id> ----------------------------------------------------------- */
+
+#define MB_SLOT_ID_DIGITS 16
+#define MB_SLOT_SALT_BYTES 32
+
+struct mb_slot
+{
+	bool is_scrypt; /* else a key file */
+	uint64_t n;
+	uint32_t r;
+	uint32_t p;
+	unsigned char salt[MB_SLOT_SALT_BYTES];
+	unsigned char wrapped[MB_KEY_BYTES + MB_TAG_BYTES];
+	unsigned char commitment[MB_KEY_BYTES];
+	char label[MB_KEY_LABEL_MAX + 1]; /* "" : none */
+	int64_t created_us;               /* 0: not known */
+};
+
+struct mb_slot_name
+{
+	uint32_t epoch;
+	char id[MB_SLOT_ID_DIGITS + 1];
+};
+
+struct mb_slot_names
+{
+	struct mb_slot_name *items; /* the newest epoch first */
+	size_t count;
+	size_t cap;
+};
+
+void mb_slot_blob_name(char out[MB_NAME_MAX], const struct mb_slot_name *name);
+void mb_slot_id_new(char id[MB_SLOT_ID_DIGITS + 1]);
+/* free() the items.  MB_CORRUPT when there is none. */
+enum mb_code mb_slots_list(struct mb_store *store, struct mb_slot_names *names,
+						   struct mb_error *err) MB_MUST_CHECK;
+enum mb_code mb_slot_read(const struct mb_repo *repo, const struct mb_slot_name *name,
+						  struct mb_slot *slot, struct mb_error *err) MB_MUST_CHECK;
+/* MB_DENIED when the slot does not open with what was given. */
+enum mb_code mb_slot_open(const struct mb_repo *repo, const struct mb_slot_name *name,
+						  const struct mb_slot *slot, const struct mb_unlock *unlock,
+						  unsigned char key[MB_KEY_BYTES], struct mb_error *err) MB_MUST_CHECK;
+enum mb_code mb_slot_put(const struct mb_repo *repo, const struct mb_slot_name *name,
+						 const char *label, const unsigned char key[MB_KEY_BYTES],
+						 const struct mb_unlock *unlock, uint64_t scrypt_n,
+						 struct mb_error *err) MB_MUST_CHECK;
 
 #endif
