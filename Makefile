@@ -5,7 +5,7 @@
 #   make             build only          make check-long   the long kill and flip sweeps
 #   make format      clang-format        make bench        against the peers
 #   make fuzz        TARGET=rdb SECONDS=3600: libFuzzer
-#   make install     PREFIX=/usr/local
+#   make install     PREFIX=/usr/local   make extension     CREATE EXTENSION mbackup, for the server of PG_CONFIG
 #
 # Non-recursive: every folder has a module.mk that adds to the lists below.
 
@@ -126,12 +126,20 @@ bench: deps
 	tests/bench/objects
 	tests/bench/redis
 
-install: all
+# In a copy, because PGXS builds where its Makefile lies.
+extension:
+	@mkdir -p $(BUILD)/extension
+	@cp -p pg_extension/* $(BUILD)/extension/
+	$(MAKE) -C $(BUILD)/extension SQL=$(CURDIR)/sql PG_CONFIG=$(PG_CONFIG)
+
+# The extension too, where there is a PostgreSQL to put it into.
+install: all $(if $(wildcard $(shell $(PG_CONFIG) --sharedir 2>/dev/null)/extension),extension)
 	install -D -m 755 $(BUILD)/mbackup $(DESTDIR)$(PREFIX)/bin/mbackup
 	install -D -m 755 $(BUILD)/mbackup-wal-get $(DESTDIR)$(PREFIX)/bin/mbackup-wal-get
+	$(if $(filter extension,$^),$(MAKE) -C $(BUILD)/extension SQL=$(CURDIR)/sql PG_CONFIG=$(PG_CONFIG) DESTDIR=$(DESTDIR) install)
 
 clean:
 	rm -rf $(BUILD)
 
-.PHONY: all clean format unit-bin fuzz-bin fuzz deps check check-long demo bench install
+.PHONY: all clean extension format unit-bin fuzz-bin fuzz deps check check-long demo bench install
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
