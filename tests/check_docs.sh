@@ -139,6 +139,21 @@ if len(codes) < 10:
     problems.append("core/base/error.c: the table of codes was not understood")
 result("every exit code is in the table", problems)
 
+# -- SQL ------------------------------------------------------------------------------------------------
+
+sql = "".join(read(path) for path in sorted(glob.glob("sql/0.1/*.sql")) + sorted(glob.glob("sql/mbackup--*.sql")))
+page = read("docs/sql.md") + read("docs/daemon.md")
+made = set(re.findall(r"^CREATE (?:FUNCTION|PROCEDURE) @extschema@\.(\w+)", sql, re.M))
+made |= {f"mbackup.{name}" for name in ("cron_next", "flush_wal", "wal_positions") if f"CREATE FUNCTION mbackup.{name}(" in sql}
+daemon = set(re.findall(r"^CREATE FUNCTION mbackup\.(daemon_\w+)", sql, re.M)) - {"daemon_seen"}
+views = set(re.findall(r"^CREATE VIEW mbackup\.(\w+)", sql, re.M))
+problems = [f"function {name} is not described" for name in sorted(made | daemon) if f"| `{name}(" not in page]
+problems += [f"view {name} is not described" for name in sorted(views) if f"| `{name}` |" not in page]
+problems += [f"there is no function {name}" for name in set(re.findall(r"^\| `((?:mbackup\.)?\w+)\(", page, re.M)) - made - daemon]
+if len(made) < 10 or len(views) < 10 or len(daemon) < 7:
+    problems.append("sql/: the functions and views were not understood")
+result("every function and view of the extension is described, and no other", problems)
+
 # -- links -----------------------------------------------------------------------------------------------
 
 

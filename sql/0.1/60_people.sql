@@ -210,14 +210,21 @@ COMMENT ON FUNCTION @extschema@.mbackup_wait(bigint, interval) IS
 	'Wait until a job has ended, or so long; returns its state. Not in the transaction that asked for the job, and only in READ COMMITTED';
 
 -- A procedure, because it commits between asking and waiting; so it can have neither SECURITY DEFINER nor a
--- search_path of its own, and does nothing but call two functions by their whole names.
+-- search_path of its own, and names everything in full.  It commits every minute, so that a long wait does not hold
+-- back VACUUM.
 CREATE PROCEDURE @extschema@.mbackup_run(policy text DEFAULT 'default', type text DEFAULT NULL, components text[] DEFAULT NULL, labels jsonb DEFAULT NULL,
 	timeout interval DEFAULT NULL, INOUT job bigint DEFAULT NULL, INOUT state text DEFAULT NULL)
 LANGUAGE plpgsql AS $$
+DECLARE
+	deadline CONSTANT pg_catalog.timestamptz := pg_catalog.clock_timestamp() OPERATOR(pg_catalog.+) timeout;
 BEGIN
 	job := @extschema@.mbackup_start(policy, type, components, labels);
 	COMMIT;
-	state := @extschema@.mbackup_wait(job, timeout);
+	LOOP
+		state := @extschema@.mbackup_wait(job, LEAST('1 minute'::pg_catalog.interval, deadline OPERATOR(pg_catalog.-) pg_catalog.clock_timestamp()));
+		COMMIT;
+		EXIT WHEN state OPERATOR(pg_catalog.<>) ALL (ARRAY['queued'::pg_catalog.text, 'running'::pg_catalog.text]) OR pg_catalog.clock_timestamp() OPERATOR(pg_catalog.>=) deadline;
+	END LOOP;
 END
 $$;
 COMMENT ON PROCEDURE @extschema@.mbackup_run(text, text, text[], jsonb, interval, bigint, text) IS
