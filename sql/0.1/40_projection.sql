@@ -11,6 +11,10 @@ BEGIN
 			RAISE EXCEPTION 'the list has no "%"', member USING ERRCODE = 'invalid_parameter_value', HINT = 'Give the whole answer of "mbackup list --json".';
 		END IF;
 	END LOOP;
+	-- One after the other: the daemon, and a person with mbackup catalog sync.  Who only reads is not held up.  The row
+	-- of the daemon first, as daemon_sync() has it already.
+	PERFORM d.id FROM mbackup.daemon_table AS d WHERE d.replaced_by IS NULL FOR UPDATE;
+	LOCK TABLE mbackup.window_table IN SHARE ROW EXCLUSIVE MODE;
 
 	DELETE FROM mbackup.backup_table AS t WHERE NOT EXISTS (SELECT FROM jsonb_array_elements(list -> 'backups') AS b WHERE b ->> 'id' = t.id);
 	INSERT INTO mbackup.backup_table AS t (id, kind, status, parent, started, finished, bytes, stored_bytes, labels, cut, missing, pinned)

@@ -100,6 +100,15 @@ is "$(sql "SELECT mbackup_wait((SELECT max(id) FROM mbackup.jobs), '1.2 s')")" q
 ok "... not before, not long after" test "$SECONDS" -ge 1 -a "$SECONDS" -le 4
 like "$(psql -X -q -c "SET client_min_messages = warning" -c "UPDATE mbackup.daemon_table SET seen = now() - interval '1 hour'" -c "SELECT mbackup_start()" 2>&1)" 'no daemon serves this catalog' "without a daemon a job is taken with a warning"
 
+sync_often() { local i; for i in $(seq 8); do sql "SELECT mbackup.$1 '{\"backups\": [{\"id\": \"b$2\", \"type\": \"full\", \"status\": \"complete\", \"started\": \"2026-01-01Z\", \"finished\": \"2026-01-01Z\", \"bytes\": 1, \"stored_bytes\": 1, \"components\": []}], \"marks\": [], \"windows\": []}')" >/dev/null 2>>"$T/syncs" || return; done; }
+sync_often "daemon_sync('$ONE'," 1 & pids=$!
+sync_often "sync(" 2 & pids="$pids $!"
+sync_often "sync(" 1 & pids="$pids $!"
+failed=0
+for pid in $pids; do wait "$pid" || failed=$((failed + 1)); done
+is "$failed $(cat "$T/syncs")" "0 " "three sessions replace the projection, by daemon and by hand"
+is "$(sql "SELECT count(*) FROM mbackup.backups")" 1 "... and one answer stays"
+
 # The tour of the manual, but for what names a job or watches.
 grep -E "^    SELECT ('|mbackup_(start|mark|policy|schedule)|[a-z])" "$here/docs/sql.md" | grep -E ';|watch' | sed 's/ \\watch 2/;/' | grep -vE '\\gset|:job|mbackup_(wait|stop|restore_plan)' >"$T/tour.sql"
 ok "the tour of docs/sql.md, $(wc -l <"$T/tour.sql") statements" psql -X -q -v ON_ERROR_STOP=1 -1 -f "$T/tour.sql" -c ROLLBACK

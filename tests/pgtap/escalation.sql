@@ -76,7 +76,7 @@ CREATE FUNCTION public.may(who text, nspname text, proname text) RETURNS boolean
 		WHEN proname = 'mbackup_status' THEN who IN ('esc_daemon', 'esc_monitor', 'esc_operator', 'esc_evil')
 		WHEN proname IN ('mbackup_wait', 'cron_next', 'cron_field', 'cron_instants', 'span') THEN who IN ('esc_monitor', 'esc_operator', 'esc_evil')
 		WHEN nspname = 'public' THEN who IN ('esc_operator', 'esc_evil')
-		WHEN proname IN ('flush_wal', 'wal_positions') THEN who = 'esc_daemon'
+		WHEN proname IN ('flush_wal', 'wal_positions', 'sync') THEN who = 'esc_daemon'
 		ELSE false END
 $$;
 SELECT CASE WHEN may(r.role, f.nspname, f.proname) THEN isnt(a.state, '42501', format('%s may call %s', r.role, f.name))
