@@ -172,23 +172,37 @@ remove_from(void *ctx, const char *name, struct mb_store *store, struct mb_error
 }
 
 static enum mb_code
-remove_everywhere(struct mb_cli *cli, const struct mb_keyring_key *key, struct mb_error *err)
+remove_everywhere(struct mb_cli *cli, const char *id, const char *label, struct mb_error *err)
 {
-	struct removal removal = {.id = key->id};
+	struct removal removal = {.id = id};
 	size_t places = cli->env.repository ? 1 : 1 + cli->config.copy_count;
 	enum mb_code code = cli_each_place(cli, remove_from, &removal, err);
 
 	if (code)
 		return code;
-	cli->answer = json_pack("{s:{s:s,s:s,s:I}}", "removed", "id", key->id, "label", key->label,
-							"places", (json_int_t) removal.places);
-	if (removal.places == places)
+	if (removal.slots > 0)
+		cli->answer = json_pack("{s:{s:s,s:s,s:I}}", "removed", "id", id, "label", label, "places",
+								(json_int_t) removal.places);
+	if (removal.places < places)
+	{
+		mb_fail(err, MB_PARTIAL,
+				"%zu of %zu places of the repository could not be reached: key %s may still open "
+				"them",
+				places - removal.places, places, id);
+		return mb_error_hint(err, "When they can be, run: mbackup key remove %s", id);
+	}
+	if (removal.slots > 0)
 		return MB_OK;
-	mb_fail(err, MB_PARTIAL,
-			"%zu of %zu places of the repository could not be reached: key %s "
-			"still opens them",
-			places - removal.places, places, key->id);
-	return mb_error_hint(err, "Run it again when they can be.");
+	mb_fail(err, MB_NOT_FOUND, "there is no key %s in any place of the repository", id);
+	return mb_error_hint(err, "\"mbackup key list\" shows the ids.");
+}
+
+/* A whole id: it may be left in a copy that could not be reached when the key was removed. */
+static bool
+is_whole_id(const char *word)
+{
+	return strlen(word) == MB_KEY_ID_TEXT - 1 &&
+		   strspn(word, "0123456789abcdef") == MB_KEY_ID_TEXT - 1;
 }
 
 static enum mb_code
@@ -206,6 +220,12 @@ key_remove(struct mb_cli *cli, struct mb_error *err)
 	code = read_ring(cli, &ring, err);
 	if (!code)
 		code = mb_keyring_find(&ring, cli->words.items[1], &found, err);
+	if (code == MB_NOT_FOUND && is_whole_id(cli->words.items[1]))
+	{
+		mb_keyring_release(&ring);
+		mb_error_clear(err);
+		return remove_everywhere(cli, cli->words.items[1], "", err);
+	}
 	if (!code)
 		code = mb_keyring_may_remove(&ring, found, err);
 	if (!code && ring.items[found].is_ours)
@@ -217,7 +237,7 @@ key_remove(struct mb_cli *cli, struct mb_error *err)
 						   "--yes.",
 						   err);
 	if (!code)
-		code = remove_everywhere(cli, &ring.items[found], err);
+		code = remove_everywhere(cli, ring.items[found].id, ring.items[found].label, err);
 	mb_keyring_release(&ring);
 	return code;
 }
