@@ -19,7 +19,7 @@ WARNINGS = -Wall -Wextra -Werror -Wmissing-prototypes -Wstrict-prototypes -Wvla
 CPPFLAGS += -D_GNU_SOURCE -I. -I$(BUILD) -MMD -MP
 ALL_CFLAGS = -std=c11 $(WARNINGS) -fPIC -pthread -fstack-protector-strong $(CFLAGS)
 LDLIBS_CORE = -lzstd -lcrypto -larchive -lxxhash -ljansson -lpthread
-LDLIBS_MBACKUP = $(LDLIBS_CORE) -lpq -lhiredis -lssl -linih -lcurl -lexpat
+LDLIBS_MBACKUP = $(LDLIBS_CORE) -lpq -lhiredis -lssl -linih -lcurl -lexpat -lmicrohttpd
 LDLIBS_WAL_GET = -lxxhash -ljansson
 
 CORE_SRC :=

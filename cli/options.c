@@ -107,6 +107,7 @@ const struct mb_option mb_options[] = {
 	{"check-interval", 0, OPT_DURATION, SCOPE_DAEMON, 0, "1h", NULL, "TIME", "how often the findings of \"mbackup check\" are looked for"},
 	{"backup-age", 0, OPT_DURATION, SCOPE_DAEMON, 0, "26h", NULL, "TIME", "an older newest backup is a problem; 0: never"},
 	{"max-lag", 0, OPT_DURATION, SCOPE_DAEMON, 0, "5min", NULL, "TIME", "a stream that is further behind is a problem; 0: never"},
+	{"listen", 0, OPT_TEXT, SCOPE_DAEMON, 0, "127.0.0.1:8432", NULL, "ADDRESS:PORT", "where the status page and the metrics are, or none"},
 
 	{"conninfo", 0, OPT_TEXT, SCOPE_POSTGRES, 0, "", NULL, "CONNINFO", "how to connect: a direct connection, no pooler"},
 	{"method", 0, OPT_CHOICE, SCOPE_POSTGRES, 0, "auto", "auto|direct|basebackup", "HOW", "read the data directory, or over the wire"},

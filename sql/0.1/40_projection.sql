@@ -129,7 +129,13 @@ RETURNS jsonb LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog,
 		'schedules', (SELECT coalesce(jsonb_agg(jsonb_build_object('name', s.name, 'policy', s.policy, 'cron', s.cron, 'time_zone', s.time_zone, 'enabled', s.enabled,
 				'next', mbackup.rfc3339(s.next), 'last', mbackup.rfc3339(s.last), 'missed', s.missed) ORDER BY s.name), '[]') FROM mbackup.schedule_table AS s),
 		'problems', (SELECT coalesce(jsonb_agg(jsonb_build_object('component', p.component, 'name', p.name, 'severity', p.severity, 'message', p.message, 'fix', p.fix,
-				'since', mbackup.rfc3339(p.since)) ORDER BY p.severity, p.since, p.component, p.name), '[]') FROM mbackup.problem_table AS p))
+				'since', mbackup.rfc3339(p.since)) ORDER BY p.severity, p.since, p.component, p.name), '[]') FROM mbackup.problem_table AS p),
+		-- The newest of each, which the lists above may be too short for.
+		'last', jsonb_build_object(
+			'backups', (SELECT coalesce(jsonb_agg(jsonb_build_object('type', l.kind, 'status', l.status, 'finished', mbackup.rfc3339(l.finished)) ORDER BY l.kind, l.status), '[]')
+				FROM (SELECT t.kind, t.status, max(t.finished) AS finished FROM mbackup.backup_table AS t GROUP BY t.kind, t.status) AS l),
+			'jobs', (SELECT coalesce(jsonb_agg(jsonb_build_object('kind', l.kind, 'state', l.state, 'finished', mbackup.rfc3339(l.finished)) ORDER BY l.kind, l.state), '[]')
+				FROM (SELECT t.kind, t.state, max(t.finished) AS finished FROM mbackup.job_table AS t WHERE t.finished IS NOT NULL GROUP BY t.kind, t.state) AS l)))
 	FROM (SELECT) AS one LEFT JOIN LATERAL (
 		SELECT t.* FROM mbackup.daemon_table AS t ORDER BY t.replaced_by IS NULL DESC, t.seen DESC LIMIT 1) AS d ON true
 $$;

@@ -166,7 +166,7 @@ SELECT is((SELECT count(*) FROM mbackup.streams), 1::bigint, '... leaves what th
 SELECT throws_ok($q$SELECT pg_temp.report('[{"component": "postgres", "state": "odd"}]', '[]')$q$, '23514', NULL, 'no state of a stream');
 
 -- -- the document ----------------------------------------------------------------------------------------------
-SELECT results_eq('SELECT jsonb_object_keys(mbackup_status()) ORDER BY 1', $$VALUES ('backups'), ('daemon'), ('database'), ('host'), ('jobs'), ('marks'), ('problems'), ('repository'), ('schedules'), ('stack'), ('streams'), ('time'), ('version'), ('windows')$$, 'status: its members');
+SELECT results_eq('SELECT jsonb_object_keys(mbackup_status()) ORDER BY 1', $$VALUES ('backups'), ('daemon'), ('database'), ('host'), ('jobs'), ('last'), ('marks'), ('problems'), ('repository'), ('schedules'), ('stack'), ('streams'), ('time'), ('version'), ('windows')$$, 'status: its members');
 SELECT is(mbackup_status() #>> '{backups,0,id}', '20261128T212739Z-cec70cff47aa', '... the newest backup first');
 SELECT is(mbackup_status() #>> '{backups,1,components,1,stored_bytes}', '3005005', '... with components');
 SELECT is(mbackup_status() #>> '{repository,state}', 'up', '... the repository');
