@@ -46,6 +46,9 @@ $(BUILD)/%.o: %.c
 	@echo "  CC    $@"
 	@$(CC) $(CPPFLAGS) $(ALL_CFLAGS) -c $< -o $@
 
+# Taken in by the assembler: -MMD does not see it.
+$(BUILD)/cli/http_page.o: cli/status.html
+
 $(BUILD)/libmbackup.a: $(CORE_OBJ)
 	@rm -f $@ && ar rcs $@ $^
 

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "cli/daemon.h"
+#include "cli/http.h"
 #include "core/base/fs.h"
 #include "core/base/time.h"
 
@@ -59,6 +60,28 @@ daemon_duration_ms(const struct daemon *daemon, const char *name)
 	return ms;
 }
 
+/* -- the status page ------------------------------------------------------------------------ */
+
+static const char *
+listen_wanted(const struct daemon *daemon)
+{
+	return mb_config_get(&daemon->cli->config, SCOPE_DAEMON, "listen");
+}
+
+/* A port that is taken must not keep anybody from making backups. */
+static void
+start_http(struct daemon *daemon)
+{
+	struct mb_error err;
+
+	mb_error_clear(&err);
+	if (strcmp(listen_wanted(daemon), "none") == 0)
+		return;
+	if (http_start(&daemon->http, listen_wanted(daemon), &daemon->cli->log, &err))
+		mb_log_warning(&daemon->cli->log, "there is no status page: %s%s%s", err.message,
+					   err.hint[0] ? " - " : "", err.hint);
+}
+
 /* -- the loop ------------------------------------------------------------------------------- */
 
 static void
@@ -77,6 +100,7 @@ wait_a_turn(struct daemon *daemon)
 static void
 reload(struct daemon *daemon)
 {
+	char *listened = mb_strdup(listen_wanted(daemon));
 	struct mb_cli *made = NULL;
 	struct mb_error err;
 
@@ -95,7 +119,14 @@ reload(struct daemon *daemon)
 		daemon->stream_retry_ms = 0;
 		daemon->stream_backoff_ms = 0;
 		sync_soon(daemon);
+		if (strcmp(listened, listen_wanted(daemon)) != 0 || !daemon->http)
+		{
+			http_stop(daemon->http);
+			daemon->http = NULL;
+			start_http(daemon);
+		}
 	}
+	free(listened);
 	systemd_notify("READY=1");
 }
 
@@ -110,6 +141,7 @@ turn(struct daemon *daemon, int64_t *next_status_ms)
 		return;
 	*next_status_ms = mb_monotonic_ms() + STATUS_MS;
 	status_turn(daemon);
+	http_publish(daemon->http, daemon->status);
 }
 
 static void
@@ -157,6 +189,7 @@ wind_down(struct daemon *daemon)
 static void
 release(struct daemon *daemon)
 {
+	http_stop(daemon->http);
 	while (daemon->job_count > 0)
 		job_forget(daemon, daemon->job_count - 1);
 	child_release(&daemon->stream);
@@ -209,6 +242,7 @@ cmd_daemon(struct mb_cli *cli, struct mb_error *err)
 		strcpy(daemon.host, "?");
 	daemon.stream = daemon.sync = daemon.check = (struct child){.answer_fd = -1, .progress_fd = -1};
 	daemon.catalog = catalog_new(&daemon);
+	start_http(&daemon);
 	serve(&daemon);
 	wind_down(&daemon);
 	release(&daemon);

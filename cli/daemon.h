@@ -7,6 +7,7 @@
  *     daemon_streams.c   mbackup stream, kept running
  *     daemon_sync.c      what the repository has, for the catalog and the status
  *     daemon_status.c    problems and the status document (docs/daemon.md)
+ *     daemon_document.c  the parts of it that come from the repository
  *     daemon_systemd.c   sd_notify
  *
  * One thread does all this; it waits for nothing but the database, and there at most
@@ -23,6 +24,7 @@
 #define DAEMON_MAX_JOBS 16
 
 struct catalog;
+struct http;
 
 struct daemon_job
 {
@@ -74,6 +76,7 @@ struct daemon
 	json_t *status;
 	json_t *rows; /* what the catalog said last: jobs, schedules */
 	int64_t next_report_ms;
+	struct http *http; /* what the status is shown on, or NULL */
 };
 
 /* -- the catalog ---------------------------------------------------------------------------- */
@@ -133,6 +136,13 @@ void sync_soon(struct daemon *daemon);
 
 /* Problems and the document of now; daemon->status is then complete. */
 void status_turn(struct daemon *daemon);
+
+/* Members of it, from an answer of "mbackup list" (NULL: nothing yet); new references. */
+json_t *document_backups(const json_t *list);
+json_t *document_last_backups(const json_t *list);
+json_t *document_marks(const json_t *list);
+json_t *document_windows(const json_t *list, const struct mb_stack *stack);
+char *document_url(const char *url); /* without keys in it; free() it */
 
 /* A command of ours with our configuration: words end with NULL; free() the array. */
 char **daemon_argv(const struct daemon *daemon, const char *const *words);

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "cli/daemon.h"
 #include "core/base/time.h"
@@ -15,7 +16,6 @@
 #define DATABASE_GRACE_US 15000000
 #define STREAM_GRACE_US 60000000
 #define GAP_NEWS_US INT64_C(86400000000)
-#define LISTED 50
 
 /* -- problems ------------------------------------------------------------------------------- */
 
@@ -196,20 +196,6 @@ add_checks(const struct daemon *daemon, json_t *problems)
 
 /* -- the document --------------------------------------------------------------------------- */
 
-/* The newest of a list that has the oldest first or last. */
-static json_t *
-newest(const json_t *list, const char *time)
-{
-	size_t count = json_array_size(list), i;
-	json_t *out = json_array();
-	bool oldest_first = count > 1 && mb_json_time(json_array_get(list, 0), time) <
-										 mb_json_time(json_array_get(list, count - 1), time);
-
-	for (i = 0; i < count && i < LISTED; i++)
-		json_array_append(out, json_array_get(list, oldest_first ? count - 1 - i : i));
-	return out;
-}
-
 static json_t *
 database_json(const struct daemon *daemon)
 {
@@ -224,9 +210,11 @@ database_json(const struct daemon *daemon)
 static json_t *
 repository_json(const struct daemon *daemon)
 {
+	char *url = document_url(mb_config_get(&daemon->cli->config, SCOPE_REPOSITORY, "url"));
 	json_t *json = json_object();
 
-	mb_json_set_str(json, "url", mb_config_get(&daemon->cli->config, SCOPE_REPOSITORY, "url"));
+	mb_json_set_str(json, "url", url);
+	free(url);
 	mb_json_set_str(json, "state", daemon->repository_up ? "up" : "down");
 	mb_json_set_str(json, "message", daemon->repository_message);
 	if (daemon->list)
@@ -242,6 +230,29 @@ row(const struct daemon *daemon, const char *name)
 	json_t *value = json_object_get(daemon->rows, name);
 
 	return value ? json_incref(value) : json_array();
+}
+
+static json_t *
+daemon_json(void)
+{
+	json_t *json = json_object();
+
+	mb_json_set_str(json, "state", "up");
+	mb_json_set_time(json, "seen", mb_time_now_us());
+	mb_json_set_int(json, "pid", (int64_t) getpid());
+	return json;
+}
+
+/* Of the repository as it is, and of the jobs as the catalog knows them. */
+static json_t *
+last_json(const struct daemon *daemon)
+{
+	json_t *json = json_object();
+	json_t *jobs = json_object_get(json_object_get(daemon->rows, "last"), "jobs");
+
+	json_object_set_new(json, "backups", document_last_backups(daemon->list));
+	json_object_set_new(json, "jobs", jobs ? json_incref(jobs) : json_array());
+	return json;
 }
 
 void
@@ -262,19 +273,17 @@ status_turn(struct daemon *daemon)
 	mb_json_set_time(status, "time", mb_time_now_us());
 	mb_json_set_str(status, "stack", daemon->cli->config.path ? daemon->cli->config.path : "");
 	mb_json_set_str(status, "host", daemon->host);
+	json_object_set_new(status, "daemon", daemon_json());
 	json_object_set_new(status, "database", database_json(daemon));
 	json_object_set_new(status, "repository", repository_json(daemon));
-	json_object_set_new(status, "windows",
-						json_object_get(daemon->list, "windows")
-							? json_incref(json_object_get(daemon->list, "windows"))
-							: json_array());
-	json_object_set_new(status, "backups",
-						newest(json_object_get(daemon->list, "backups"), "started"));
-	json_object_set_new(status, "marks", newest(json_object_get(daemon->list, "marks"), "time"));
+	json_object_set_new(status, "windows", document_windows(daemon->list, &daemon->cli->stack));
+	json_object_set_new(status, "backups", document_backups(daemon->list));
+	json_object_set_new(status, "marks", document_marks(daemon->list));
 	json_object_set_new(status, "streams", streams);
 	json_object_set_new(status, "jobs", row(daemon, "jobs"));
 	json_object_set_new(status, "schedules", row(daemon, "schedules"));
 	json_object_set(status, "problems", problems);
+	json_object_set_new(status, "last", last_json(daemon));
 	json_decref(daemon->status);
 	daemon->status = status;
 }
