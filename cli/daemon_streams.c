@@ -158,7 +158,8 @@ streams_json(const struct daemon *daemon)
 		mb_json_set_str(item, "kind", component->ops->kind);
 		mb_json_set_str(item, "state", state);
 		mb_json_set_time(item, "since", daemon->stream_since_us);
-		if (end_us)
+		/* What is scanned has no lag: its last scan holds until another one sees something else. */
+		if (end_us && !(component->ops->capabilities & MB_CAP_SCAN))
 			mb_json_set_int(item, "lag_seconds", (mb_time_now_us() - end_us) / 1000000);
 		mb_json_set_str(item, "message", daemon->stream_message);
 		json_array_append_new(list, item);

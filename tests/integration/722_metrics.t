@@ -46,6 +46,7 @@ done
 is "$(metric mbackup_backup_duration_seconds component=postgres)" "$(sql "SELECT round(seconds::numeric, 6) FROM mbackup.component_table WHERE name = 'postgres'" | sed 's/\.*0*$//')" "... and how long it took"
 is "$(metric mbackup_recovery_window_start_timestamp_seconds component=stack)" "$(epoch "SELECT starts FROM mbackup.window_table WHERE component = 'stack'")" "the window of the stack begins where the catalog says"
 is "$(metric mbackup_recovery_window_gaps component=postgres)" 0 "... without gaps"
+is "$(metric mbackup_stream_lag_seconds component=postgres | awk '{ print ($1 < 10) }') $(metric mbackup_stream_lag_seconds component=config)" "1 " "Postgres is a few seconds behind; of files that nobody changes there is no lag"
 is "$(metric mbackup_verify_last_success_timestamp_seconds)" "$(epoch "SELECT max(finished) FROM mbackup.job_table WHERE kind = 'verify' AND state = 'done'")" "the last verification"
 is "$(metric mbackup_job_last_finished_timestamp_seconds kind=backup state=failed)" "$(epoch "SELECT max(finished) FROM mbackup.job_table WHERE kind = 'backup' AND state = 'failed'")" "the last backup that failed"
 is "$(metric mbackup_schedule_next_timestamp_seconds name=nightly)" "$(epoch "SELECT next FROM mbackup.schedule_table")" "when the schedule runs next"
