@@ -137,8 +137,11 @@ class Page:
     def wait(self, expression, seconds=20):
         until = time.time() + seconds
         while time.time() < until:
-            if self.value(f"Boolean({expression})"):
-                return True
+            try:
+                if self.value(f"Boolean({expression})"):
+                    return True
+            except RuntimeError:
+                pass  # not yet: the page is on its way
             time.sleep(0.1)
         return False
 

@@ -104,7 +104,7 @@ def empty(browser):
     check("without a backup it says so, and what to do", "Nothing can be restored yet" not in page.value("document.querySelector('#hero').innerText")
           or "mbackup backup" not in page.value("document.querySelector('#hero').innerText"))
     check("every empty section says what would fill it",
-          [s for s in ("backups", "marks", "schedules") if not page.value(f"document.querySelector('#{s} .empty code')")])
+          [s for s in ("backups", "marks", "schedules") if not page.value(f"Boolean(document.querySelector('#{s} .empty code'))")])
     found = page.value(LOOK)
     check("nothing is outside, nothing is faint", found["outside"] + found["contrast"])
     check("nothing is complained about", page.said)
