@@ -384,7 +384,10 @@ take_jobs(struct catalog *catalog, struct mb_error *err)
 					err);
 		more = !code && json_is_object(row);
 		if (more)
+		{
 			job_start(daemon, row);
+			catalog->next_report_ms = 0;
+		}
 		json_decref(row);
 	}
 	return code;
@@ -436,7 +439,10 @@ tell_jobs(struct catalog *catalog, bool at_once, struct mb_error *err)
 		{
 			code = end_row(catalog, job->id, job->state, job->result, job->error, err);
 			if (!code)
+			{
 				job_forget(daemon, i--);
+				catalog->next_report_ms = 0;
+			}
 		}
 	}
 	return code;
@@ -499,7 +505,7 @@ report(struct catalog *catalog, struct mb_error *err)
 	free(problems_text);
 	free(repository_text);
 	free(sql);
-	catalog->next_report_ms = mb_monotonic_ms() + REPORT_MS;
+	catalog->next_report_ms = mb_monotonic_ms() + (daemon->job_count ? PROGRESS_MS : REPORT_MS);
 	return code;
 }
 
