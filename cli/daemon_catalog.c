@@ -171,6 +171,8 @@ catalog_params(const struct mb_config *config, struct mb_pg_params *params, stru
 	size_t i;
 
 	*params = (struct mb_pg_params){.conninfo = own};
+	if (own && mb_pg_conninfo_check(own, err))
+		return mb_error_context(err, "catalog in [daemon]");
 	for (i = 0; i < config->component_count; i++)
 		if (strcmp(config->components[i].kind, "postgres") == 0)
 		{

@@ -108,6 +108,22 @@ set_up_session(PGconn *conn, struct mb_error *err)
 	return code;
 }
 
+/*
+ * libpq says which part of a connection string it does not understand by showing it: all of a URI,
+ * with its password, or the end of a password that had a blank in it.
+ */
+static void
+hush(char *why)
+{
+	char *shown = strstr(why, " after \"");
+
+	why[strcspn(why, "\n")] = '\0';
+	if (!shown && strstr(why, "URI"))
+		shown = strstr(why, ": \"");
+	if (shown)
+		*shown = '\0';
+}
+
 enum mb_code
 mb_pg_conninfo_check(const char *conninfo, struct mb_error *err)
 {
@@ -120,7 +136,7 @@ mb_pg_conninfo_check(const char *conninfo, struct mb_error *err)
 		return MB_OK;
 	}
 	if (why)
-		why[strcspn(why, "\n")] = '\0';
+		hush(why);
 	mb_fail(err, MB_CONFIG, "conninfo is no connection string: %s", why ? why : "out of memory");
 	PQfreemem(why);
 	return mb_error_hint(err, "Write conninfo = host=/run/postgresql dbname=postgres");
