@@ -124,7 +124,7 @@ newest_components(const json_t *status)
 	{
 		const char *name = mb_json_str(component, "name", "");
 
-		if (json_object_get(seen, name))
+		if (!*name || json_object_get(seen, name))
 			continue;
 		json_object_set_new(seen, name, json_true());
 		made = json_copy(component);

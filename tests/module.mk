@@ -9,3 +9,8 @@ $(BUILD)/fault.so: tests/lib/fault.c
 	@$(CC) -std=c11 $(WARNINGS) -Wno-missing-prototypes -D_GNU_SOURCE -O2 -g -fPIC -shared -o $@ $< -ldl
 
 all: $(BUILD)/fault.so
+
+# The daemon's HTTP side is in cli/, which no test is linked with: what of it stands alone is.
+$(BUILD)/tests/unit/http_test: $(addprefix $(BUILD)/cli/,http_request.o http_metrics.o daemon_document.o)
+$(BUILD)/tests/unit/http_test: LDLIBS_MBACKUP := $(BUILD)/libmbackup.a $(LDLIBS_MBACKUP)
+$(BUILD)/tests/fuzz/http_host_fuzz: $(BUILD)/cli/http_request.o
