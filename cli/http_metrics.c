@@ -158,7 +158,7 @@ put_backups(struct mb_buf *out, const json_t *status)
 		   "How long the newest backup took.");
 	ENTRY(components, i, item)
 	put_seconds(out, "mbackup_backup_duration_seconds", item, by_component,
-				(int64_t) (json_number_value(json_object_get(item, "seconds")) * 1e6));
+				(int64_t) (json_number_value(json_object_get(item, "seconds")) * 1e6 + 0.5));
 	json_decref(components);
 }
 
@@ -198,7 +198,8 @@ put_streams(struct mb_buf *out, const json_t *streams)
 	ENTRY(streams, i, stream)
 	if (json_is_number(json_object_get(stream, "lag_seconds")))
 		put_seconds(out, "mbackup_stream_lag_seconds", stream, by_component,
-					(int64_t) (json_number_value(json_object_get(stream, "lag_seconds")) * 1e6));
+					(int64_t) (json_number_value(json_object_get(stream, "lag_seconds")) * 1e6 +
+							   0.5));
 }
 
 /* -- jobs --------------------------------------------------------------------------------------- */

@@ -87,7 +87,7 @@ done
 for host in evil.example "evil.example:$PORT" 127.0.0.1.evil.example localhost.evil.example 192.168.1.1 '[::1' 'localhost:x' ''
 do
 	get /status.json -H "Host: $host"
-	is "$code $(wc -c <"$T/body" | awk '{print $1 < 200}')" "403 1" "Host: $host is not" || head -c 300 "$T/body" >&2
+	is "$code $(wc -c <"$T/body" | awk '{print $1 < 200}')" "403 1" "Host: $host is not" || diag "$(head -c 100 "$T/body")"
 done
 raw() { "$PYTHON" - "$PORT" "$1" <<'PY'
 import socket, sys

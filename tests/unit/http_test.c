@@ -193,6 +193,18 @@ metrics_of_nothing(void **state)
 }
 
 static void
+metrics_rounded(void **state)
+{
+	/* 1.001 * 1e6 is 1000999.9999999999. */
+	char *text =
+		metrics_of("{\"backups\": [{\"components\": [{\"name\": \"a\", \"seconds\": 1.001}]}]}");
+
+	(void) state;
+	assert_non_null(strstr(text, "\nmbackup_backup_duration_seconds{component=\"a\"} 1.001000\n"));
+	free(text);
+}
+
+static void
 metrics_escaped(void **state)
 {
 	char *text = metrics_of(
@@ -225,6 +237,7 @@ main(void)
 		cmocka_unit_test(missing_components),
 		cmocka_unit_test(metrics_of_nothing),
 		cmocka_unit_test(metrics_escaped),
+		cmocka_unit_test(metrics_rounded),
 	};
 
 	return cmocka_run_group_tests_name("http", tests, NULL, NULL);
