@@ -15,6 +15,7 @@
 
 #define DATABASE_GRACE_US 15000000
 #define STREAM_GRACE_US 60000000
+#define JOINED_BYTES 1000 /* enough is told */
 #define GAP_NEWS_US INT64_C(86400000000)
 
 /* -- problems ------------------------------------------------------------------------------- */
@@ -32,12 +33,36 @@ find_problem(const json_t *problems, const char *component, const char *name)
 	return NULL;
 }
 
+/* The same found once more (a second gap): the catalog has one of a name, with what both say. */
+static void
+join_problem(json_t *problem, const char *severity, const char *message)
+{
+	const char *said = mb_json_str(problem, "message", "");
+	char *text;
+
+	if (strcmp(severity, "failed") == 0)
+		mb_json_set_str(problem, "severity", severity);
+	if (strlen(said) > JOINED_BYTES || strstr(said, message))
+		return;
+	text = mb_asprintf("%s; %s", said, message);
+	mb_json_set_str(problem, "message", text);
+	free(text);
+}
+
 static void
 add(const struct daemon *daemon, json_t *problems, const char *component, const char *name,
 	const char *severity, const char *fix, const char *message)
 {
 	const json_t *before = find_problem(daemon->problems, component, name);
-	json_t *problem = json_object();
+	json_t *twin = (json_t *) (uintptr_t) find_problem(problems, component, name);
+	json_t *problem;
+
+	if (twin)
+	{
+		join_problem(twin, severity, message);
+		return;
+	}
+	problem = json_object();
 
 	mb_json_set_str(problem, "component", component);
 	mb_json_set_str(problem, "name", name);
