@@ -230,11 +230,20 @@ def full(browser):
 def progress(browser):
     page = ready(browser, width=390, height=844)
     subprocess.run(["psql", "-XqAt", "-c", "SELECT mbackup.make_job('backup', '{\"type\": \"full\"}', 'mbtest', 'mbtest', NULL, NULL)"], check=True, capture_output=True)
+    # Held in the middle, so that it is there to be looked at.
+    until, held = time.time() + 20, []
+    while not held and time.time() < until:
+        held = subprocess.run(["pgrep", "-P", os.environ["DAEMON"], "-f", " backup .*--label"], capture_output=True, text=True).stdout.split()
+    time.sleep(0.8)
+    for pid in held:
+        os.kill(int(pid), signal.SIGSTOP)
     check("a job that runs shows how far it is", not page.wait("document.querySelector('#jobs [role=progressbar][aria-valuenow]')"))
     check("... in words too", not re.search(r"[\d.]+ [KMG]?i?B of [\d.]+ [KMG]iB", page.value("document.querySelector('#jobs .progress')?.innerText || ''")))
     found = page.value(LOOK)
     check("... inside and readable", found["outside"] + found["contrast"])
     page.picture(f"{directory}/progress.png")
+    for pid in held:
+        os.kill(int(pid), signal.SIGCONT)
     check("... and when it is done, that", not page.wait("!document.querySelector('#jobs [role=progressbar]')", 60))
 
 
@@ -249,6 +258,9 @@ def silent(browser):
     check("... and that it does again", not page.wait("document.querySelector('#stale').hidden", 20))
     os.kill(daemon, signal.SIGTERM)
     check("a daemon that is gone: it says that, and from when it is what one sees", not page.wait("/any more \\(no connection\\). What you see is from \\d{4}-/.test(document.querySelector('#stale').innerText)", 90))
+    page.value("window.before = document.querySelector('#stale').innerText")
+    page.listen(3)
+    check("... once: what is spoken does not change each second", page.value("window.before !== document.querySelector('#stale').innerText"))
     check("... in the title too", page.value("document.title").find("No answer") < 0)
     found = page.value(LOOK)
     check("... readably", found["outside"] + found["contrast"])
