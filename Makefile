@@ -25,6 +25,7 @@ LDLIBS_WAL_GET = -lxxhash -ljansson
 CORE_SRC :=
 DRIVER_SRC :=
 CLI_SRC :=
+UNIT_CLI_SRC :=
 UNIT_TESTS :=
 FUZZ_TARGETS :=
 MODULES = core postgres walstreamer objectstore redis files cli tests
@@ -62,7 +63,7 @@ $(BUILD)/mbackup-wal-get: $(call obj,$(WAL_GET_SRC)) $(BUILD)/libmbackup.a
 
 # Unit tests: tests/unit/<module>_test.c, one program each, cmocka, TAP.
 UNIT_BIN = $(patsubst %.c,$(BUILD)/tests/unit/%,$(UNIT_TESTS))
-$(UNIT_BIN): $(BUILD)/tests/unit/%: $(BUILD)/tests/unit/%.o $(DRIVER_OBJ) $(BUILD)/libmbackup.a
+$(UNIT_BIN): $(BUILD)/tests/unit/%: $(BUILD)/tests/unit/%.o $(call obj,$(UNIT_CLI_SRC)) $(DRIVER_OBJ) $(BUILD)/libmbackup.a
 	@echo "  LINK  $@"
 	@$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS_MBACKUP) -lcmocka
 

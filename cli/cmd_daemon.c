@@ -8,6 +8,7 @@
 
 #include "cli/daemon.h"
 #include "cli/http.h"
+#include "cli/notify.h"
 #include "core/base/fs.h"
 #include "core/base/time.h"
 
@@ -114,6 +115,7 @@ reload(struct daemon *daemon)
 	{
 		cli_reload_release(daemon->reloaded);
 		daemon->cli = daemon->reloaded = made;
+		notify_reload(daemon->notify);
 		mb_log_info(&daemon->cli->log, "the configuration was read again");
 		child_stop(&daemon->stream);
 		daemon->stream_retry_ms = 0;
@@ -137,11 +139,13 @@ turn(struct daemon *daemon, int64_t *next_status_ms)
 	streams_turn(daemon);
 	sync_turn(daemon);
 	catalog_turn(daemon->catalog);
+	notify_turn(daemon->notify);
 	if (mb_monotonic_ms() < *next_status_ms)
 		return;
 	*next_status_ms = mb_monotonic_ms() + STATUS_MS;
 	status_turn(daemon);
 	http_publish(daemon->http, daemon->status);
+	notify_look(daemon->notify);
 }
 
 static void
@@ -195,6 +199,7 @@ release(struct daemon *daemon)
 	child_release(&daemon->stream);
 	child_release(&daemon->sync);
 	child_release(&daemon->check);
+	notify_free(daemon->notify);
 	catalog_free(daemon->catalog);
 	json_decref(daemon->list);
 	json_decref(daemon->checks);
@@ -243,6 +248,7 @@ cmd_daemon(struct mb_cli *cli, struct mb_error *err)
 	daemon.stream = daemon.sync = daemon.check = (struct child){.answer_fd = -1, .progress_fd = -1};
 	daemon.catalog = catalog_new(&daemon);
 	start_http(&daemon);
+	daemon.notify = notify_new(&daemon);
 	serve(&daemon);
 	wind_down(&daemon);
 	release(&daemon);

@@ -9,6 +9,7 @@
  *     daemon_status.c    problems and the status document (docs/daemon.md)
  *     daemon_document.c  the parts of it that come from the repository
  *     daemon_systemd.c   sd_notify
+ *     notify*.c          telling people what is wrong (notify.h)
  *
  * One thread does all this; it waits for nothing but the database, and there at most
  * DAEMON_DATABASE_MS.  What takes long is a child process (child.h).
@@ -25,6 +26,7 @@
 
 struct catalog;
 struct http;
+struct notify;
 
 struct daemon_job
 {
@@ -77,6 +79,7 @@ struct daemon
 	json_t *rows; /* what the catalog said last: jobs, schedules */
 	int64_t next_report_ms;
 	struct http *http; /* what the status is shown on, or NULL */
+	struct notify *notify;
 };
 
 /* -- the catalog ---------------------------------------------------------------------------- */

@@ -2,3 +2,6 @@ CLI_SRC += $(filter-out cli/wal_get_main.c,$(wildcard cli/*.c))
 
 # What restore_command starts for each segment: with as little behind it as can be.
 WAL_GET_SRC = cli/wal_get_main.c $(addprefix walstreamer/,wal_get_quick.c wal_helper_ask.c restore_plan.c wal_name.c)
+
+# What unit tests need of this folder.
+UNIT_CLI_SRC += $(addprefix cli/,notify_state.c notify_mail.c)

@@ -108,6 +108,13 @@ const struct mb_option mb_options[] = {
 	{"backup-age", 0, OPT_DURATION, SCOPE_DAEMON, 0, "26h", NULL, "TIME", "an older newest backup is a problem; 0: never"},
 	{"max-lag", 0, OPT_DURATION, SCOPE_DAEMON, 0, "5min", NULL, "TIME", "a stream that is further behind is a problem; 0: never"},
 	{"listen", 0, OPT_TEXT, SCOPE_DAEMON, 0, "127.0.0.1:8432", NULL, "ADDRESS:PORT", "where the status page and the metrics are, or none"},
+	{"notify-command", 0, OPT_TEXT, SCOPE_DAEMON, 0, NULL, NULL, "COMMAND", "run by /bin/sh when a problem comes, changes or goes"},
+	{"notify-webhook", 0, OPT_SECRET, SCOPE_DAEMON, 0, NULL, NULL, "URL", "the same as JSON, posted to this URL"},
+	{"notify-mail", 0, OPT_TEXT, SCOPE_DAEMON, 0, NULL, NULL, "ADDRESSES", "the same as mail, to these addresses (commas between them)"},
+	{"sendmail", 0, OPT_TEXT, SCOPE_DAEMON, 0, "/usr/sbin/sendmail", NULL, "PROGRAM", "what sends mail: it is run with -t -i"},
+	{"notify-after", 0, OPT_DURATION, SCOPE_DAEMON, 0, "1min", NULL, "TIME", "a problem, or its end, is told when it is so old"},
+	{"notify-interval", 0, OPT_DURATION, SCOPE_DAEMON, 0, "5min", NULL, "TIME", "from one message to the next, but for one when something new failed"},
+	{"notify-reminder", 0, OPT_DURATION, SCOPE_DAEMON, 0, "24h", NULL, "TIME", "what lasts is told again so often; 0: never"},
 
 	{"conninfo", 0, OPT_TEXT, SCOPE_POSTGRES, 0, "", NULL, "CONNINFO", "how to connect: a direct connection, no pooler"},
 	{"method", 0, OPT_CHOICE, SCOPE_POSTGRES, 0, "auto", "auto|direct|basebackup", "HOW", "read the data directory, or over the wire"},
