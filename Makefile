@@ -15,6 +15,7 @@ CC ?= cc
 PG_CONFIG ?= pg_config
 CFLAGS ?= -O2 -g
 PREFIX ?= /usr/local
+UNIT_DIR ?= $(PREFIX)/lib/systemd/system
 WARNINGS = -Wall -Wextra -Werror -Wmissing-prototypes -Wstrict-prototypes -Wvla
 CPPFLAGS += -D_GNU_SOURCE -I. -I$(BUILD) -MMD -MP
 ALL_CFLAGS = -std=c11 $(WARNINGS) -fPIC -pthread -fstack-protector-strong $(CFLAGS)
@@ -141,6 +142,17 @@ install: all $(if $(wildcard $(shell $(PG_CONFIG) --sharedir 2>/dev/null)/extens
 	install -D -m 755 $(BUILD)/mbackup $(DESTDIR)$(PREFIX)/bin/mbackup
 	install -D -m 755 $(BUILD)/mbackup-wal-get $(DESTDIR)$(PREFIX)/bin/mbackup-wal-get
 	$(if $(filter extension,$^),$(MAKE) -C $(BUILD)/extension SQL=$(CURDIR)/sql PG_CONFIG=$(PG_CONFIG) DESTDIR=$(DESTDIR) install)
+	@for unit in deploy/systemd/*.service deploy/systemd/*.timer; do \
+		echo "  UNIT  $(DESTDIR)$(UNIT_DIR)/$${unit##*/}"; \
+		install -d $(DESTDIR)$(UNIT_DIR) && sed 's|@PREFIX@|$(PREFIX)|' $$unit >$(DESTDIR)$(UNIT_DIR)/$${unit##*/} || exit 1; \
+	done
+	install -D -m 644 deploy/systemd/common.conf $(DESTDIR)$(UNIT_DIR)/mbackup.service.d/10-common.conf
+	install -D -m 644 deploy/systemd/common.conf $(DESTDIR)$(UNIT_DIR)/mbackup-.service.d/10-common.conf
+	install -D -m 644 deploy/systemd/mbackup.tmpfiles $(DESTDIR)$(PREFIX)/lib/tmpfiles.d/mbackup.conf
+	install -D -m 644 deploy/prometheus/mbackup.rules.yml $(DESTDIR)$(PREFIX)/share/mbackup/mbackup.rules.yml
+	install -D -m 644 deploy/grafana/mbackup.json $(DESTDIR)$(PREFIX)/share/mbackup/grafana.json
+	install -d $(DESTDIR)$(PREFIX)/share/doc/mbackup
+	install -m 644 docs/*.md $(DESTDIR)$(PREFIX)/share/doc/mbackup/
 
 clean:
 	rm -rf $(BUILD)
