@@ -196,9 +196,9 @@ begun=$(date +%s)
 for i in $(seq 10)
 do
 	reload "$all" 'notify-after = 1s' 'notify-interval = 10s' 'backup-age = 1s'
-	sleep 1.5
+	sleep 1.2
 	reload "$all" 'notify-after = 1s' 'notify-interval = 10s'
-	sleep 1.5
+	sleep 1.2
 done
 took=$(($(date +%s) - begun))
 sleep 1
@@ -214,4 +214,23 @@ begun=$(date +%s%N)
 stop_daemon
 is "$([ $((($(date +%s%N) - begun) / 1000000)) -lt 3000 ] && echo soon)" soon "... the daemon ends all the same"
 is "$(pgrep -u "$(id -u)" -f 'sleep 987' | wc -l)" 0 "... and takes it along"
+# What takes longer than 30 s is given up, and tried again.
+if [ -n "${MBACKUP_LONG:-}" ]
+then
+	echo slow 40 >"$T/mode"
+	python3 "$here/tests/lib/notify_receiver.py" "$T/port" "$T/mode" "$T/late" &
+	stack_owns $!
+	sleep 1
+	printf 'http://127.0.0.1:%s/\n' "$(cat "$T/port")" >"$T/url"
+	rm -f "$T/spool/notify.json"
+	mv "$T/daemon.log" "$T/daemon.log.before"
+	write_config "notify-command = echo \$\$ >>$T/groups; sleep 987 & sleep 988" 'backup-age = 1s'
+	start_daemon
+	late() { says 'could not tell the command.*did not end within 30 s' && says 'could not tell the webhook'; }
+	wait_for 45 late
+	is $? 0 "a command and a receiver that take longer than 30 s are given up" || cat "$T/daemon.log" >&2
+	is "$(pgrep -g "$(head -n 1 "$T/groups")" | wc -l)" 0 "... with all that the command has started"
+	stop_daemon
+fi
+is "$(cat "$T"/daemon.log* | grep -c Sanitizer)" 0 "and a sanitized daemon has nothing to say" || grep -h -A 30 Sanitizer "$T"/daemon.log* >&2
 done_testing

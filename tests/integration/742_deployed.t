@@ -99,9 +99,29 @@ if found < 30:
     print("the expressions were not understood")
 PY
 	is "$(sort -u "$T/missing")" "" "... and has every metric that the alerts and the dashboard ask for" || cat "$T/metrics" >&2
-	if command -v promtool >/dev/null
+	# The real one, when it is there (Debian: prometheus): it takes what the daemon says, and the rules.
+	if command -v prometheus >/dev/null
 	then
-		ok "promtool has nothing to say against it" promtool check metrics <"$T/metrics"
+		prom=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
+		printf '%s\n' 'global: {scrape_interval: 1s, evaluation_interval: 1s}' "rule_files: ['$here/deploy/prometheus/mbackup.rules.yml']" \
+			'scrape_configs:' "  - {job_name: mbackup, static_configs: [{targets: ['127.0.0.1:$PORT']}]}" >"$T/prometheus.yml"
+		prometheus --config.file="$T/prometheus.yml" --storage.tsdb.path="$T/tsdb" --web.listen-address="127.0.0.1:$prom" >"$T/prometheus.log" 2>&1 &
+		stack_owns $!
+		ask() { python3 -c 'import json, sys, urllib.parse, urllib.request
+answer = json.load(urllib.request.urlopen("http://127.0.0.1:%s/api/v1/query?query=%s" % (sys.argv[1], urllib.parse.quote(sys.argv[2])), timeout=10))
+print(*[r["value"][1] for r in answer["data"]["result"]])' "$prom" "$1" 2>/dev/null; }
+		asked() { [ "$(ask "$1")" = "$2" ]; }
+		wait_for 30 asked 'up{job="mbackup"}' 1
+		is $? 0 "Prometheus scrapes it" || tail -n 3 "$T/prometheus.log" >&2
+		wait_for 10 asked 'count(mbackup_info)' 1
+		is "$(ask 'count({__name__=~"mbackup_.*"})')" "$(grep -c '^mbackup_' "$T/metrics")" "... and takes every line" || ask 'count by (__name__) ({__name__=~"mbackup_.*"})' >&2
+		is "$(ask 'sum(scrape_samples_scraped{job="mbackup"}) > 20 and on () vector(1)' | wc -w)" 1 "... of which there are some"
+		pending() { [ -n "$(ask 'ALERTS{alertname="MbackupJobFailed", kind="plan"}')" ]; }
+		wait_for 10 pending
+		is $? 0 "... and its alerts see the job that failed"
+		is "$(ask 'ALERTS{alertname=~"MbackupDown|MbackupMissing|MbackupRepositoryDown|MbackupDatabaseDown|MbackupNoBackup|MbackupBackupTooOld|MbackupStreamDown"}')" "" "... and nothing else that is not so"
+	else
+		result "Prometheus # SKIP it is not installed" 0
 	fi
 else
 	result "/metrics # SKIP the daemon has none" 0
