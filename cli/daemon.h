@@ -12,7 +12,8 @@
  *     notify*.c          telling people what is wrong (notify.h)
  *
  * One thread does all this; it waits for nothing but the database, and there at most
- * DAEMON_DATABASE_MS.  What takes long is a child process (child.h).
+ * DAEMON_DATABASE_MS.  What takes long is a child process (child.h), or a thread that
+ * shares nothing (notify_send.c).
  */
 #ifndef MB_CLI_DAEMON_H
 #define MB_CLI_DAEMON_H
