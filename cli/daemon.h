@@ -38,6 +38,10 @@ struct daemon_job
 	int lock_fd; /* held by the child too: by that a later daemon knows that it lives */
 	bool cancel; /* somebody asked for it */
 	bool ended;  /* the row may not know yet: the database was down */
+	json_t *row; /* of job_table, owned */
+	/* It was killed and has said nothing: the repository knows. */
+	bool is_unsure;
+	int64_t killed_ms;
 	char state[16];
 	json_t *result; /* owned, or NULL */
 	json_t *error;

@@ -194,16 +194,17 @@ take_end(struct daemon *daemon, struct daemon_job *job)
 						: status == MB_PARTIAL ? "partial"
 						: job->cancel          ? "cancelled"
 											   : "failed";
-	char text[128];
 
+	/* It has said nothing, and may have come to its end all the same, a moment before. */
+	if (!answer && status != MB_OK && status != MB_PARTIAL)
+	{
+		job->is_unsure = true;
+		job->killed_ms = mb_monotonic_ms();
+		sync_soon(daemon);
+		return;
+	}
 	json_incref(error);
 	json_object_del(answer, "error");
-	if (!error && strcmp(state, "failed") == 0)
-	{
-		snprintf(text, sizeof(text), "mbackup %s ended with status %d and gave no answer",
-				 job->kind, status);
-		error = error_of(MB_IO, text, "The log of the daemon says more.");
-	}
 	if (answer && json_object_size(answer) == 0)
 	{
 		json_decref(answer);
@@ -213,6 +214,30 @@ take_end(struct daemon *daemon, struct daemon_job *job)
 				error ? ": " : "", mb_json_str(error, "message", ""));
 	end_job(job, state, answer, error);
 	sync_soon(daemon);
+}
+
+/* Once the repository was looked at again. */
+static void
+settle_unsure(struct daemon *daemon, struct daemon_job *job)
+{
+	json_t *result = NULL;
+	char text[160];
+
+	if (!daemon->repository_up || daemon->list_asked_ms < job->killed_ms)
+		return;
+	job->is_unsure = false;
+	if (job_has_ended_well(daemon, job->row, &result))
+	{
+		mb_log_info(&daemon->cli->log, "job %" PRId64 " (%s) was killed at its end: done", job->id,
+					job->kind);
+		end_job(job, "done", result, NULL);
+		return;
+	}
+	snprintf(text, sizeof(text), "mbackup %s ended with status %d and gave no answer", job->kind,
+			 child_exit_status(&job->child));
+	mb_log_info(&daemon->cli->log, "job %" PRId64 " (%s): failed: %s", job->id, job->kind, text);
+	end_job(job, job->cancel ? "cancelled" : "failed", NULL,
+			error_of(MB_IO, text, "The log of the daemon says more."));
 }
 
 void
@@ -228,6 +253,7 @@ job_forget(struct daemon *daemon, size_t i)
 		close(job->lock_fd);
 	}
 	free(path);
+	json_decref(job->row);
 	json_decref(job->result);
 	json_decref(job->error);
 	memmove(job, job + 1, (--daemon->job_count - i) * sizeof(*job));
@@ -262,8 +288,10 @@ job_start(struct daemon *daemon, const json_t *row)
 	size_t i;
 
 	MB_ASSERT(daemon->job_count <= DAEMON_MAX_JOBS);
-	*job =
-		(struct daemon_job){.id = id, .lock_fd = -1, .child = {.answer_fd = -1, .progress_fd = -1}};
+	*job = (struct daemon_job){.id = id,
+							   .lock_fd = -1,
+							   .row = json_deep_copy(row),
+							   .child = {.answer_fd = -1, .progress_fd = -1}};
 	snprintf(job->kind, sizeof(job->kind), "%s", kind);
 	snprintf(job->key, sizeof(job->key), "%s", key);
 	make_words(&words, kind, json_object_get(row, "arguments"), label);
@@ -292,8 +320,14 @@ jobs_turn(struct daemon *daemon)
 	size_t i;
 
 	for (i = 0; i < daemon->job_count; i++)
-		if (!daemon->jobs[i].ended && child_pump(&daemon->jobs[i].child))
-			take_end(daemon, &daemon->jobs[i]);
+	{
+		struct daemon_job *job = &daemon->jobs[i];
+
+		if (job->is_unsure)
+			settle_unsure(daemon, job);
+		else if (!job->ended && child_pump(&job->child))
+			take_end(daemon, job);
+	}
 }
 
 void
