@@ -137,7 +137,7 @@ add_windows(const struct daemon *daemon, json_t *problems)
 		snprintf(message, sizeof(message), "no restore is possible to between %s and %s",
 				 json_string_value(json_array_get(gap, 0)), end);
 		add(daemon, problems, mb_json_str(window, "component", "?"), "window-gap", "warning",
-			"See docs/recovery.md, \"gaps\"; a backup taken now closes the window from here on.",
+			"Take a backup now: what comes after it can be restored. The log of the streams says why.",
 			message);
 	}
 }
