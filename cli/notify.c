@@ -298,8 +298,8 @@ take_failure(struct notify *notify, int id, const struct mb_error *err)
 	channel->retry_ms = mb_monotonic_ms() + channel->backoff_ms;
 	if (!channel->has_failed)
 		mb_log_warning(&notify->daemon->cli->log,
-					   "could not tell the %s of a problem, and goes on trying: %s",
-					   channel_names[id], err->message);
+					   "could not notify by %s, and goes on trying: %s%s%s", channel_names[id],
+					   err->message, err->hint[0] ? " - " : "", err->hint);
 	channel->has_failed = true;
 }
 
@@ -310,7 +310,7 @@ take_success(struct notify *notify, int id)
 	json_t *record = record_of(notify, id);
 
 	if (channel->has_failed)
-		mb_log_info(&notify->daemon->cli->log, "the %s takes notifications again",
+		mb_log_info(&notify->daemon->cli->log, "notifications by %s go out again",
 					channel_names[id]);
 	channel->has_failed = false;
 	channel->backoff_ms = channel->retry_ms = 0;

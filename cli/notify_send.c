@@ -124,6 +124,13 @@ judge(const struct notify_send *send, struct run *run, int status, struct mb_err
 
 	if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
 		return;
+	/* As a shell says it, and become(). */
+	if (WIFEXITED(status) && WEXITSTATUS(status) == 127 && run->said.len == 0)
+	{
+		mb_fail(err, MB_NOT_FOUND, "\"%s\" could not be started", send->words[0]);
+		mb_error_hint(err, "Is it installed, and may the daemon's user run it?");
+		return;
+	}
 	said = (char *) (uintptr_t) mb_buf_cstr(&run->said);
 	end = strpbrk(said, "\r\n");
 	if (end)
@@ -131,6 +138,7 @@ judge(const struct notify_send *send, struct run *run, int status, struct mb_err
 	mb_fail(err, MB_IO, "\"%s\" ended with status %d%s%s", send->words[0],
 			WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status), *said ? ": " : "",
 			said);
+	mb_error_hint(err, "Run it by hand, as the user of the daemon.");
 }
 
 static void
@@ -190,9 +198,18 @@ posted(struct mb_http_request *request, enum mb_code code, const struct mb_error
 
 	post->is_done = true;
 	if (code)
+	{
 		*post->err = *err;
+		/* There is no ca-file here. */
+		if (code == MB_CONFIG)
+			mb_error_hint(post->err, "Trust the authority that signed it on this machine: see "
+									 "update-ca-certificates(8).");
+	}
 	else if (request->response.status < 200 || request->response.status > 299)
+	{
 		mb_fail(post->err, MB_IO, "the receiver answered with status %d", request->response.status);
+		mb_error_hint(post->err, "See the log of the receiver; a redirect (3xx) is not followed.");
+	}
 }
 
 static void

@@ -122,7 +122,7 @@ is "$(three appeared catalog)" "0 1 1" "a receiver that answers 500 keeps the ot
 tried() { [ "$(grep -c '"status": 500' "$T/posts")" -ge 2 ]; }
 wait_for 20 tried
 is $? 0 "... and is tried again"
-is "$(grep -c 'could not tell the webhook' "$T/daemon.log")" 1 "... which the log says once" || grep tell "$T/daemon.log" >&2
+is "$(grep -c 'could not notify by webhook' "$T/daemon.log")" 1 "... which the log says once" || grep tell "$T/daemon.log" >&2
 # Slow is slower than a turn, but the daemon does not wait.
 echo slow 4 >"$T/mode"
 wait_for 30 is_told webhook appeared catalog
@@ -131,7 +131,7 @@ start_cluster "$PGDATA"
 wait_for 40 all_told gone catalog
 sleep 3
 is "$(three appeared catalog), $(three gone catalog)" "1 1 1, 1 1 1" "a database that was down and is up again: each told once"
-says 'the webhook takes notifications again'
+says 'notifications by webhook go out again'
 is $? 0 "... and that the receiver is well again is in the log"
 
 # A job that fails, with hostile words; the receiver takes its time.
@@ -228,7 +228,7 @@ then
 	mv "$T/daemon.log" "$T/daemon.log.before"
 	write_config "notify-command = echo \$\$ >>$T/groups; sleep 987 & sleep 988" 'backup-age = 1s'
 	start_daemon
-	late() { says 'could not tell the command.*did not end within 30 s' && says 'could not tell the webhook'; }
+	late() { says 'could not notify by command.*did not end within 30 s' && says 'could not notify by webhook'; }
 	wait_for 45 late
 	is $? 0 "a command and a receiver that take longer than 30 s are given up" || cat "$T/daemon.log" >&2
 	# They are not our children: whoever is asked to reap them may take a moment.
@@ -238,4 +238,5 @@ then
 	stop_daemon
 fi
 is "$(cat "$T"/daemon.log* | grep -c Sanitizer)" 0 "and a sanitized daemon has nothing to say" || grep -h -A 30 Sanitizer "$T"/daemon.log* >&2
+is "$(cat "$T"/daemon.log* | grep -c secret-token)" 0 "... and the URL of the webhook is nowhere in the log"
 done_testing
