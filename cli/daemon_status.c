@@ -134,7 +134,7 @@ add_windows(const struct daemon *daemon, json_t *problems)
 		mb_error_clear(&err);
 		if (!end || mb_time_parse(&end_us, end, &err) || mb_time_now_us() - end_us > GAP_NEWS_US)
 			continue;
-		snprintf(message, sizeof(message), "no restore is possible to between %s and %s",
+		snprintf(message, sizeof(message), "no moment between %s and %s can be restored",
 				 json_string_value(json_array_get(gap, 0)), end);
 		add(daemon, problems, mb_json_str(window, "component", "?"), "window-gap", "warning",
 			"Take a backup now: what comes after it can be restored. The log of the streams says why.",

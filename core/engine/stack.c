@@ -119,6 +119,47 @@ narrow(struct mb_window *stack, const struct mb_window *component, unsigned capa
 		json_array_extend(stack->gaps, component->gaps);
 }
 
+static const char *
+gap_text(const json_t *gap, size_t i)
+{
+	const char *text = json_string_value(json_array_get(gap, i));
+
+	return text ? text : "";
+}
+
+static int
+compare_gaps(const void *a, const void *b)
+{
+	return strcmp(gap_text(*(json_t *const *) a, 0), gap_text(*(json_t *const *) b, 0));
+}
+
+/* In order, and what two components lack at once is one gap.  Times are of one format, so texts compare. */
+static json_t *
+join_gaps(json_t *gaps)
+{
+	size_t count = json_array_size(gaps), i;
+	json_t **sorted = mb_calloc(count + 1, sizeof(*sorted));
+	json_t *joined = json_array(), *last = NULL;
+
+	for (i = 0; i < count; i++)
+		sorted[i] = json_array_get(gaps, i);
+	qsort(sorted, count, sizeof(*sorted), compare_gaps);
+	for (i = 0; i < count; i++)
+	{
+		if (last && strcmp(gap_text(sorted[i], 0), gap_text(last, 1)) <= 0)
+		{
+			if (strcmp(gap_text(sorted[i], 1), gap_text(last, 1)) > 0)
+				json_array_set(last, 1, json_array_get(sorted[i], 1));
+			continue;
+		}
+		last = json_copy(sorted[i]);
+		json_array_append_new(joined, last);
+	}
+	free(sorted);
+	json_decref(gaps);
+	return joined;
+}
+
 static enum mb_code
 list_windows(const struct mb_stack *stack, json_t *windows, struct mb_error *err)
 {
@@ -147,6 +188,7 @@ list_windows(const struct mb_stack *stack, json_t *windows, struct mb_error *err
 		all.to_us = latest_us; /* nothing but scans */
 	if (empty || all.from_us > all.to_us)
 		all.from_us = all.to_us = 0;
+	all.gaps = join_gaps(all.gaps);
 	if (!code)
 		json_array_append_new(windows, window_json("stack", &all));
 	json_decref(all.gaps);
