@@ -137,7 +137,8 @@ add_windows(const struct daemon *daemon, json_t *problems)
 		snprintf(message, sizeof(message), "no moment between %s and %s can be restored",
 				 json_string_value(json_array_get(gap, 0)), end);
 		add(daemon, problems, mb_json_str(window, "component", "?"), "window-gap", "warning",
-			"Take a backup now: what comes after it can be restored. The log of the streams says why.",
+			"Take a backup now: what comes after it can be restored. The log of the streams says "
+			"why.",
 			message);
 	}
 }
