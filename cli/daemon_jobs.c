@@ -196,7 +196,8 @@ take_end(struct daemon *daemon, struct daemon_job *job)
 											   : "failed";
 
 	/* It has said nothing, and may have come to its end all the same, a moment before. */
-	if (!answer && status != MB_OK && status != MB_PARTIAL)
+	if (!answer && status != MB_OK && status != MB_PARTIAL &&
+		!(job->child.stop_ms && status == 128 + SIGTERM))
 	{
 		job->is_unsure = true;
 		job->killed_ms = mb_monotonic_ms();
@@ -205,6 +206,9 @@ take_end(struct daemon *daemon, struct daemon_job *job)
 	}
 	json_incref(error);
 	json_object_del(answer, "error");
+	/* Asked to stop before it could listen: the signal has killed it, at its start. */
+	if (!answer && strcmp(state, "failed") == 0)
+		error = error_of(MB_INTERRUPTED, "stopped by signal", "");
 	if (answer && json_object_size(answer) == 0)
 	{
 		json_decref(answer);

@@ -11,6 +11,8 @@
 #define BACKOFF_MAX_MS 60000
 /* One that ran for so long did not fail at its start. */
 #define SETTLED_MS 60000
+/* One that failed is taken for running again when it has lasted so long. */
+#define PROVEN_MS 10000
 
 static void
 set_state(struct daemon *daemon, const char *state, const char *message)
@@ -47,7 +49,7 @@ start(struct daemon *daemon)
 	child_release(&daemon->stream);
 	if (child_start(&daemon->stream, argv, -1, &err))
 		set_state(daemon, "failed", err.message);
-	else
+	else if (strcmp(daemon->stream_state, "failed") != 0)
 		set_state(daemon, "running", "");
 	free(argv);
 }
@@ -87,10 +89,15 @@ take_end(struct daemon *daemon)
 void
 streams_turn(struct daemon *daemon)
 {
+	int64_t now = mb_monotonic_ms();
+
 	if (daemon->stream.pid && child_pump(&daemon->stream))
 		take_end(daemon);
-	else if (!daemon->stream.pid && has_streams(daemon) &&
-			 mb_monotonic_ms() >= daemon->stream_retry_ms)
+	/* Started again is not mended: it has to last. */
+	else if (daemon->stream.pid && strcmp(daemon->stream_state, "failed") == 0 &&
+			 now - daemon->stream.started_ms > PROVEN_MS)
+		set_state(daemon, "running", "");
+	else if (!daemon->stream.pid && has_streams(daemon) && now >= daemon->stream_retry_ms)
 		start(daemon);
 }
 

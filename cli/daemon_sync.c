@@ -11,7 +11,7 @@
 #include "cli/daemon.h"
 #include "core/base/time.h"
 
-#define LIST_LIMIT_MS 600000
+#define CHILD_LIMIT_MS 600000
 #define FIRST_CHECK_MS 30000
 
 void
@@ -90,7 +90,7 @@ sync_turn(struct daemon *daemon)
 			daemon->sync_again ? 0 : now + daemon_duration_ms(daemon, "sync-interval");
 		daemon->sync_again = false;
 	}
-	else if (daemon->sync.pid && now - daemon->sync.started_ms > LIST_LIMIT_MS)
+	else if (daemon->sync.pid && now - daemon->sync.started_ms > CHILD_LIMIT_MS)
 		child_stop(&daemon->sync);
 	if (!daemon->sync.pid && now >= daemon->next_sync_ms)
 		start(daemon, &daemon->sync, "list");
@@ -102,6 +102,8 @@ sync_turn(struct daemon *daemon)
 		take_checks(daemon);
 		child_release(&daemon->check);
 	}
+	else if (daemon->check.pid && now - daemon->check.started_ms > CHILD_LIMIT_MS)
+		child_stop(&daemon->check);
 	else if (!daemon->check.pid && now >= daemon->next_check_ms)
 	{
 		daemon->next_check_ms = now + daemon_duration_ms(daemon, "check-interval");
