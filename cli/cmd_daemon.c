@@ -176,6 +176,7 @@ wind_down(struct daemon *daemon)
 	int64_t end_ms = mb_monotonic_ms() + END_MS;
 
 	systemd_notify("STOPPING=1");
+	daemon->is_ending = true;
 	mb_log_info(&daemon->cli->log, "the daemon stops");
 	jobs_stop(daemon);
 	streams_stop(daemon);

@@ -55,6 +55,7 @@ struct daemon
 	char uuid[DAEMON_UUID_TEXT]; /* of this run */
 	char host[256];
 	struct catalog *catalog;
+	bool is_ending; /* nothing new is begun */
 	struct daemon_job jobs[DAEMON_MAX_JOBS];
 	size_t job_count;
 

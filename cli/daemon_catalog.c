@@ -529,6 +529,9 @@ serve(struct catalog *catalog, struct mb_error *err)
 	code = settle_orphans(catalog, err);
 	if (!code)
 		code = tell_jobs(catalog, notified, err);
+	/* How jobs ended is written down; a new one would be killed at once. */
+	if (catalog->daemon->is_ending)
+		return code;
 	if (!code && now >= catalog->next_due_ms)
 		code = make_due(catalog, err);
 	if (!code && ask)

@@ -161,9 +161,11 @@ is $? 0 "a backup that is too old is a problem, in the catalog" || sql "SELECT *
 # The end.
 job=$(new_job backup '{"type": "full"}')
 wait_for 20 is_state "$job" running
+next=$(new_job backup)
 kill -TERM $DAEMON
 wait $DAEMON
 is $? 143 "SIGTERM ends the daemon"
+is "$(state "$next")" queued "... which begins nothing new"
 is "$(state "$job") $(sql "SELECT error ->> 'code' FROM mbackup.job_table WHERE id = $job")" "failed INTERRUPTED" "... and its job, which says so" || sql "SELECT error FROM mbackup.job_table WHERE id = $job" >&2
 is "$(pgrep -u "$(id -u)" -f "config $CONF" | wc -l)" 0 "... and nothing of it is left running" || pgrep -u "$(id -u)" -af "config $CONF" >&2
 mb verify --read-data full >"$T/verify.out" 2>&1
