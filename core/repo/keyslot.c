@@ -268,6 +268,10 @@ mb_slot_read(const struct mb_repo *repo, const struct mb_slot_name *name, struct
 
 	mb_slot_blob_name(blob_name, name);
 	code = mb_doc_get(repo, MB_ROLE_KEY, blob_name, &json, err);
+	/* One flipped bit makes any version a later one, and no key proves which it is. */
+	if (code == MB_UNSUPPORTED)
+		code = mb_fail(err, MB_CORRUPT, "key slot \"%s\" is damaged, or of a later mbackup",
+					   blob_name);
 	if (!code)
 		code = slot_from_json(slot, json, blob_name, err);
 	json_decref(json);
