@@ -298,7 +298,7 @@ for key in hot:
     value, expiry = wire("GET", key), wire("PEXPIRETIME", key)
     k, n = map(int, value.split(b":"))
     bad += b"%d" % k != key[4:].rstrip(b"x") or n > last or expiry != (4000000000000 + n if n % 2 == 0 else -1)
-print(static, len(hot) > 500, bad)
+print(static, len(hot) > 100, bad)
 PY
 )" "$1 True 0" "what lasts is all there, and every value has the expiry that it was written with"
 	stack_kill "$RPID"
