@@ -5,11 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/base/time.h"
 #include "redis/sentinel.h"
 
-#define ROUNDS 3
-#define ROUND_PAUSE_MS 1000
 /* One that does not answer must not use up the time of the others. */
 #define SEED_MS 3000
 
@@ -396,19 +393,7 @@ enum mb_code
 mb_redis_cluster_connect(struct mb_redis **redis, const struct mb_redis_options *options,
 						 struct mb_error *err)
 {
-	enum mb_code code;
-	int round;
-
-	for (round = 0;; round++)
-	{
-		code = connect_once(redis, options, err);
-		if (!code)
-			return MB_OK;
-		if (code != MB_UNREACHABLE || round + 1 == ROUNDS)
-			break;
-		mb_sleep_ms(ROUND_PAUSE_MS);
-		if (mb_cancel_check(options->cancel, err))
-			break;
-	}
-	return mb_error_context(err, "could not reach the master of slot %u", options->url->slot);
+	if (mb_redis_connect_rounds(redis, options, connect_once, err))
+		return mb_error_context(err, "could not reach the master of slot %u", options->url->slot);
+	return MB_OK;
 }

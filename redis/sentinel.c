@@ -88,7 +88,7 @@ is_final(enum mb_code code)
 }
 
 static enum mb_code
-one_round(struct mb_redis **redis, const struct mb_redis_options *options, struct mb_error *err)
+ask_each(struct mb_redis **redis, const struct mb_redis_options *options, struct mb_error *err)
 {
 	const struct mb_redis_url *url = options->url;
 	enum mb_code code = MB_CONFIG;
@@ -107,8 +107,8 @@ one_round(struct mb_redis **redis, const struct mb_redis_options *options, struc
 }
 
 enum mb_code
-mb_redis_sentinel_connect(struct mb_redis **redis, const struct mb_redis_options *options,
-						  struct mb_error *err)
+mb_redis_connect_rounds(struct mb_redis **redis, const struct mb_redis_options *options,
+						mb_redis_round *one_round, struct mb_error *err)
 {
 	enum mb_code code;
 	int round;
@@ -116,13 +116,19 @@ mb_redis_sentinel_connect(struct mb_redis **redis, const struct mb_redis_options
 	for (round = 0;; round++)
 	{
 		code = one_round(redis, options, err);
-		if (!code)
-			return MB_OK;
 		if (code != MB_UNREACHABLE || round + 1 == ROUNDS)
-			break;
+			return code;
 		mb_sleep_ms(ROUND_PAUSE_MS);
 		if (mb_cancel_check(options->cancel, err))
-			break;
+			return err->code;
 	}
-	return mb_error_context(err, "could not find the master \"%s\"", options->url->master);
+}
+
+enum mb_code
+mb_redis_sentinel_connect(struct mb_redis **redis, const struct mb_redis_options *options,
+						  struct mb_error *err)
+{
+	if (mb_redis_connect_rounds(redis, options, ask_each, err))
+		return mb_error_context(err, "could not find the master \"%s\"", options->url->master);
+	return MB_OK;
 }

@@ -31,4 +31,13 @@ enum mb_code mb_redis_connect_master(struct mb_redis **redis,
 									 const struct mb_redis_url *master,
 									 struct mb_error *err) MB_MUST_CHECK;
 
+/* One look for the master: MB_UNREACHABLE when another one a moment later may find it. */
+typedef enum mb_code mb_redis_round(struct mb_redis **redis, const struct mb_redis_options *options,
+									struct mb_error *err);
+
+/* A few rounds with a second between them, until one finds it or says for good that it cannot. */
+enum mb_code mb_redis_connect_rounds(struct mb_redis **redis,
+									 const struct mb_redis_options *options,
+									 mb_redis_round *one_round, struct mb_error *err) MB_MUST_CHECK;
+
 #endif
