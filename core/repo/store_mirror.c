@@ -152,6 +152,7 @@ all_local(const char *const *names, size_t count)
 	return true;
 }
 
+/* What a copy that is behind keeps is noted, and removed once it has caught up. */
 static void
 remove_from_copy(struct mb_mirror_copy *copy, const char *const *names, size_t count)
 {
@@ -159,6 +160,11 @@ remove_from_copy(struct mb_mirror_copy *copy, const char *const *names, size_t c
 	struct mb_error why;
 	enum mb_code code;
 
+	if (mb_mirror_is_behind(copy))
+	{
+		mb_mirror_note_removed(copy, names, count);
+		return;
+	}
 	mb_error_clear(&why);
 	code = mb_mirror_copy_open(copy, false, mirror->options.patience_ms, &why);
 	if (!code)
@@ -169,7 +175,10 @@ remove_from_copy(struct mb_mirror_copy *copy, const char *const *names, size_t c
 	left_behind(copy, &why);
 }
 
-/* Noted before it is removed: a kill in between leaves a note about what is still there. */
+/*
+ * The first comes last: a kill in between leaves a blob that it still has, which its copies
+ * get back by comparing, and never one in a copy that nobody knows of.
+ */
 static enum mb_code
 mirror_remove(struct mb_store *base, const char *const *names, size_t count, struct mb_error *err)
 {
@@ -184,12 +193,10 @@ mirror_remove(struct mb_store *base, const char *const *names, size_t count, str
 		return mb_store_remove(mirror->first, names, count, err);
 	lock = mb_mirror_enter(mirror);
 	for (i = 0; i < mirror->count; i++)
-		if (mb_mirror_is_behind(&mirror->copies[i]))
-			mb_mirror_note_removed(&mirror->copies[i], names, count);
+		remove_from_copy(&mirror->copies[i], names, count);
 	code = mb_store_remove(mirror->first, names, count, err);
-	for (i = 0; !code && i < mirror->count; i++)
-		if (!mb_mirror_is_behind(&mirror->copies[i]))
-			remove_from_copy(&mirror->copies[i], names, count);
+	for (i = 0; code && i < mirror->count; i++)
+		left_behind(&mirror->copies[i], err);
 	mb_mirror_leave(lock);
 	return code;
 }

@@ -16,7 +16,9 @@ is "$status" 0 "backup on timeline 1"
 sql "INSERT INTO t VALUES ('common')"
 run mb mark fork
 # The old line goes on for a while, so that there is something to replay past the fork.
-sql "INSERT INTO t VALUES ('old line')"; sql "SELECT pg_switch_wal()" >/dev/null; sql "INSERT INTO t VALUES ('old line')"
+sql "INSERT INTO t VALUES ('old line')"
+middle=$(sql "SELECT pg_walfile_name(pg_current_wal_lsn())")
+sql "SELECT pg_switch_wal()" >/dev/null; sql "INSERT INTO t VALUES ('old line')"
 run mb mark old-end
 run mb restore --to-mark fork --component "postgres=$T/new"
 is "$status" 0 "restore to the fork"
@@ -72,17 +74,15 @@ is "$status" 0 "a mark of the old line needs nothing of the new one"
 mv "$T/away/$segment" "$(dirname "$piece")/"
 
 # -- a hole in the middle, and a history file ----------------------------------------------------------------------
-middle=$(ls -d "$REPO"/streams/postgres/wal/*/00000001/*/* | sort | sed -n 3p)
-name=$(basename "$middle")
-mv "$middle" "$T/away/"
 # The new cluster may have streamed the end of the old line too: another branch, which would fill the hole to the fork.
-rm -rf "$REPO"/streams/postgres/wal/*/00000001/*/"$name"
+(cd "$REPO" && find streams/postgres/wal/*/00000001 -name "$middle*" | tar cf "$T/away/middle.tar" --remove-files -T -)
+like "$(tar tf "$T/away/middle.tar")" "$middle" "the segment after the fork is taken away"
 run mb restore --to-latest --timeline 1 --component "postgres=$T/r5"
 is "$status" 6 "a hole on the way: refused"
 like "$err" "WAL is missing from [0-9A-F]+/[0-9A-F]+ to [0-9A-F]+/[0-9A-F]+ on timeline 1" "... with its LSNs"
-like "$err" "segments? $name" "... and its segment"
+like "$err" "segments? $middle" "... and its segment"
 like "$err" "[-]-to-lsn" "... and how to go as far as it"
-mv "$T/away/$name" "$(dirname "$middle")/"
+tar xf "$T/away/middle.tar" -C "$REPO"
 history=$(ls "$REPO"/streams/postgres/wal/*/history/00000002.history-* | head -1)
 mv "$history" "$T/away/"
 run mb restore --to-latest --component "postgres=$T/r5"

@@ -351,6 +351,27 @@ what_was_removed_while_it_was_behind_goes(void **state)
 	assert_equal_places(f);
 }
 
+/* As a kill in the middle of it does: never a blob in a copy that the first does not know. */
+static void
+a_removal_that_ends_halfway_leaves_both_equal(void **state)
+{
+	struct fixture *f = *state;
+	struct mb_error err;
+
+	put(f->mirror, "streams/w/1");
+	atomic_store(&f->places[FIRST].is_gone, true);
+	assert_code(MB_UNREACHABLE,
+				mb_store_remove(f->mirror, (const char *[]){"streams/w/1"}, 1, &err), err);
+	atomic_store(&f->places[FIRST].is_gone, false);
+	assert_true(holds(&f->places[FIRST], "streams/w/1"));
+	assert_true(is_behind(f));
+	assert_ok(mb_mirror_reconcile(f->mirror, &err), err);
+	assert_equal_places(f);
+	assert_ok(mb_store_remove(f->mirror, (const char *[]){"streams/w/1"}, 1, &err), err);
+	assert_false(holds(&f->places[COPY], "streams/w/1"));
+	assert_equal_places(f);
+}
+
 static void
 a_hole_is_found_by_comparing(void **state)
 {
@@ -520,6 +541,7 @@ main(void)
 		MIRROR(a_copy_that_hangs_is_left_alone),
 		MIRROR(nothing_is_removed_because_the_first_lost_it),
 		MIRROR(what_was_removed_while_it_was_behind_goes),
+		MIRROR(a_removal_that_ends_halfway_leaves_both_equal),
 		MIRROR(a_hole_is_found_by_comparing),
 		MIRROR(a_hole_is_found_at_the_start),
 		MIRROR(a_different_blob_is_never_replaced),
