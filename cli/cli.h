@@ -104,6 +104,16 @@ enum mb_code cli_reload(const struct mb_cli *cli, struct mb_cli **made,
 						struct mb_error *err) MB_MUST_CHECK;
 void cli_reload_release(struct mb_cli *made); /* NULL does nothing */
 
+/* The value of an option of this command (its first), or NULL. */
+const char *cli_option(const struct mb_cli *cli, const char *name);
+/* As if it had been on the command line: for commands that are another one with a narrower front. */
+void cli_add_option(struct mb_cli *cli, const char *name, const char *text);
+/* MB_CONFIG for "mbackup COMMAND VERB"; nearest may be NULL. */
+enum mb_code cli_unknown_verb(const char *command, const char *verb, const char *nearest,
+							  const char *there_is, struct mb_error *err) MB_MUST_CHECK;
+/* target.c: the options --to-..., --exclusive, --timeline and --target-action. */
+enum mb_code cli_read_target(const struct mb_cli *cli, struct mb_target *target,
+							 struct mb_error *err) MB_MUST_CHECK;
 /* All values of a repeatable option; free() the array, not the texts. */
 char **cli_all_values(const struct mb_cli *cli, const char *name, size_t *count);
 

@@ -11,12 +11,6 @@
 #define KEY_FILE_MAX (1u << 20)
 #define KEY_FILE_MIN 32
 
-static const char *
-option(const struct mb_cli *cli, const char *name)
-{
-	return mb_values_get(&cli->config.command_line, SCOPE_COMMAND, name, 0);
-}
-
 static enum mb_code
 read_ring(struct mb_cli *cli, struct mb_keyring *ring, struct mb_error *err)
 {
@@ -78,7 +72,7 @@ key_list(struct mb_cli *cli, struct mb_error *err)
 static enum mb_code
 read_fresh(struct mb_cli *cli, struct mb_unlock *fresh, struct mb_error *err)
 {
-	const char *file = option(cli, "new-key-file");
+	const char *file = cli_option(cli, "new-key-file");
 	struct mb_buf bytes = {0};
 	bool found = false;
 	enum mb_code code = mb_config_secret(&cli->config, SCOPE_COMMAND, "new-passphrase",
@@ -123,7 +117,7 @@ add(struct mb_cli *cli, const struct mb_unlock *fresh, const char *label, struct
 static enum mb_code
 key_add(struct mb_cli *cli, struct mb_error *err)
 {
-	const char *label = option(cli, "label");
+	const char *label = cli_option(cli, "label");
 	struct mb_keyring ring = {0};
 	struct mb_unlock fresh = {0};
 	enum mb_code code = label ? mb_key_label_check(label, err) : MB_OK;
@@ -293,7 +287,7 @@ key_rotate(struct mb_cli *cli, struct mb_error *err)
 static enum mb_code
 key_export(struct mb_cli *cli, struct mb_error *err)
 {
-	const char *label = option(cli, "label") ? option(cli, "label") : "recovery sheet";
+	const char *label = cli_option(cli, "label") ? cli_option(cli, "label") : "recovery sheet";
 	struct mb_keyring ring = {0};
 	struct mb_unlock fresh = {0};
 	char paper[MB_PAPER_TEXT], now[MB_TIME_TEXT];
@@ -345,9 +339,12 @@ cmd_key(struct mb_cli *cli, struct mb_error *err)
 				 {"rotate", key_rotate, false},
 				 {"export", key_export, false}};
 	const char *verb = cli->words.items[0];
+	struct mb_nearest nearest = {.word = verb};
 	size_t i;
 
 	for (i = 0; i < sizeof(verbs) / sizeof(verbs[0]); i++)
+	{
+		mb_nearest_try(&nearest, verbs[i].verb);
 		if (strcmp(verbs[i].verb, verb) == 0)
 		{
 			if (verbs[i].takes_key || cli->words.count == 1)
@@ -356,8 +353,9 @@ cmd_key(struct mb_cli *cli, struct mb_error *err)
 					cli->words.items[1], verb);
 			return mb_error_hint(err, "Run \"mbackup help key\".");
 		}
-	mb_fail(err, MB_CONFIG, "there is no \"mbackup key %s\"", verb);
-	return mb_error_hint(err, "There is list, add, remove, rotate and export --paper.");
+	}
+	return cli_unknown_verb("key", verb, nearest.best,
+							"list, add, remove, rotate and export --paper", err);
 }
 
 static void

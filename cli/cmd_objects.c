@@ -8,12 +8,6 @@
 
 #define LATE_MAX_US 1000000
 
-static const char *
-option(const struct mb_cli *cli, const char *name)
-{
-	return mb_values_get(&cli->config.command_line, SCOPE_COMMAND, name, 0);
-}
-
 enum mb_code
 objects_component(struct mb_cli *cli, struct mb_component **component, struct mb_error *err)
 {
@@ -58,8 +52,8 @@ objects_open(struct mb_cli *cli, struct objects_view *view, struct mb_error *err
 	enum mb_code code = objects_component(cli, &view->component, err);
 
 	if (!code)
-		code =
-			mb_look_find(cli->env.repo, view->component->name, option(cli, "at"), &view->look, err);
+		code = mb_look_find(cli->env.repo, view->component->name, cli_option(cli, "at"),
+							&view->look, err);
 	if (!code)
 		view->time =
 			view->look.kind == MB_LOOK_LATEST
@@ -78,15 +72,6 @@ objects_close(struct objects_view *view)
 
 /* -- the verbs that other commands do ------------------------------------------------------------- */
 
-static void
-add_option(struct mb_cli *cli, const char *name, const char *text)
-{
-	const struct mb_option *row = mb_option_find(SCOPE_COMMAND, name);
-
-	MB_ASSERT(row != NULL);
-	mb_values_add(&cli->config.command_line, row, text, "mbackup objects");
-}
-
 static enum mb_code
 objects_snapshot(struct mb_cli *cli, struct mb_error *err)
 {
@@ -95,7 +80,7 @@ objects_snapshot(struct mb_cli *cli, struct mb_error *err)
 
 	if (code)
 		return code;
-	add_option(cli, "component", component->name);
+	cli_add_option(cli, "component", component->name);
 	return cmd_backup(cli, err);
 }
 
@@ -113,16 +98,16 @@ objects_restore(struct mb_cli *cli, struct mb_error *err)
 		return code;
 	text = destination ? mb_asprintf("%s=%s", view.component->name, destination)
 					   : mb_strdup(view.component->name);
-	add_option(cli, "component", text);
+	cli_add_option(cli, "component", text);
 	free(text);
 	cli->words.count = 0;
 	switch (view.look.kind)
 	{
 		case MB_LOOK_LATEST:
-			add_option(cli, "to-latest", "on");
+			cli_add_option(cli, "to-latest", "on");
 			break;
 		case MB_LOOK_MARK:
-			add_option(cli, "to-mark", view.look.id);
+			cli_add_option(cli, "to-mark", view.look.id);
 			break;
 		case MB_LOOK_BACKUP:
 			if (view.look.id[0])
@@ -135,7 +120,7 @@ objects_restore(struct mb_cli *cli, struct mb_error *err)
 			/* FALLTHROUGH */
 		case MB_LOOK_TIME:
 			mb_time_format(time, view.look.time_us);
-			add_option(cli, "to-time", time);
+			cli_add_option(cli, "to-time", time);
 			break;
 	}
 	code = cmd_restore(cli, err);
@@ -175,11 +160,8 @@ unknown_verb(const char *name, struct mb_error *err)
 
 	for (i = 0; i < verb_count; i++)
 		mb_nearest_try(&nearest, verbs[i].name);
-	mb_fail(err, MB_CONFIG, "there is no command \"mbackup objects %s\"", name);
-	if (nearest.best)
-		return mb_error_hint(err, "Did you mean \"mbackup objects %s\"?", nearest.best);
-	return mb_error_hint(err,
-						 "There is snapshot, ls, cat, diff, restore, verify, iam and journal.");
+	return cli_unknown_verb("objects", name, nearest.best,
+							"snapshot, ls, cat, diff, restore, verify, iam and journal", err);
 }
 
 enum mb_code

@@ -8,21 +8,6 @@
 #include "core/engine/look.h"
 #include "redis/look.h"
 
-static const char *
-option(const struct mb_cli *cli, const char *name)
-{
-	return mb_values_get(&cli->config.command_line, SCOPE_COMMAND, name, 0);
-}
-
-static void
-add_option(struct mb_cli *cli, const char *name, const char *text)
-{
-	const struct mb_option *row = mb_option_find(SCOPE_COMMAND, name);
-
-	MB_ASSERT(row != NULL);
-	mb_values_add(&cli->config.command_line, row, text, "mbackup redis");
-}
-
 /* -- the component ----------------------------------------------------------------------------- */
 
 static bool
@@ -119,7 +104,7 @@ enum mb_code
 redis_moment(struct mb_cli *cli, const struct mb_component *component, struct redis_moment *moment,
 			 struct mb_error *err)
 {
-	const char *at = option(cli, "at");
+	const char *at = cli_option(cli, "at");
 	struct mb_error ignored;
 	struct mb_look look;
 	enum mb_code code;
@@ -180,7 +165,7 @@ static enum mb_code
 snapshot_to_file(struct mb_cli *cli, struct mb_component *component, struct mb_error *err)
 {
 	unsigned flags = mb_config_flag(&cli->config, "force") ? MB_REDIS_FILE_FORCE : 0;
-	const char *path = option(cli, "output");
+	const char *path = cli_option(cli, "output");
 	bool is_stdout = strcmp(path, "-") == 0;
 	json_t *answer;
 	enum mb_code code;
@@ -217,21 +202,21 @@ redis_snapshot(struct mb_cli *cli, struct mb_error *err)
 		return err->code;
 	if (next < cli->words.count)
 		return redis_too_many(cli, next, err);
-	if (option(cli, "output"))
+	if (cli_option(cli, "output"))
 	{
-		if (option(cli, "label") || option(cli, "pause"))
+		if (cli_option(cli, "label") || cli_option(cli, "pause"))
 		{
 			mb_fail(err, MB_CONFIG, "--label and --pause are for backups, not for --output");
 			return mb_error_hint(err, "Leave them out.");
 		}
 		return snapshot_to_file(cli, component, err);
 	}
-	if (option(cli, "force"))
+	if (cli_option(cli, "force"))
 	{
 		mb_fail(err, MB_CONFIG, "--force goes together with --output");
 		return mb_error_hint(err, "A backup replaces nothing: leave it out.");
 	}
-	add_option(cli, "component", component->name);
+	cli_add_option(cli, "component", component->name);
 	return cmd_backup(cli, err);
 }
 
@@ -249,21 +234,21 @@ redis_restore(struct mb_cli *cli, struct mb_error *err)
 		return err->code;
 	if (cli->words.count > next + 1)
 		return redis_too_many(cli, next + 1, err);
-	if (option(cli, "rdb") && option(cli, "at"))
+	if (cli_option(cli, "rdb") && cli_option(cli, "at"))
 		return redis_exclude("--rdb", "--at", err);
 	if (redis_moment(cli, component, &moment, err))
 		return err->code;
 	text = next < cli->words.count ? mb_asprintf("%s=%s", component->name, cli->words.items[next])
 								   : mb_strdup(component->name);
-	add_option(cli, "component", text);
+	cli_add_option(cli, "component", text);
 	free(text);
 	cli->words.count = 0;
 	if (moment.target.kind == MB_TARGET_MARK)
-		add_option(cli, "to-mark", moment.id);
+		cli_add_option(cli, "to-mark", moment.id);
 	else if (moment.target.kind == MB_TARGET_TIME)
 	{
 		mb_time_format(time, moment.target.time_us);
-		add_option(cli, "to-time", time);
+		cli_add_option(cli, "to-time", time);
 	}
 	else if (moment.id[0])
 	{
@@ -309,9 +294,9 @@ redis_needs(const struct mb_cli *cli)
 	const char *verb = cli->words.count > 0 ? cli->words.items[0] : "";
 
 	/* A word too many or an unknown verb is told before anything is opened. */
-	if (!find_verb(verb) || (option(cli, "rdb") && strcmp(verb, "restore") != 0))
+	if (!find_verb(verb) || (cli_option(cli, "rdb") && strcmp(verb, "restore") != 0))
 		return 0;
-	if (option(cli, "output") && strcmp(verb, "snapshot") == 0)
+	if (cli_option(cli, "output") && strcmp(verb, "snapshot") == 0)
 		return NEEDS_CONFIG | NEEDS_STACK;
 	return NEEDS_CONFIG | NEEDS_REPOSITORY | NEEDS_STACK | NEEDS_SPOOL;
 }
@@ -324,10 +309,7 @@ unknown_verb(const char *name, struct mb_error *err)
 
 	for (i = 0; i < verb_count; i++)
 		mb_nearest_try(&nearest, verbs[i].name);
-	mb_fail(err, MB_CONFIG, "there is no command \"mbackup redis %s\"", name);
-	if (nearest.best)
-		return mb_error_hint(err, "Did you mean \"mbackup redis %s\"?", nearest.best);
-	return mb_error_hint(err, "There is snapshot, info, ls and restore.");
+	return cli_unknown_verb("redis", name, nearest.best, "snapshot, info, ls and restore", err);
 }
 
 static enum mb_code

@@ -1,5 +1,4 @@
 /* cmd_restore.c - restore. */
-#include <ctype.h>
 #include <errno.h>
 #include <limits.h>
 #include <stdlib.h>
@@ -11,104 +10,6 @@
 #include "core/base/fs.h"
 #include "core/base/time.h"
 #include "postgres/component_postgres.h"
-
-static const char *
-option(const struct mb_cli *cli, const char *name)
-{
-	return mb_values_get(&cli->config.command_line, SCOPE_COMMAND, name, 0);
-}
-
-static enum mb_code
-parse_xid(const char *text, uint64_t *xid, struct mb_error *err)
-{
-	char *end;
-
-	*xid = isdigit((unsigned char) text[0]) ? strtoull(text, &end, 10) : 0;
-	if (*xid == 0 || *end != '\0')
-		return mb_fail(err, MB_CONFIG, "\"%s\" is not a transaction id", text);
-	return MB_OK;
-}
-
-static enum mb_code
-parse_timeline(const char *text, struct mb_target *target, struct mb_error *err)
-{
-	char *end;
-	unsigned long number;
-
-	if (strcmp(text, "latest") == 0)
-		return MB_OK;
-	if (strcmp(text, "current") == 0)
-	{
-		target->timeline = MB_TIMELINE_CURRENT;
-		return MB_OK;
-	}
-	number = isdigit((unsigned char) text[0]) ? strtoul(text, &end, 10) : 0;
-	if (number == 0 || number >= MB_TIMELINE_CURRENT || *end != '\0')
-	{
-		mb_fail(err, MB_CONFIG, "\"%s\" is not a timeline", text);
-		return mb_error_hint(err, "Write current, latest or a number from 1 on.");
-	}
-	target->timeline = (uint32_t) number;
-	return MB_OK;
-}
-
-static enum mb_code
-read_target(const struct mb_cli *cli, struct mb_target *target, struct mb_error *err)
-{
-	static const struct
-	{
-		const char *name;
-		enum mb_target_kind kind;
-	} kinds[] = {{"to-time", MB_TARGET_TIME},    {"to-mark", MB_TARGET_MARK},
-				 {"to-lsn", MB_TARGET_LSN},      {"to-xid", MB_TARGET_XID},
-				 {"to-name", MB_TARGET_NAME},    {"to-latest", MB_TARGET_LATEST},
-				 {"to-backup", MB_TARGET_BACKUP}};
-	const char *action = option(cli, "target-action");
-	const char *timeline = option(cli, "timeline");
-	const char *first = NULL;
-	enum mb_code code = MB_OK;
-	size_t i;
-
-	target->kind = MB_TARGET_BACKUP;
-	for (i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++)
-	{
-		const char *text = option(cli, kinds[i].name);
-
-		if (!text)
-			continue;
-		if (first)
-		{
-			mb_fail(err, MB_CONFIG, "--%s and --%s exclude each other", first, kinds[i].name);
-			return mb_error_hint(err, "Give one target.");
-		}
-		first = kinds[i].name;
-		target->kind = kinds[i].kind;
-		target->text = text;
-	}
-	if (target->kind == MB_TARGET_TIME)
-		code = mb_time_parse(&target->time_us, target->text, err);
-	else if (target->kind == MB_TARGET_LSN)
-		MB_ASSERT(mb_lsn_parse(&target->lsn, target->text));
-	else if (target->kind == MB_TARGET_XID)
-		code = parse_xid(target->text, &target->xid, err);
-	else if (target->kind == MB_TARGET_LATEST || target->kind == MB_TARGET_BACKUP)
-		target->text = NULL;
-	target->exclusive = mb_config_flag(&cli->config, "exclusive");
-	if (!code && target->exclusive &&
-		(target->kind == MB_TARGET_LATEST || target->kind == MB_TARGET_BACKUP ||
-		 target->kind == MB_TARGET_MARK || target->kind == MB_TARGET_NAME))
-	{
-		mb_fail(err, MB_CONFIG, "--exclusive has no meaning for this target");
-		return mb_error_hint(err, "It goes with --to-time, --to-lsn and --to-xid.");
-	}
-	if (!code && timeline)
-		code = parse_timeline(timeline, target, err);
-	if (action && strcmp(action, "pause") == 0)
-		target->action = MB_ACTION_PAUSE;
-	else if (action && strcmp(action, "shutdown") == 0)
-		target->action = MB_ACTION_SHUTDOWN;
-	return code;
-}
 
 /* A relative directory means one here; whoever restores may be somewhere else by then. */
 static char *
@@ -335,7 +236,7 @@ read_wishes(const struct mb_cli *cli, struct mb_restore_wishes *wishes, struct m
 				 {"delta", MB_RESTORE_DELTA},
 				 {"force", MB_RESTORE_FORCE},
 				 {"start", MB_RESTORE_START}};
-	const char *timeout = option(cli, "start-timeout"), *port = option(cli, "port");
+	const char *timeout = cli_option(cli, "start-timeout"), *port = cli_option(cli, "port");
 	size_t i;
 
 	for (i = 0; i < sizeof(flags) / sizeof(flags[0]); i++)
@@ -344,12 +245,12 @@ read_wishes(const struct mb_cli *cli, struct mb_restore_wishes *wishes, struct m
 	wishes->tablespaces = cli_all_values(cli, "tablespace", &wishes->tablespace_count);
 	wishes->databases = cli_all_values(cli, "database", &wishes->database_count);
 	wishes->tables = cli_all_values(cli, "table", &wishes->table_count);
-	wishes->tablespace_all = option(cli, "tablespace-all");
-	wishes->wal_dir = option(cli, "wal-dir");
-	wishes->output = option(cli, "output");
-	wishes->into = option(cli, "into");
-	wishes->rdb = option(cli, "rdb");
-	if (option(cli, "expired") && strcmp(option(cli, "expired"), "shift") == 0)
+	wishes->tablespace_all = cli_option(cli, "tablespace-all");
+	wishes->wal_dir = cli_option(cli, "wal-dir");
+	wishes->output = cli_option(cli, "output");
+	wishes->into = cli_option(cli, "into");
+	wishes->rdb = cli_option(cli, "rdb");
+	if (cli_option(cli, "expired") && strcmp(cli_option(cli, "expired"), "shift") == 0)
 		wishes->expired = MB_EXPIRED_SHIFT;
 	wishes->port = port ? (unsigned) strtoul(port, NULL, 10) : 0;
 	if (wishes->port > 65535)
@@ -377,7 +278,7 @@ cmd_restore(struct mb_cli *cli, struct mb_error *err)
 	code = read_wishes(cli, &options.wishes, err);
 	databases = options.wishes.databases;
 	if (!code)
-		code = read_target(cli, &options.target, err);
+		code = cli_read_target(cli, &options.target, err);
 	if (!code)
 		code = check_rdb(&options, err);
 	if (!code)

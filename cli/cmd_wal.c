@@ -13,17 +13,11 @@
 #define HEADER_NAME "mbackup.json"
 #define HEADER_MAX_BYTES 65536
 
-static const char *
-option(const struct mb_cli *cli, const char *name)
-{
-	return mb_values_get(&cli->config.command_line, SCOPE_COMMAND, name, 0);
-}
-
 /* The postgres component: --component, or the only one; NULL when none is configured. */
 static enum mb_code
 find_component(const struct mb_cli *cli, const char **name, struct mb_error *err)
 {
-	const char *wanted = option(cli, "component");
+	const char *wanted = cli_option(cli, "component");
 	size_t i, count = 0;
 
 	*name = NULL;
@@ -115,7 +109,7 @@ cmd_wal_push(struct mb_cli *cli, struct mb_error *err)
 enum mb_code
 cmd_wal_get(struct mb_cli *cli, struct mb_error *err)
 {
-	struct mb_wal_request request = {.restore_id = option(cli, "restore"),
+	struct mb_wal_request request = {.restore_id = cli_option(cli, "restore"),
 									 .file_name = cli->words.items[0],
 									 .target_path = cli->words.items[1]};
 	enum mb_code code = MB_OK;

@@ -364,6 +364,33 @@ cli_confirm(const struct mb_cli *cli, const char *what, const char *refusal, con
 	return MB_OK;
 }
 
+const char *
+cli_option(const struct mb_cli *cli, const char *name)
+{
+	return mb_values_get(&cli->config.command_line, SCOPE_COMMAND, name, 0);
+}
+
+void
+cli_add_option(struct mb_cli *cli, const char *name, const char *text)
+{
+	const struct mb_option *row = mb_option_find(SCOPE_COMMAND, name);
+	char *origin = mb_asprintf("mbackup %s", cli->command->name);
+
+	MB_ASSERT(row != NULL);
+	mb_values_add(&cli->config.command_line, row, text, origin);
+	free(origin);
+}
+
+enum mb_code
+cli_unknown_verb(const char *command, const char *verb, const char *nearest, const char *there_is,
+				 struct mb_error *err)
+{
+	mb_fail(err, MB_CONFIG, "there is no command \"mbackup %s %s\"", command, verb);
+	if (nearest)
+		return mb_error_hint(err, "Did you mean \"mbackup %s %s\"?", command, nearest);
+	return mb_error_hint(err, "There is %s.", there_is);
+}
+
 char **
 cli_all_values(const struct mb_cli *cli, const char *name, size_t *count)
 {
