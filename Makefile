@@ -104,14 +104,15 @@ deps:
 	tools/install-deps
 
 # $(MAKE) again, because what pg_config and the wildcards say may have changed with deps.
-# Tests have ports and directories of their own, so as many run at once as there are cores.
+# Tests have ports and directories of their own.  One more runs at once than there are cores, because most
+# wait for servers much of their time; the long ones, with high numbers, begin first.
 check: deps
 	$(MAKE) -j$(JOBS) all unit-bin
 	$(MAKE) -j$(JOBS) BUILD=build/asan CFLAGS="$(SANITIZE)" all unit-bin fuzz-bin
 	$(MAKE) -j$(JOBS) BUILD=build/clang CC=clang all unit-bin
-	prove -j$(JOBS) --timer --exec '' $(wildcard tests/check_*.sh) \
+	prove -j$$(($(JOBS) + 1)) --timer --exec '' $(shell ls -r tests/integration/*.t) $(wildcard tests/fuzz/*.t) \
 		$(wildcard tests/unit/*.t) $(patsubst tests/unit/%.c,build/asan/tests/unit/%,$(wildcard tests/unit/*_test.c)) \
-		$(wildcard tests/fuzz/*.t) $(wildcard tests/integration/*.t)
+		$(wildcard tests/check_*.sh)
 
 # The long figures: hundreds of rounds of what "make check" samples.
 check-long: deps

@@ -30,7 +30,7 @@ story() # server number-of-the-test harm...
 if [ -z "${MBACKUP_LONG:-}" ]
 then
 	story ceph 420 'mode=lost&p=0.03'
-	for number in 110 300 400 410 430 450
+	for number in 110 300 400 410
 	do
 		story ceph $number
 	done
