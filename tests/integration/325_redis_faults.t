@@ -4,26 +4,9 @@
 # moment).  What `mbackup list` calls a gap is one, and only that; a restore inside the window equals a replica that is not ours, one into a gap stops before it.
 # MBACKUP_LONG=1: 100 events.
 
-# A repository that can be full needs a filesystem of its own, and that needs root.
-if [ "$(id -u)" = 0 ] && [ -z "${STACK_STAGED:-}" ]
-then
-	MB_TMPFS=$(mktemp -d /tmp/mb-small.XXXXXX)
-	if mount -t tmpfs -o size=300m,mode=777 tmpfs "$MB_TMPFS" 2>/dev/null
-	then
-		export MB_TMPFS
-		trap 'umount -l "$MB_TMPFS"; rmdir "$MB_TMPFS"' EXIT
-	else
-		rmdir "$MB_TMPFS"
-		unset MB_TMPFS
-	fi
-fi
+. "$(dirname "$0")/../lib/small_disk.sh" 300m
 . "$(dirname "$0")/../lib/stack.sh"
-if [ "$(id -u)" = 0 ] && [ -n "${MB_TMPFS:-}" ]
-then
-	# Not exec: the trap above must run afterwards.
-	(stack_begin)
-	exit
-fi
+small_disk_stage
 stack_begin
 events=9 each=${MBACKUP_EACH:-3}
 [ -n "${MBACKUP_LONG:-}" ] && events=100 each=2

@@ -2,28 +2,11 @@
 # A full disk, under the repository or under the target of a restore: a clear error, exit 8, nothing
 # half-made; and when there is room again, the next run just works.
 
-# A small tmpfs needs root; the script then goes on as an unprivileged user.
-if [ "$(id -u)" = 0 ]
-then
-	MB_TMPFS=$(mktemp -d /tmp/mb-small.XXXXXX)
-	if mount -t tmpfs -o size=12m,mode=777 tmpfs "$MB_TMPFS" 2>/dev/null
-	then
-		export MB_TMPFS
-		trap 'umount -l "$MB_TMPFS"; rmdir "$MB_TMPFS"' EXIT
-	else
-		rmdir "$MB_TMPFS"
-		unset MB_TMPFS
-	fi
-fi
+. "$(dirname "$0")/../lib/small_disk.sh" 12m
 . "$(dirname "$0")/../lib/stack.sh"
 [ -z "${MBACKUP_TEST_REPOSITORY:-}" ] || skip_all "a bucket has no disk of ours that could fill up"
 [ -n "${MB_TMPFS:-}" ] || skip_all "cannot mount a tmpfs here"
-if [ "$(id -u)" = 0 ]
-then
-	# Not exec: the trap above must run afterwards.
-	(stack_begin)
-	exit
-fi
+small_disk_stage
 stack_begin
 REPO=$MB_TMPFS/repo
 stack_config
