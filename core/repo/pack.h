@@ -74,9 +74,9 @@ void mb_pack_refs_release(struct mb_pack_refs *refs);
 /* -- the uploader: threads that put finished packs, with a bounded queue -------------------- */
 
 struct mb_uploader;
-/* threads >= 1; at most `threads` blobs wait beyond those under way. */
+/* threads >= 1; at most so many blobs wait or are being put. */
 struct mb_uploader *mb_uploader_new(struct mb_store *store, unsigned threads);
-/* Takes *bytes (left empty).  Blocks while the queue is full.  Returns an earlier failure. */
+/* Takes *bytes (left empty).  Blocks while there is no room.  Returns an earlier failure. */
 enum mb_code mb_uploader_put(struct mb_uploader *uploader, const char *name, struct mb_buf *bytes,
 							 struct mb_error *err) MB_MUST_CHECK;
 /* Wait until everything is durable; the first failure, if any. */

@@ -113,7 +113,8 @@ mb_uploader_put(struct mb_uploader *up, const char *name, struct mb_buf *bytes,
 
 	MB_ASSERT(strlen(name) < MB_NAME_MAX);
 	pthread_mutex_lock(&up->lock);
-	while (up->waiting == up->thread_count && !up->failure.code)
+	/* Those that are being put count too: each is 16 MiB, and a worker holds one more of its own. */
+	while (up->waiting + up->running >= up->thread_count && !up->failure.code)
 		pthread_cond_wait(&up->room, &up->lock);
 	if (up->failure.code)
 	{
