@@ -128,6 +128,7 @@ bench: deps
 	$(MAKE) -j$(JOBS) all
 	tests/bench/run
 	tests/bench/incremental
+	tests/bench/verify
 	tests/bench/wal
 	tests/bench/objects
 	tests/bench/redis

@@ -7,12 +7,21 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
+#include "core/base/error.h"
+
 /* The library chooses AVX2 or AVX-512 at run time; what is inlined here has SSE2 only. */
 #if defined(__x86_64__) && __has_include(<xxh_x86dispatch.h>)
 XXH64_hash_t XXH3_64bits_withSeed_dispatch(const void *data, size_t len, XXH64_hash_t seed);
 XXH128_hash_t XXH3_128bits_dispatch(const void *data, size_t len);
 #define HASH_64(data, len, seed) XXH3_64bits_withSeed_dispatch(data, len, seed)
 #define HASH_128(data, len) XXH3_128bits_dispatch(data, len)
+/* For pieces the library's own state, all of whose layout is its business. */
+XXH3_state_t *lib_new_state(void) __asm__("XXH3_createState");
+XXH_errorcode lib_free_state(XXH3_state_t *state) __asm__("XXH3_freeState");
+XXH_errorcode lib_reset(XXH3_state_t *state) __asm__("XXH3_128bits_reset");
+XXH_errorcode XXH3_128bits_update_dispatch(XXH3_state_t *state, const void *data, size_t len);
+XXH128_hash_t lib_digest(const XXH3_state_t *state) __asm__("XXH3_128bits_digest");
+#define HAVE_LIBRARY_STATE 1
 #else
 #define HASH_64(data, len, seed) XXH3_64bits_withSeed(data, len, seed)
 #define HASH_128(data, len) XXH3_128bits(data, len)
@@ -27,17 +36,37 @@ mb_xxh128(unsigned char out[MB_XXH128_BYTES], const void *data, size_t len)
 	memcpy(out, canonical.digest, MB_XXH128_BYTES);
 }
 
-void
-mb_xxh128_2(unsigned char out[MB_XXH128_BYTES], const void *a, size_t a_len, const void *b,
-			size_t b_len)
+static XXH128_hash_t
+hash_two(const void *a, size_t a_len, const void *b, size_t b_len)
 {
-	XXH128_canonical_t canonical;
+#ifdef HAVE_LIBRARY_STATE
+	XXH3_state_t *state = lib_new_state();
+	XXH128_hash_t hash;
+
+	MB_ASSERT(state != NULL);
+	lib_reset(state);
+	XXH3_128bits_update_dispatch(state, a, a_len);
+	XXH3_128bits_update_dispatch(state, b, b_len);
+	hash = lib_digest(state);
+	lib_free_state(state);
+	return hash;
+#else
 	XXH3_state_t state;
 
 	XXH3_128bits_reset(&state);
 	XXH3_128bits_update(&state, a, a_len);
 	XXH3_128bits_update(&state, b, b_len);
-	XXH128_canonicalFromHash(&canonical, XXH3_128bits_digest(&state));
+	return XXH3_128bits_digest(&state);
+#endif
+}
+
+void
+mb_xxh128_2(unsigned char out[MB_XXH128_BYTES], const void *a, size_t a_len, const void *b,
+			size_t b_len)
+{
+	XXH128_canonical_t canonical;
+
+	XXH128_canonicalFromHash(&canonical, hash_two(a, a_len, b, b_len));
 	memcpy(out, canonical.digest, MB_XXH128_BYTES);
 }
 

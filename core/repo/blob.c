@@ -271,14 +271,13 @@ damaged_frame(const struct mb_blob_reader *reader, uint32_t number, const char *
 				   why);
 }
 
-/* Check the seal and leave checksum and payload in reader->scratch. */
+/* Check the seal; *opened gets checksum and payload: where they stand, or in reader->scratch. */
 static enum mb_code
 unseal(struct mb_blob_reader *reader, uint32_t number, const unsigned char *sealed,
-	   size_t sealed_len, struct mb_error *err)
+	   size_t sealed_len, const unsigned char **opened, struct mb_error *err)
 {
 	const unsigned char *tag = sealed + sealed_len;
 
-	mb_buf_reset(&reader->scratch);
 	if (reader->suite == MB_SUITE_NONE)
 	{
 		unsigned char sum[MB_XXH_BYTES];
@@ -286,14 +285,15 @@ unseal(struct mb_blob_reader *reader, uint32_t number, const unsigned char *seal
 		mb_xxh128_2(sum, reader->ad.data, reader->ad.len, sealed, sealed_len);
 		if (memcmp(sum, tag, MB_TAG_BYTES) != 0)
 			return damaged_frame(reader, number, "checksum mismatch", err);
-		mb_buf_put(&reader->scratch, sealed, sealed_len);
+		*opened = sealed;
 		return MB_OK;
 	}
+	mb_buf_reset(&reader->scratch);
 	mb_buf_reserve(&reader->scratch, sealed_len);
 	if (mb_aead_open(reader->aead, number, reader->ad.data, reader->ad.len, sealed, sealed_len,
 					 reader->scratch.data, tag, err) != MB_OK)
 		return damaged_frame(reader, number, "authentication failed", err);
-	reader->scratch.len = sealed_len;
+	*opened = reader->scratch.data;
 	return MB_OK;
 }
 
@@ -309,20 +309,21 @@ decompress(struct mb_blob_reader *reader, const unsigned char *packed, size_t pa
 		   ZSTD_decompressDCtx(reader->zstd, out, plain_len, packed, packed_len) == plain_len;
 }
 
-enum mb_code
-mb_blob_decode(struct mb_blob_reader *reader, uint32_t number, const void *data, size_t len,
-			   struct mb_buf *out, struct mb_frame_header *header, size_t *used,
-			   struct mb_error *err)
+/*
+ * Everything about a frame, checked: *plain gets its bytes, which were decompressed behind the
+ * contents of `room`, or stand where they were.
+ */
+static enum mb_code
+open_frame(struct mb_blob_reader *reader, uint32_t number, const unsigned char *frame, size_t len,
+		   struct mb_buf *room, const unsigned char **plain, struct mb_frame_header *header,
+		   struct mb_error *err)
 {
-	const unsigned char *frame = data;
 	unsigned char sum[MB_XXH_BYTES];
-	const unsigned char *payload;
-	unsigned char *plain;
+	const unsigned char *opened = NULL;
 	enum mb_code code;
-	size_t payload_len;
 
 	MB_ASSERT(reader->repo != NULL);
-	code = mb_frame_header_parse(header, data, len, reader->name, err);
+	code = mb_frame_header_parse(header, frame, len, reader->name, err);
 	if (code)
 		return code;
 	if (header->number != number)
@@ -331,27 +332,55 @@ mb_blob_decode(struct mb_blob_reader *reader, uint32_t number, const void *data,
 		return damaged_frame(reader, number, "it is cut off", err);
 	memcpy(reader->ad.data + AD_FRAME_HEADER, frame, MB_FRAME_HEADER_BYTES);
 	code = unseal(reader, number, frame + MB_FRAME_HEADER_BYTES, header->stored_len - MB_TAG_BYTES,
-				  err);
+				  &opened, err);
 	if (code)
 		return code;
-	payload = reader->scratch.data + MB_XXH_BYTES;
-	payload_len = reader->scratch.len - MB_XXH_BYTES;
-	if (!out->data || out->cap - out->len < header->plain_len)
-		mb_buf_reserve(out, header->plain_len ? header->plain_len : 1);
-	plain = out->data + out->len;
+	*plain = opened + MB_XXH_BYTES;
 	if (header->codec == MB_CODEC_ZSTD)
 	{
-		if (!decompress(reader, payload, payload_len, plain, header->plain_len))
+		if (!room->data || room->cap - room->len < header->plain_len)
+			mb_buf_reserve(room, header->plain_len ? header->plain_len : 1);
+		if (!decompress(reader, *plain, header->stored_len - SEAL_BYTES, room->data + room->len,
+						header->plain_len))
 			return damaged_frame(reader, number, "it does not decompress", err);
+		*plain = room->data + room->len;
 	}
-	else if (payload_len)
-		memcpy(plain, payload, payload_len);
-	mb_xxh128(sum, plain, header->plain_len);
-	if (memcmp(sum, reader->scratch.data, MB_XXH_BYTES) != 0)
+	mb_xxh128(sum, *plain, header->plain_len);
+	if (memcmp(sum, opened, MB_XXH_BYTES) != 0)
 		return damaged_frame(reader, number, "its contents do not match their checksum", err);
-	out->len += header->plain_len;
+	return MB_OK;
+}
+
+enum mb_code
+mb_blob_decode(struct mb_blob_reader *reader, uint32_t number, const void *data, size_t len,
+			   struct mb_buf *out, struct mb_frame_header *header, size_t *used,
+			   struct mb_error *err)
+{
+	const unsigned char *plain = NULL;
+	enum mb_code code = open_frame(reader, number, data, len, out, &plain, header, err);
+
+	if (code)
+		return code;
+	if (header->codec == MB_CODEC_ZSTD)
+		out->len += header->plain_len;
+	else
+		mb_buf_put(out, plain, header->plain_len);
 	*used = MB_FRAME_HEADER_BYTES + header->stored_len;
 	return MB_OK;
+}
+
+enum mb_code
+mb_blob_check(struct mb_blob_reader *reader, uint32_t number, const void *data, size_t len,
+			  struct mb_frame_header *header, size_t *used, struct mb_error *err)
+{
+	const unsigned char *plain = NULL;
+	enum mb_code code;
+
+	mb_buf_reset(&reader->plain);
+	code = open_frame(reader, number, data, len, &reader->plain, &plain, header, err);
+	if (!code)
+		*used = MB_FRAME_HEADER_BYTES + header->stored_len;
+	return code;
 }
 
 void
@@ -361,6 +390,7 @@ mb_blob_reader_release(struct mb_blob_reader *reader)
 	ZSTD_freeDCtx(reader->zstd);
 	mb_buf_release(&reader->ad);
 	mb_buf_release(&reader->scratch);
+	mb_buf_release(&reader->plain);
 	memset(reader, 0, sizeof(*reader));
 }
 

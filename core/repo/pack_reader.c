@@ -444,25 +444,22 @@ static enum mb_code
 verify_frames(struct mb_pack_reader *reader, struct pack_index *index, const struct mb_buf *bytes,
 			  uint64_t *plain_bytes, struct mb_error *err)
 {
-	struct mb_buf plain = {0};
 	enum mb_code code = MB_OK;
 	uint32_t i;
 
 	for (i = 0; i < index->count && !code; i++)
 	{
 		const struct index_entry *entry = &index->entries[i];
-		struct mb_frame_header header;
+		struct mb_frame_header header = {0};
 		size_t used = 0;
 
-		mb_buf_reset(&plain);
-		code = mb_blob_decode(&reader->blob, i, bytes->data + entry->offset,
-							  bytes->len - entry->offset, &plain, &header, &used, err);
+		code = mb_blob_check(&reader->blob, i, bytes->data + entry->offset,
+							 bytes->len - entry->offset, &header, &used, err);
 		if (!code && (used != MB_FRAME_HEADER_BYTES + (size_t) entry->stored_len ||
 					  header.flags != 0 || header.plain_len != entry->plain_len))
 			code = damaged(&index->pack, "a frame does not fit its index", err);
-		*plain_bytes += plain.len;
+		*plain_bytes += header.plain_len;
 	}
-	mb_buf_release(&plain);
 	return code;
 }
 

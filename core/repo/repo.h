@@ -175,6 +175,7 @@ struct mb_blob_reader
 	void *zstd;
 	struct mb_buf ad;
 	struct mb_buf scratch;
+	struct mb_buf plain; /* of mb_blob_check */
 	unsigned char header[MB_BLOB_HEADER_BYTES];
 	char name[MB_NAME_MAX];
 	enum mb_suite suite;
@@ -201,6 +202,10 @@ enum mb_code mb_frame_header_parse(struct mb_frame_header *out, const void *data
 enum mb_code mb_blob_decode(struct mb_blob_reader *reader, uint32_t number, const void *data,
 							size_t len, struct mb_buf *out, struct mb_frame_header *header,
 							size_t *used, struct mb_error *err) MB_MUST_CHECK;
+/* The same checks, to the last one, for somebody who does not want the bytes: nothing is copied. */
+enum mb_code mb_blob_check(struct mb_blob_reader *reader, uint32_t number, const void *data,
+						   size_t len, struct mb_frame_header *header, size_t *used,
+						   struct mb_error *err) MB_MUST_CHECK;
 void mb_blob_reader_release(struct mb_blob_reader *reader);
 
 /*

@@ -21,6 +21,7 @@
 #include "core/base/fs.h"
 #include "core/base/hash.h"
 
+#define READ_AHEAD_BYTES (1u << 20)
 #define TMP_PREFIX ".tmp-"
 #define TMP_NAME_MAX 32
 #define TMP_MAX_AGE_S (24 * 3600)
@@ -327,6 +328,9 @@ posix_get(struct mb_store *base, const char *name, uint64_t offset, size_t len, 
 
 		if (left > len)
 			left = len;
+		/* Nobody reads half of a large piece: let the kernel read far ahead. */
+		if (left > READ_AHEAD_BYTES)
+			posix_fadvise(fd, (off_t) offset, (off_t) left, POSIX_FADV_SEQUENTIAL);
 		mb_buf_reserve(out, left);
 		code = mb_pread_full(fd, out->data + out->len, left, (int64_t) offset, &got, name, err);
 		if (code)
