@@ -1,4 +1,4 @@
-/* cmd_backup.c - backup, stream, mark, check, list, info, verify, version. */
+/* cmd_backup.c - backup, stream, mark, check, list, info, version. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -161,20 +161,6 @@ cmd_info(struct mb_cli *cli, struct mb_error *err)
 	if (!code)
 		cli->answer = json_pack("{s:o}", "backup", set);
 	return code;
-}
-
-enum mb_code
-cmd_verify(struct mb_cli *cli, struct mb_error *err)
-{
-	const char *how = mb_values_get(&cli->config.command_line, SCOPE_COMMAND, "read-data", 0);
-	enum mb_read_data read_data = MB_READ_CHANGED;
-
-	if (how && strcmp(how, "full") == 0)
-		read_data = MB_READ_FULL;
-	else if (how && strcmp(how, "none") == 0)
-		read_data = MB_READ_NONE;
-	return mb_verify_run(&cli->stack, cli->words.items, cli->words.count, read_data, &cli->answer,
-						 err);
 }
 
 enum mb_code

@@ -83,6 +83,8 @@ const struct mb_option mb_options[] = {
 	{"yes", 'y', OPT_FLAG, SCOPE_COMMAND, CMD_KEY | CMD_RESTORE | CMD_OBJECTS | CMD_REDIS, NULL, NULL, NULL, "do not ask"},
 	{"repository", 0, OPT_TEXT, SCOPE_COMMAND, READS, NULL, NULL, "NAME", "read this copy of the repository, [repository:NAME]"},
 	{"read-data", 0, OPT_CHOICE, SCOPE_COMMAND, CMD_VERIFY, "changed", "full|changed|none", "HOW", "read every blob; the packs of the backups named; or only commits and manifests"},
+	{"older-than", 0, OPT_DURATION, SCOPE_COMMAND, CMD_VERIFY, NULL, NULL, "TIME", "read only what was not read for so long; the oldest first"},
+	{"budget", 0, OPT_TEXT, SCOPE_COMMAND, CMD_VERIFY, NULL, NULL, "TIME|SIZE", "stop after so long (30min) or so much (200GiB), and go on there next time"},
 	{"restore", 0, OPT_TEXT, SCOPE_COMMAND, CMD_WAL_GET, NULL, NULL, "ID", "serve the plan of this restore (restore_command has it)"},
 
 	{"workers", 'w', OPT_INTEGER, SCOPE_GLOBAL, CMD_ANY, "auto", "auto|1..64", "N", "threads that read, compress and write (auto: cores, at most 4)"},
@@ -90,6 +92,7 @@ const struct mb_option mb_options[] = {
 	{"log-format", 0, OPT_CHOICE, SCOPE_GLOBAL, CMD_ANY, "text", "text|json", "FORMAT", "lines for people or for machines"},
 	{"spool", 0, OPT_TEXT, SCOPE_GLOBAL, CMD_ANY, "/var/lib/mbackup/spool", NULL, "DIR", "local directory for state, locks and temporary files"},
 	{"catch-up-interval", 0, OPT_DURATION, SCOPE_GLOBAL, CMD_ANY, "30s", NULL, "TIME", "how often a copy of the repository that is behind is tried again"},
+	{"verify-age", 0, OPT_DURATION, SCOPE_GLOBAL, CMD_CHECK | CMD_DAEMON, "35d", NULL, "TIME", "check warns when stored data was not read for so long; 0: never"},
 
 	{"url", 0, OPT_TEXT, SCOPE_REPOSITORY, CMD_ANY, NULL, NULL, "URL", "where backups are kept: a directory, or s3://BUCKET[/PREFIX]"},
 	{"encryption", 0, OPT_CHOICE, SCOPE_REPOSITORY, CMD_ANY, "aes-256-gcm", "aes-256-gcm|none", "HOW", "chosen at init, fixed afterwards"},

@@ -345,7 +345,7 @@ render_verify(const json_t *answer, FILE *out)
 {
 	const json_t *verify = json_object_get(answer, "verify");
 	const json_t *problems = json_object_get(verify, "problems");
-	char bytes[MB_SIZE_TEXT];
+	char bytes[MB_SIZE_TEXT], text[MB_TIME_TEXT];
 	size_t i, j;
 
 	fprintf(out, "%lld component backups, %lld packs, %lld frames, %s read in %.1f s: ",
@@ -358,6 +358,12 @@ render_verify(const json_t *answer, FILE *out)
 				json_array_size(problems) == 1 ? "" : "s");
 	else
 		fprintf(out, "no problem\n");
+	if (mb_json_int(verify, "left", 0) > 0)
+		fprintf(out, "%lld of %lld blobs are left for the next run\n",
+				(long long) mb_json_int(verify, "left", 0),
+				(long long) (mb_json_int(verify, "left", 0) + mb_json_int(verify, "blobs", 0)));
+	if (mb_json_str(verify, "since", NULL))
+		fprintf(out, "everything was read or stored since %s\n", short_time(verify, "since", text));
 	for (i = 0; i < json_array_size(problems); i++)
 	{
 		const json_t *problem = json_array_get(problems, i);

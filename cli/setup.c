@@ -8,6 +8,7 @@
 #include "cli/cli.h"
 #include "cli/redis.h"
 #include "core/base/fs.h"
+#include "core/base/time.h"
 
 #define CHECK_PATIENCE_MS 4000 /* twice as long at most, with a last attempt */
 #define MAX_AUTO_WORKERS 4
@@ -57,7 +58,8 @@ set_workers(struct mb_cli *cli, struct mb_error *err)
 			workers = MAX_AUTO_WORKERS;
 	}
 	cli->env.workers = (unsigned) workers;
-	return MB_OK;
+	return mb_duration_parse(&cli->env.verify_age_ms,
+							 mb_config_get(&cli->config, SCOPE_GLOBAL, "verify-age"), err);
 }
 
 static void

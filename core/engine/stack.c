@@ -6,6 +6,7 @@
 
 #include "core/base/time.h"
 #include "core/engine/docs.h"
+#include "core/engine/verified.h"
 #include "core/repo/store_mirror.h"
 
 struct mb_component *
@@ -278,6 +279,43 @@ check_repository(const struct mb_stack *stack, struct mb_checks *checks)
 		check_copy(store, i, checks);
 }
 
+/* What was not read for long may be damaged by now without anybody knowing. */
+static void
+check_verified(const struct mb_stack *stack, struct mb_checks *checks)
+{
+	const struct mb_env *env = stack->env;
+	int64_t age_us = env->verify_age_ms * 1000, since_us, now_us = 0;
+	struct mb_verified *verified = NULL;
+	struct mb_error why;
+	char since[MB_TIME_TEXT];
+
+	mb_error_clear(&why);
+	if (!age_us || env->repository || env->is_copy)
+		return;
+	if (mb_verified_load(&verified, env->repo, &why) ||
+		mb_store_clock(env->repo->store, &now_us, &why))
+		mb_check_add(checks, MB_CHECK_WARNING, "repository", "verified",
+					 why.hint[0] ? why.hint : "Make the repository readable and writable.",
+					 "when its data was read last is not known: %s", why.message);
+	else
+	{
+		since_us = mb_verified_since(verified);
+		if (!since_us)
+			since_us = env->repo->created_us;
+		mb_time_format(since, since_us);
+		if (now_us - since_us > age_us)
+			mb_check_add(checks, MB_CHECK_WARNING, "repository", "verified",
+						 "Run mbackup verify --older-than 7d --budget 1h regularly, or mbackup "
+						 "verify "
+						 "--read-data full.",
+						 "some of its data was not read since %s", since);
+		else
+			mb_check_add(checks, MB_CHECK_OK, "repository", "verified", "",
+						 "all of its data was read or stored since %s", since);
+	}
+	mb_verified_free(verified);
+}
+
 enum mb_code
 mb_check_run(const struct mb_stack *stack, json_t **answer, struct mb_error *err)
 {
@@ -285,6 +323,7 @@ mb_check_run(const struct mb_stack *stack, json_t **answer, struct mb_error *err
 	size_t i, failed = 0;
 
 	check_repository(stack, &checks);
+	check_verified(stack, &checks);
 	if (stack->count == 0)
 		mb_check_add(&checks, MB_CHECK_FAILED, "stack", "components",
 					 "Add a section such as [postgres] or [files:etc] to mbackup.conf.",

@@ -125,13 +125,29 @@ enum mb_read_data
 	MB_READ_FULL     /* every bit of every blob */
 };
 
+struct mb_verify_options
+{
+	char *const *backups; /* ids or prefixes; none: the whole repository */
+	size_t backup_count;
+	enum mb_read_data read_data;
+	/* With MB_READ_FULL, by age: what was not read for the longest time comes first. */
+	int64_t older_than_ms; /* only what was not read for so long; 0: everything */
+	int64_t budget_ms;     /* begin no blob after so long; 0: no end */
+	uint64_t budget_bytes; /* ... or after so many stored bytes */
+};
+
+static inline bool
+mb_verify_goes_by_age(const struct mb_verify_options *options)
+{
+	return options->older_than_ms || options->budget_ms || options->budget_bytes;
+}
+
 /*
- * backups: ids or prefixes; none: the whole repository.  *answer is the verify object
- * of docs/configuration.md; MB_CORRUPT with a complete answer when there are problems.
+ * *answer is the verify object of docs/configuration.md; MB_CORRUPT with a complete answer when there
+ * are problems.  What was read is noted in the repository (verified.h), where that can be written.
  */
-enum mb_code mb_verify_run(const struct mb_stack *stack, char *const *backups, size_t count,
-						   enum mb_read_data read_data, json_t **answer,
-						   struct mb_error *err) MB_MUST_CHECK;
+enum mb_code mb_verify_run(const struct mb_stack *stack, const struct mb_verify_options *options,
+						   json_t **answer, struct mb_error *err) MB_MUST_CHECK;
 
 enum mb_code mb_check_run(const struct mb_stack *stack, json_t **answer,
 						  struct mb_error *err) MB_MUST_CHECK;

@@ -18,7 +18,7 @@ bool
 mb_mirror_is_local(const char *name)
 {
 	return mb_starts_with(name, "leases/") || mb_starts_with(name, "provisional/") ||
-		   mb_starts_with(name, "probes/");
+		   mb_starts_with(name, "probes/") || mb_starts_with(name, "verified/");
 }
 
 static enum mb_code

@@ -41,7 +41,7 @@ held() # url name
 # Not diff -r: a kill may leave an empty directory in one place.
 sums() # directory
 {
-	(cd "$1" && find . -type f ! -path './leases/*' ! -path './provisional/*' ! -path './probes/*' ! -name '.tmp-*' -exec sha256sum {} + | sort -k 2)
+	(cd "$1" && find . -type f ! -path './leases/*' ! -path './provisional/*' ! -path './probes/*' ! -path './verified/*' ! -name '.tmp-*' -exec sha256sum {} + | sort -k 2)
 }
 same() # url url
 {

@@ -14,14 +14,14 @@ stack_config
 sed -i "s,^spool,catch-up-interval = 300ms\nspool,; s,^\[postgres\],[repository:bucket]\nurl = s3://copies/shop\n$(s3_keys | tr '\n' '|' | sed 's/|/\\n/g')\n[postgres]," "$CONF"
 
 # "name sha256" of every blob that a copy has, in a directory or as boto3 sees the bucket.
-in_directory() { (cd "$1" && find . -type f ! -path './leases/*' ! -path './provisional/*' ! -path './probes/*' ! -name '.tmp-*' -exec sha256sum {} + | sed 's,^\([^ ]*\) *\./\(.*\),\2 \1,' | sort); }
+in_directory() { (cd "$1" && find . -type f ! -path './leases/*' ! -path './provisional/*' ! -path './probes/*' ! -path './verified/*' ! -name '.tmp-*' -exec sha256sum {} + | sed 's,^\([^ ]*\) *\./\(.*\),\2 \1,' | sort); }
 in_bucket()
 {
 	S3_ENDPOINT=$DIRECT judge dump copies shop/ --current | python3 -c '
 import json, sys
 for row in map(json.loads, sys.stdin):
     name = row["key"][5:]
-    if not name.startswith(("leases/", "provisional/", "probes/")):
+    if not name.startswith(("leases/", "provisional/", "probes/", "verified/")):
         print(name, row["sha256"])' | sort
 }
 same() { diff <(in_directory "$1") <(in_bucket); }

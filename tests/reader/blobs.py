@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 MIB = 1 << 20
 PACK, COMMIT, SET, MARK, STREAM, KEY, LEASE, TOMBSTONE, PROVISIONAL, PROBE = range(1, 11)
+VERIFIED, DRILL = 13, 14
 LAST, INDEX = 1, 2
 COMPONENT = r"[a-z][a-z0-9_-]{0,62}"
 ID = r"\d{8}T\d{6}Z-[0-9a-f]{12}"
@@ -25,7 +26,7 @@ NAMES = [(re.compile(pattern, re.A), role) for pattern, role in (
     (rf"backups/{COMPONENT}/{ID}/commit", COMMIT), (rf"sets/{ID}", SET), (rf"marks/{ID}", MARK),
     (rf"streams/{COMPONENT}/.+", STREAM), (rf"leases/{ID}/\d{{8}}", LEASE),
     (r"tombstones/.+", TOMBSTONE), (r"provisional/.+", PROVISIONAL),
-    (rf"probes/{ID}", PROBE))]
+    (rf"probes/{ID}", PROBE), (rf"verified/{ID}", VERIFIED), (rf"drills/{ID}", DRILL))]
 
 
 class Refused(Exception):
