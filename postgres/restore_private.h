@@ -141,6 +141,37 @@ void mb_pg_explain_log(const char *path, struct mb_error *err);
 enum mb_code mb_pg_start(struct mb_postgres *pg, struct mb_restore *restore,
 						 const struct mb_pg_place *place, struct mb_error *err) MB_MUST_CHECK;
 
+/* -- scratch.c: a server of our own on what was restored ------------------------------------------ */
+
+/* The first group is filled by the caller, and borrowed. */
+struct mb_pg_scratch
+{
+	struct mb_postgres *pg;
+	struct mb_restore *restore;      /* env and progress */
+	const struct mb_pg_place *place; /* directory and owner */
+	const char *bindir;
+	const char *sockets; /* a directory for its socket, or NULL: a new one in /tmp */
+	char socket_dir[100];
+	char *log;
+	char *config;
+	char *hba;
+	char *dump; /* tables.c: a file beside the directory */
+	char *user; /* who may read everything */
+	pid_t pid;  /* 0: not running */
+};
+#define MB_PG_SCRATCH_PORT "5432" /* also in start() */
+
+/*
+ * Start it and wait until it has recovered and is open: on a private socket, with nobody but us, and
+ * nothing of it goes out.  It dies with this thread.  MB_IO with the reason in the detail when it
+ * ends before.
+ */
+enum mb_code mb_pg_scratch_start(struct mb_pg_scratch *scratch, struct mb_error *err) MB_MUST_CHECK;
+enum mb_code mb_pg_scratch_connect(const struct mb_pg_scratch *scratch, const char *database,
+								   PGconn **conn, struct mb_error *err) MB_MUST_CHECK;
+/* Kill it; the directory is the caller's.  One that was never started is fine. */
+void mb_pg_scratch_stop(struct mb_pg_scratch *scratch);
+
 /* -- tables.c: single tables by way of a scratch server ------------------------------------------- */
 
 enum mb_code mb_pg_tables(struct mb_postgres *pg, struct mb_restore *restore,

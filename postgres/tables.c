@@ -1,10 +1,9 @@
 /*
  * tables.c - single tables: what was restored is a scratch cluster that holds their database;
- * it is started on a private socket, pg_dump takes the tables, and it is stopped again.
+ * it is started on a private socket (scratch.c), pg_dump takes the tables, and it is stopped again.
  *
- * The server gets a configuration of our own: the source's may want more memory, ports and
- * libraries than there are here.  The dump is complete in a file before psql sees a byte of
- * it, because a dump that ends early looks like one that is finished.
+ * The dump is complete in a file before psql sees a byte of it, because a dump that ends early looks
+ * like one that is finished.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -18,10 +17,6 @@
 #include "core/base/fs.h"
 #include "core/base/time.h"
 #include "postgres/restore_private.h"
-
-#define POLL_MS 100
-#define STOP_MS 30000
-#define SCRATCH_PORT "5432" /* also in start() */
 
 /* -- names ---------------------------------------------------------------------------------------- */
 
@@ -99,194 +94,6 @@ mb_postgres_table_database(const char *text, char **database, struct mb_error *e
 	return MB_OK;
 }
 
-/* -- the scratch server ------------------------------------------------------------------------------ */
-
-struct scratch
-{
-	struct mb_postgres *pg;
-	struct mb_restore *restore;
-	const struct mb_pg_place *place;
-	const char *bindir;
-	char socket_dir[64];
-	char *log;
-	char *config;
-	char *hba;
-	char *dump;
-	char *user;
-	pid_t pid; /* 0: not running */
-};
-
-static enum mb_code
-write_own_file(const struct scratch *scratch, const char *path, const char *text,
-			   struct mb_error *err)
-{
-	enum mb_code code = mb_file_write_durable(path, text, strlen(text), 0600, err);
-
-	if (!code && scratch->place->change_owner &&
-		chown(path, scratch->place->uid, scratch->place->gid) != 0)
-		code = mb_fail_errno(err, errno, "could not set the owner of \"%s\"", path);
-	return code;
-}
-
-static enum mb_code
-prepare(struct scratch *scratch, struct mb_error *err)
-{
-	const char *data = scratch->place->directory;
-	enum mb_code code;
-
-	snprintf(scratch->socket_dir, sizeof(scratch->socket_dir), "/tmp/mbackup-XXXXXX");
-	if (!mkdtemp(scratch->socket_dir))
-	{
-		scratch->socket_dir[0] = '\0';
-		return mb_fail_errno(err, errno, "could not create a directory for a socket in /tmp");
-	}
-	if (scratch->place->change_owner &&
-		chown(scratch->socket_dir, scratch->place->uid, scratch->place->gid) != 0)
-		return mb_fail_errno(err, errno, "could not set the owner of \"%s\"", scratch->socket_dir);
-	scratch->log = mb_path_join(data, MB_PG_START_LOG);
-	scratch->config = mb_path_join(data, "mbackup_scratch.conf");
-	scratch->hba = mb_path_join(data, "mbackup_scratch_hba.conf");
-	scratch->dump = mb_asprintf("%s.tables.sql", data);
-	code = write_own_file(scratch, scratch->config, "# made by mbackup\n", err);
-	if (!code)
-		code = write_own_file(scratch, scratch->hba, "local all all trust\n", err);
-	return code;
-}
-
-/* On the command line, so that nothing in postgresql.auto.conf can say otherwise. */
-static enum mb_code
-start(struct scratch *scratch, struct mb_error *err)
-{
-	static const char *const fixed[] = {"listen_addresses=",
-										"port=5432",
-										"hot_standby=off",
-										"fsync=off",
-										"full_page_writes=off",
-										"autovacuum=off",
-										"archive_mode=off",
-										"ssl=off",
-										"shared_buffers=64MB",
-										"huge_pages=off",
-										"max_connections=20",
-										"max_wal_senders=0",
-										"max_prepared_transactions=200",
-										"logging_collector=off",
-										"log_destination=stderr",
-										"shared_preload_libraries=",
-										"session_preload_libraries=",
-										"synchronous_standby_names=",
-										"recovery_target_action=promote",
-										"restart_after_crash=off",
-										"log_min_messages=warning",
-										"external_pid_file=",
-										"max_worker_processes=0",
-										"max_logical_replication_workers=0",
-										"default_transaction_read_only=off",
-										"wal_level=replica",
-										"event_source=mbackup"};
-	const size_t count = sizeof(fixed) / sizeof(*fixed);
-	char *program = mb_path_join(scratch->bindir, "postgres");
-	char *config = mb_asprintf("config_file=%s", scratch->config);
-	char *hba = mb_asprintf("hba_file=%s", scratch->hba);
-	char *sockets = mb_asprintf("unix_socket_directories=%s", scratch->socket_dir);
-	const char **argv = mb_calloc(2 * count + 16, sizeof(*argv));
-	struct mb_pg_run run = {.argv = argv,
-							.change_user = scratch->place->change_owner,
-							.uid = scratch->place->uid,
-							.gid = scratch->place->gid,
-							.out_fd = -1,
-							.die_with_us = true};
-	size_t n = 0, i;
-	enum mb_code code;
-	int log_fd;
-
-	argv[n++] = program;
-	argv[n++] = "-D";
-	argv[n++] = scratch->place->directory;
-#define SET(text) (argv[n++] = "-c", argv[n++] = (text))
-	SET(config);
-	SET(hba);
-	SET(sockets);
-	for (i = 0; i < count; i++)
-		SET(fixed[i]);
-#undef SET
-	log_fd = open(scratch->log, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
-	code = log_fd < 0 ? mb_fail_errno(err, errno, "could not create \"%s\"", scratch->log)
-					  : mb_pg_spawn(&run, log_fd, &scratch->pid, err);
-	if (log_fd >= 0)
-		close(log_fd);
-	free(argv);
-	free(sockets);
-	free(hba);
-	free(config);
-	free(program);
-	return code;
-}
-
-static enum mb_code
-await_open(struct scratch *scratch, struct mb_error *err)
-{
-	enum mb_code code;
-
-	for (;; mb_sleep_ms(POLL_MS))
-	{
-		code = mb_cancel_check(scratch->restore->env->cancel, err);
-		if (code)
-			return code;
-		if (waitpid(scratch->pid, NULL, WNOHANG) == scratch->pid)
-		{
-			scratch->pid = 0;
-			code = mb_fail(err, MB_IO, "the scratch server ended before the target was reached");
-			mb_pg_explain_log(scratch->log, err);
-			mb_error_hint(err, "Try the same restore into a directory of its own, with --start.");
-			return code;
-		}
-		if (mb_pg_server_state(scratch->place->directory) == MB_PG_UP)
-			return MB_OK;
-	}
-}
-
-/* Who may read every table: the role that initdb made, whatever it is called. */
-static enum mb_code
-find_superuser(struct scratch *scratch, struct mb_error *err)
-{
-	struct mb_pg_params params = scratch->pg->params;
-	PGconn *conn;
-	enum mb_code code;
-
-	params.host = scratch->socket_dir;
-	params.port = SCRATCH_PORT;
-	params.dbname = "postgres";
-	code = mb_pg_connect(&conn, &params, MB_PG_SQL, err);
-	if (code)
-		return mb_error_context(err, "could not ask the scratch server");
-	code = mb_pg_value(conn, &scratch->user, "SELECT rolname FROM pg_roles WHERE oid = 10", 0, NULL,
-					   err);
-	PQfinish(conn);
-	return code;
-}
-
-static void
-stop(struct scratch *scratch)
-{
-	int64_t deadline_ms = mb_monotonic_ms() + STOP_MS;
-
-	if (!scratch->pid)
-		return;
-	/* Nothing in it is worth a checkpoint. */
-	kill(scratch->pid, SIGQUIT);
-	while (waitpid(scratch->pid, NULL, WNOHANG) == 0)
-	{
-		if (mb_monotonic_ms() > deadline_ms)
-		{
-			kill(scratch->pid, SIGKILL);
-			deadline_ms = INT64_MAX;
-		}
-		mb_sleep_ms(POLL_MS);
-	}
-	scratch->pid = 0;
-}
-
 /* -- the tables ----------------------------------------------------------------------------------------- */
 
 /* A pattern of pg_dump that means this one table: in quotes nothing is folded or a wildcard. */
@@ -302,7 +109,7 @@ pattern_of(const struct mb_pg_table *table)
 }
 
 static enum mb_code
-dump(struct scratch *scratch, int out_fd, struct mb_error *err)
+dump(struct mb_pg_scratch *scratch, int out_fd, struct mb_error *err)
 {
 	const struct mb_restore_wishes *wishes = scratch->restore->wishes;
 	const char **argv = mb_calloc(wishes->table_count + 24, sizeof(*argv));
@@ -322,7 +129,7 @@ dump(struct scratch *scratch, int out_fd, struct mb_error *err)
 	argv[n++] = "-h";
 	argv[n++] = scratch->socket_dir;
 	argv[n++] = "-p";
-	argv[n++] = SCRATCH_PORT;
+	argv[n++] = MB_PG_SCRATCH_PORT;
 	argv[n++] = "-U";
 	argv[n++] = scratch->user;
 	argv[n++] = "--no-password";
@@ -350,7 +157,7 @@ dump(struct scratch *scratch, int out_fd, struct mb_error *err)
 }
 
 static enum mb_code
-dump_to_file(struct scratch *scratch, const char *path, struct mb_error *err)
+dump_to_file(struct mb_pg_scratch *scratch, const char *path, struct mb_error *err)
 {
 	enum mb_code code;
 	int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
@@ -368,7 +175,7 @@ dump_to_file(struct scratch *scratch, const char *path, struct mb_error *err)
 
 /* All of it or nothing. */
 static enum mb_code
-load(struct scratch *scratch, struct mb_error *err)
+load(struct mb_pg_scratch *scratch, struct mb_error *err)
 {
 	char *program = mb_path_join(scratch->bindir, "psql");
 	const char *argv[] = {program,
@@ -396,7 +203,7 @@ load(struct scratch *scratch, struct mb_error *err)
 }
 
 static enum mb_code
-deliver(struct scratch *scratch, struct mb_error *err)
+deliver(struct mb_pg_scratch *scratch, struct mb_error *err)
 {
 	const struct mb_restore_wishes *wishes = scratch->restore->wishes;
 	char *temporary;
@@ -420,45 +227,33 @@ deliver(struct scratch *scratch, struct mb_error *err)
 
 /* The scratch cluster goes in any case. */
 static void
-clean_up(struct scratch *scratch)
+clean_up(struct mb_pg_scratch *scratch)
 {
 	struct mb_error why;
 	size_t i;
 
-	stop(scratch);
-	if (scratch->dump)
-		unlink(scratch->dump);
-	if (scratch->socket_dir[0] && mb_rmtree(scratch->socket_dir, &why))
-		mb_log_warning(scratch->restore->env->log, "%s", why.message);
+	mb_pg_scratch_stop(scratch);
+	unlink(scratch->dump);
 	for (i = mb_pg_place_root_count(scratch->place); i > 0; i--)
 		if (mb_rmtree(mb_pg_place_root(scratch->place, i - 1), &why))
 			mb_log_warning(scratch->restore->env->log, "%s", why.message);
 	mb_restore_keep(scratch->restore);
-	free(scratch->log);
-	free(scratch->config);
-	free(scratch->hba);
 	free(scratch->dump);
-	free(scratch->user);
 }
 
 enum mb_code
 mb_pg_tables(struct mb_postgres *pg, struct mb_restore *restore, const struct mb_pg_place *place,
 			 struct mb_error *err)
 {
-	struct scratch scratch = {.pg = pg, .restore = restore, .place = place};
+	struct mb_pg_scratch scratch = {.pg = pg, .restore = restore, .place = place};
 	json_t *tables = json_array();
 	enum mb_code code;
 	size_t i;
 
 	scratch.bindir = mb_json_str(restore->plan, "bindir", "");
+	scratch.dump = mb_asprintf("%s.tables.sql", place->directory);
 	mb_progress_phase(restore->progress, "recovering");
-	code = prepare(&scratch, err);
-	if (!code)
-		code = start(&scratch, err);
-	if (!code)
-		code = await_open(&scratch, err);
-	if (!code)
-		code = find_superuser(&scratch, err);
+	code = mb_pg_scratch_start(&scratch, err);
 	if (!code)
 		code = deliver(&scratch, err);
 	clean_up(&scratch);
