@@ -1,8 +1,10 @@
-/* cmd_verify.c - verify: what is stored, by age if asked for. */
+/* cmd_verify.c - verify: what is stored, by age if asked for; and the drill. */
+#include <stdlib.h>
 #include <string.h>
 
 #include "cli/cli.h"
 #include "core/base/time.h"
+#include "core/engine/drill.h"
 
 /* --budget 30min or --budget 200GiB; a bare number would be neither. */
 static enum mb_code
@@ -49,11 +51,104 @@ read_options(const struct mb_cli *cli, struct mb_verify_options *options, struct
 	return MB_OK;
 }
 
+/* -- the drill ------------------------------------------------------------------------------------ */
+
+static const char *
+drill_parent(const struct mb_cli *cli)
+{
+	const char *set = mb_config_get(&cli->config, SCOPE_GLOBAL, "drill-directory");
+	const char *tmp = getenv("TMPDIR");
+
+	if (set)
+		return set;
+	return tmp && *tmp == '/' ? tmp : "/var/tmp";
+}
+
+static enum mb_code
+refuse_with_restore(const struct mb_cli *cli, struct mb_error *err)
+{
+	static const char *const others[] = {"read-data", "older-than", "budget", "history"};
+	size_t i;
+
+	for (i = 0; i < sizeof(others) / sizeof(others[0]); i++)
+		if (cli_option(cli, others[i]))
+			return mb_fail(err, MB_CONFIG, "--restore and --%s exclude each other", others[i]);
+	if (cli->words.count > 1)
+		return mb_fail(err, MB_CONFIG, "--restore takes one backup");
+	return MB_OK;
+}
+
+static enum mb_code
+run_drill(struct mb_cli *cli, struct mb_error *err)
+{
+	struct mb_drill_options options = {.backup = cli->words.count ? cli->words.items[0] : NULL,
+									   .parent = drill_parent(cli),
+									   .health = cli_option(cli, "health")};
+	const char *timeout = cli_option(cli, "health-timeout");
+	struct mb_stack chosen = {0};
+	char **names;
+	size_t count;
+	enum mb_code code = refuse_with_restore(cli, err);
+
+	if (code)
+		return code;
+	/* What recovery needs of a plan is there. */
+	if (cli_open_spool(cli, err))
+		return err->code;
+	code = mb_duration_parse(&options.health_timeout_ms, timeout ? timeout : "10min", err);
+	if (!code)
+		code = cli_read_target(cli, &options.target, err);
+	if (code)
+		return code;
+	names = cli_all_values(cli, "component", &count);
+	code = mb_stack_select(&chosen, &cli->stack, names, count, err);
+	if (!code)
+		code = mb_drill_run(&chosen, &options, &cli->answer, err);
+	mb_stack_release(&chosen);
+	free(names);
+	return code;
+}
+
+static enum mb_code
+show_history(struct mb_cli *cli, struct mb_error *err)
+{
+	json_t *drills;
+	enum mb_code code = mb_drills_list(cli->env.repo, 0, &drills, err);
+
+	if (!code)
+		cli->answer = json_pack("{s:o}", "drills", drills);
+	return code;
+}
+
+/* The options of a drill say nothing without one. */
+static enum mb_code
+refuse_without_restore(const struct mb_cli *cli, struct mb_error *err)
+{
+	static const char *const drill_only[] = {"to-time",   "to-mark",  "to-lsn",
+											 "to-xid",    "to-name",  "to-latest",
+											 "to-backup", "timeline", "exclusive",
+											 "component", "health",   "health-timeout"};
+	size_t i;
+
+	for (i = 0; i < sizeof(drill_only) / sizeof(drill_only[0]); i++)
+		if (cli_option(cli, drill_only[i]))
+			return mb_fail(err, MB_CONFIG, "--%s goes together with --restore", drill_only[i]);
+	return MB_OK;
+}
+
 enum mb_code
 cmd_verify(struct mb_cli *cli, struct mb_error *err)
 {
 	struct mb_verify_options options = {0};
-	enum mb_code code = read_options(cli, &options, err);
+	enum mb_code code;
 
+	if (mb_config_flag(&cli->config, "restore"))
+		return run_drill(cli, err);
+	code = refuse_without_restore(cli, err);
+	if (code)
+		return code;
+	if (mb_config_flag(&cli->config, "history"))
+		return show_history(cli, err);
+	code = read_options(cli, &options, err);
 	return code ? code : mb_verify_run(&cli->stack, &options, &cli->answer, err);
 }

@@ -126,6 +126,12 @@ verify_words(struct words *words, const json_t *arguments)
 	size_t i;
 
 	add(words, "verify");
+	if (mb_json_bool(arguments, "restore", false))
+		add(words, "--restore");
+	if (json_object_get(arguments, "older-than"))
+		add_option(words, "older-than", mb_json_str(arguments, "older-than", NULL));
+	if (json_object_get(arguments, "budget"))
+		add_option(words, "budget", mb_json_str(arguments, "budget", NULL));
 	if (json_object_get(arguments, "read-data"))
 		add_option(words, "read-data", mb_json_str(arguments, "read-data", NULL));
 	json_array_foreach(json_object_get(arguments, "backups"), i, backup)

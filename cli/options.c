@@ -11,7 +11,8 @@
 #define READS                                                                                 \
 	(CMD_CHECK | CMD_LIST | CMD_INFO | CMD_RESTORE | CMD_VERIFY | CMD_WAL_GET | CMD_OBJECTS | \
 	 CMD_REDIS)
-#define SELECTS (CMD_CHECK | CMD_BACKUP | CMD_STREAM | CMD_RESTORE | CMD_WAL_GET | CMD_WAL_PUSH)
+#define SELECTS \
+	(CMD_CHECK | CMD_BACKUP | CMD_STREAM | CMD_RESTORE | CMD_VERIFY | CMD_WAL_GET | CMD_WAL_PUSH)
 
 /* clang-format off */
 /* How an S3 server is reached: [repository], its copies, and [objects] (objectstore/s3_settings.h). */
@@ -45,15 +46,15 @@ const struct mb_option mb_options[] = {
 	{"new-key-file", 0, OPT_TEXT, SCOPE_COMMAND, CMD_KEY, NULL, NULL, "FILE", "add: a file of 32 random bytes or more that shall open it too"},
 	{"paper", 0, OPT_FLAG, SCOPE_COMMAND, CMD_KEY, NULL, NULL, NULL, "export: a new passphrase, printed with what one needs to know, for a safe"},
 	{"pause", 0, OPT_FLAG, SCOPE_COMMAND, CMD_BACKUP | CMD_MARK | CMD_REDIS, NULL, NULL, NULL, "hold Redis writes for the milliseconds of the cut"},
-	{"to-time", 0, OPT_TIME, SCOPE_COMMAND, CMD_RESTORE, NULL, NULL, "TIME", "to this time"},
-	{"to-mark", 0, OPT_TEXT, SCOPE_COMMAND, CMD_RESTORE, NULL, NULL, "NAME", "to this mark"},
-	{"to-lsn", 0, OPT_LSN, SCOPE_COMMAND, CMD_RESTORE, NULL, NULL, "LSN", "to this WAL position"},
-	{"to-xid", 0, OPT_TEXT, SCOPE_COMMAND, CMD_RESTORE, NULL, NULL, "XID", "to this transaction"},
-	{"to-name", 0, OPT_TEXT, SCOPE_COMMAND, CMD_RESTORE, NULL, NULL, "RESTORE_POINT", "to this restore point of pg_create_restore_point()"},
-	{"to-latest", 0, OPT_FLAG, SCOPE_COMMAND, CMD_RESTORE, NULL, NULL, NULL, "as far as there is WAL"},
-	{"to-backup", 0, OPT_FLAG, SCOPE_COMMAND, CMD_RESTORE, NULL, NULL, NULL, "to the cut of the backup (default)"},
-	{"timeline", 0, OPT_TEXT, SCOPE_COMMAND, CMD_RESTORE, "latest", "current|latest|N", "N", "along this timeline: current is the backup's own, latest the newest that leads to the target"},
-	{"exclusive", 0, OPT_FLAG, SCOPE_COMMAND, CMD_RESTORE, NULL, NULL, NULL, "stop just before the target"},
+	{"to-time", 0, OPT_TIME, SCOPE_COMMAND, CMD_RESTORE | CMD_VERIFY, NULL, NULL, "TIME", "to this time"},
+	{"to-mark", 0, OPT_TEXT, SCOPE_COMMAND, CMD_RESTORE | CMD_VERIFY, NULL, NULL, "NAME", "to this mark"},
+	{"to-lsn", 0, OPT_LSN, SCOPE_COMMAND, CMD_RESTORE | CMD_VERIFY, NULL, NULL, "LSN", "to this WAL position"},
+	{"to-xid", 0, OPT_TEXT, SCOPE_COMMAND, CMD_RESTORE | CMD_VERIFY, NULL, NULL, "XID", "to this transaction"},
+	{"to-name", 0, OPT_TEXT, SCOPE_COMMAND, CMD_RESTORE | CMD_VERIFY, NULL, NULL, "RESTORE_POINT", "to this restore point of pg_create_restore_point()"},
+	{"to-latest", 0, OPT_FLAG, SCOPE_COMMAND, CMD_RESTORE | CMD_VERIFY, NULL, NULL, NULL, "as far as there is WAL"},
+	{"to-backup", 0, OPT_FLAG, SCOPE_COMMAND, CMD_RESTORE | CMD_VERIFY, NULL, NULL, NULL, "to the cut of the backup (default)"},
+	{"timeline", 0, OPT_TEXT, SCOPE_COMMAND, CMD_RESTORE | CMD_VERIFY, "latest", "current|latest|N", "N", "along this timeline: current is the backup's own, latest the newest that leads to the target"},
+	{"exclusive", 0, OPT_FLAG, SCOPE_COMMAND, CMD_RESTORE | CMD_VERIFY, NULL, NULL, NULL, "stop just before the target"},
 	{"target-action", 0, OPT_CHOICE, SCOPE_COMMAND, CMD_RESTORE, "promote", "promote|pause|shutdown", "ACTION", "what Postgres does when the target is reached"},
 	{"tablespace", 0, OPT_LIST, SCOPE_COMMAND, CMD_RESTORE, NULL, NULL, "OLD=NEW", "put a tablespace into another directory, repeatable"},
 	{"tablespace-all", 0, OPT_TEXT, SCOPE_COMMAND, CMD_RESTORE, NULL, NULL, "DIR", "put every other tablespace into DIR/OID"},
@@ -85,6 +86,10 @@ const struct mb_option mb_options[] = {
 	{"read-data", 0, OPT_CHOICE, SCOPE_COMMAND, CMD_VERIFY, "changed", "full|changed|none", "HOW", "read every blob; the packs of the backups named; or only commits and manifests"},
 	{"older-than", 0, OPT_DURATION, SCOPE_COMMAND, CMD_VERIFY, NULL, NULL, "TIME", "read only what was not read for so long; the oldest first"},
 	{"budget", 0, OPT_TEXT, SCOPE_COMMAND, CMD_VERIFY, NULL, NULL, "TIME|SIZE", "stop after so long (30min) or so much (200GiB), and go on there next time"},
+	{"restore", 0, OPT_FLAG, SCOPE_COMMAND, CMD_VERIFY, NULL, NULL, NULL, "the drill: restore everything into a scratch directory, start it, look at it, remove it"},
+	{"health", 0, OPT_TEXT, SCOPE_COMMAND, CMD_VERIFY, NULL, NULL, "COMMAND", "--restore: ask this command, run by /bin/sh, whether what was restored is good"},
+	{"health-timeout", 0, OPT_DURATION, SCOPE_COMMAND, CMD_VERIFY, "10min", NULL, "TIME", "--restore: how long that command may take"},
+	{"history", 0, OPT_FLAG, SCOPE_COMMAND, CMD_VERIFY, NULL, NULL, NULL, "show the drills that were made, and what they measured"},
 	{"restore", 0, OPT_TEXT, SCOPE_COMMAND, CMD_WAL_GET, NULL, NULL, "ID", "serve the plan of this restore (restore_command has it)"},
 
 	{"workers", 'w', OPT_INTEGER, SCOPE_GLOBAL, CMD_ANY, "auto", "auto|1..64", "N", "threads that read, compress and write (auto: cores, at most 4)"},
@@ -92,6 +97,8 @@ const struct mb_option mb_options[] = {
 	{"log-format", 0, OPT_CHOICE, SCOPE_GLOBAL, CMD_ANY, "text", "text|json", "FORMAT", "lines for people or for machines"},
 	{"spool", 0, OPT_TEXT, SCOPE_GLOBAL, CMD_ANY, "/var/lib/mbackup/spool", NULL, "DIR", "local directory for state, locks and temporary files"},
 	{"catch-up-interval", 0, OPT_DURATION, SCOPE_GLOBAL, CMD_ANY, "30s", NULL, "TIME", "how often a copy of the repository that is behind is tried again"},
+	{"drill-directory", 0, OPT_TEXT, SCOPE_GLOBAL, CMD_VERIFY, NULL, NULL, "DIR", "where drills restore to (default: $TMPDIR or /var/tmp)"},
+	{"drill-age", 0, OPT_DURATION, SCOPE_GLOBAL, CMD_CHECK | CMD_DAEMON, "0", NULL, "TIME", "check warns when the last drill that passed is older; 0: never"},
 	{"verify-age", 0, OPT_DURATION, SCOPE_GLOBAL, CMD_CHECK | CMD_DAEMON, "35d", NULL, "TIME", "check warns when stored data was not read for so long; 0: never"},
 
 	{"url", 0, OPT_TEXT, SCOPE_REPOSITORY, CMD_ANY, NULL, NULL, "URL", "where backups are kept: a directory, or s3://BUCKET[/PREFIX]"},

@@ -244,6 +244,8 @@ render_list(const json_t *answer, FILE *out)
 {
 	const json_t *sets = json_object_get(answer, "backups");
 	const json_t *marks = json_object_get(answer, "marks");
+	const json_t *drill = json_object_get(answer, "drill");
+	char drilled[MB_TIME_TEXT];
 	size_t i;
 
 	fprintf(out, "%-30s %-12s %-9s %-21s %10s %10s\n", "Backup", "Type", "Status", "Cut", "Size",
@@ -277,6 +279,9 @@ render_list(const json_t *answer, FILE *out)
 		fputc('\n', out);
 	}
 	render_windows(json_object_get(answer, "windows"), out);
+	if (drill)
+		fprintf(out, "\nlast drill: %s, %s, RTO %.1f s\n", short_time(drill, "started", drilled),
+				mb_json_str(drill, "status", "?"), number(drill, "rto_seconds"));
 }
 
 /* A running Redis: what became of its keys, and the way back. */
@@ -337,42 +342,6 @@ render_restore(const json_t *answer, FILE *out)
 			fprintf(out, "    undo: %s\n", undo);
 		render_live(part, out);
 		print_warnings(part, "    ", out);
-	}
-}
-
-void
-render_verify(const json_t *answer, FILE *out)
-{
-	const json_t *verify = json_object_get(answer, "verify");
-	const json_t *problems = json_object_get(verify, "problems");
-	char bytes[MB_SIZE_TEXT], text[MB_TIME_TEXT];
-	size_t i, j;
-
-	fprintf(out, "%lld component backups, %lld packs, %lld frames, %s read in %.1f s: ",
-			(long long) mb_json_int(verify, "backups", 0),
-			(long long) mb_json_int(verify, "packs", 0),
-			(long long) mb_json_int(verify, "frames", 0), size_of(verify, "bytes", bytes),
-			number(verify, "seconds"));
-	if (json_array_size(problems) > 0)
-		fprintf(out, "%zu problem%s\n", json_array_size(problems),
-				json_array_size(problems) == 1 ? "" : "s");
-	else
-		fprintf(out, "no problem\n");
-	if (mb_json_int(verify, "left", 0) > 0)
-		fprintf(out, "%lld of %lld blobs are left for the next run\n",
-				(long long) mb_json_int(verify, "left", 0),
-				(long long) (mb_json_int(verify, "left", 0) + mb_json_int(verify, "blobs", 0)));
-	if (mb_json_str(verify, "since", NULL))
-		fprintf(out, "everything was read or stored since %s\n", short_time(verify, "since", text));
-	for (i = 0; i < json_array_size(problems); i++)
-	{
-		const json_t *problem = json_array_get(problems, i);
-		const json_t *names = json_object_get(problem, "backups");
-
-		fprintf(out, "  %s: %s: %s\n", mb_json_str(problem, "kind", "?"),
-				mb_json_str(problem, "where", "?"), mb_json_str(problem, "message", "?"));
-		for (j = 0; j < json_array_size(names); j++)
-			fprintf(out, "    concerns %s\n", json_string_value(json_array_get(names, j)));
 	}
 }
 

@@ -44,6 +44,16 @@ check_values(const struct mb_cli *cli, struct mb_error *err)
 }
 
 static enum mb_code
+set_ages(struct mb_cli *cli, struct mb_error *err)
+{
+	const char *verify = mb_config_get(&cli->config, SCOPE_GLOBAL, "verify-age");
+	const char *drill = mb_config_get(&cli->config, SCOPE_GLOBAL, "drill-age");
+	enum mb_code code = mb_duration_parse(&cli->env.verify_age_ms, verify, err);
+
+	return code ? code : mb_duration_parse(&cli->env.drill_age_ms, drill, err);
+}
+
+static enum mb_code
 set_workers(struct mb_cli *cli, struct mb_error *err)
 {
 	const char *text = mb_config_get(&cli->config, SCOPE_GLOBAL, "workers");
@@ -58,8 +68,7 @@ set_workers(struct mb_cli *cli, struct mb_error *err)
 			workers = MAX_AUTO_WORKERS;
 	}
 	cli->env.workers = (unsigned) workers;
-	return mb_duration_parse(&cli->env.verify_age_ms,
-							 mb_config_get(&cli->config, SCOPE_GLOBAL, "verify-age"), err);
+	return MB_OK;
 }
 
 static void
@@ -294,6 +303,8 @@ cli_prepare(struct mb_cli *cli, struct mb_error *err)
 	{
 		set_log(cli);
 		code = set_workers(cli, err);
+		if (!code)
+			code = set_ages(cli, err);
 	}
 	if (!code && (needs & NEEDS_SPOOL))
 		code = cli_open_spool(cli, err);

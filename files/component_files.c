@@ -474,6 +474,8 @@ const struct mb_component_ops mb_files_component_ops = {
 	.window = mb_scan_window,
 	.plan = files_plan,
 	.restore = files_restore,
+	.revive = mb_tree_revive,
+	.lay_down = mb_nothing_lay_down,
 	.health = mb_nothing_health,
 	.describe = files_describe,
 };

@@ -134,6 +134,8 @@ const struct mb_component_ops mb_bucket_component_ops = {
 	.window = mb_scan_window,
 	.plan = bucket_plan,
 	.restore = bucket_restore,
+	.revive = mb_tree_revive,
+	.lay_down = mb_nothing_lay_down,
 	.health = mb_nothing_health,
 	.describe = bucket_describe,
 };

@@ -390,6 +390,8 @@ const struct mb_component_ops mb_directory_component_ops = {
 	.window = mb_scan_window,
 	.plan = directory_plan,
 	.restore = directory_restore,
+	.revive = mb_tree_revive,
+	.lay_down = mb_nothing_lay_down,
 	.health = mb_nothing_health,
 	.describe = directory_describe,
 };

@@ -432,6 +432,8 @@ mb_postgres_component_ops(const struct mb_wal_ops *wal)
 		.verify = mb_postgres_verify,
 		.plan = mb_postgres_plan,
 		.restore = mb_postgres_restore,
+		.revive = mb_postgres_revive,
+		.lay_down = mb_postgres_lay_down,
 		.health = postgres_health,
 		.describe = postgres_describe,
 	};

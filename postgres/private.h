@@ -105,6 +105,10 @@ enum mb_code mb_postgres_verify(struct mb_component *component, const struct mb_
 /* recovery.c */
 enum mb_code mb_postgres_restore(struct mb_component *component, struct mb_restore *restore,
 								 struct mb_error *err);
+/* trial.c */
+enum mb_code mb_postgres_revive(struct mb_component *component, struct mb_trial *trial,
+								struct mb_error *err);
+void mb_postgres_lay_down(struct mb_component *component, struct mb_trial *trial);
 /* check.c */
 enum mb_code mb_postgres_check(struct mb_component *component, struct mb_checks *checks,
 							   struct mb_error *err);

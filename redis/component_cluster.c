@@ -320,6 +320,8 @@ const struct mb_component_ops mb_redis_cluster_ops = {
 	.plan = mb_cluster_plan,
 	.restore = mb_cluster_restore,
 	.verify = mb_nothing_verify,
+	.revive = mb_redis_revive,
+	.lay_down = mb_redis_lay_down,
 	.health = mb_nothing_health,
 	.describe = mb_redis_describe,
 };

@@ -123,6 +123,10 @@ enum mb_code mb_redis_window(struct mb_component *component, struct mb_window *w
 							 struct mb_error *err);
 enum mb_code mb_redis_plan(struct mb_component *component, struct mb_restore *restore,
 						   struct mb_error *err);
+/* trial.c: a private server on what was restored (of a cluster: its shards' files), its keys counted. */
+enum mb_code mb_redis_revive(struct mb_component *component, struct mb_trial *trial,
+							 struct mb_error *err);
+void mb_redis_lay_down(struct mb_component *component, struct mb_trial *trial);
 enum mb_code mb_redis_restore(struct mb_component *component, struct mb_restore *restore,
 							  struct mb_error *err);
 /* Choose restore->chosen and the offset; directory: where to, or NULL for a running server. */

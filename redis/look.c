@@ -53,22 +53,32 @@ replay(struct mb_component *component, const char *directory, bool append_only,
 	return code;
 }
 
+enum mb_redis_files
+mb_redis_files_in(const char *directory)
+{
+	if (has_bytes(directory, MB_REDIS_AOF_DIR "/" MB_REDIS_AOF_BASE))
+		return has_bytes(directory, MB_REDIS_AOF_DIR "/" MB_REDIS_AOF_INCR)
+				   ? MB_REDIS_FILES_AOF
+				   : MB_REDIS_FILES_AOF_RDB;
+	if (has_bytes(directory, MB_REDIS_AOF_SINGLE))
+		return MB_REDIS_FILES_AOF;
+	return has_bytes(directory, MB_REDIS_RDB_NAME) ? MB_REDIS_FILES_RDB : MB_REDIS_FILES_NONE;
+}
+
 static enum mb_code
 look_at_one(struct mb_component *component, const char *directory, mb_redis_look_fn fn, void *ctx,
 			struct mb_error *err)
 {
-	bool multipart = has_bytes(directory, MB_REDIS_AOF_DIR "/" MB_REDIS_AOF_BASE);
-	bool single = has_bytes(directory, MB_REDIS_AOF_SINGLE);
-	bool as_it_is =
-		multipart ? !has_bytes(directory, MB_REDIS_AOF_DIR "/" MB_REDIS_AOF_INCR) : !single;
+	enum mb_redis_files files = mb_redis_files_in(directory);
 	enum mb_code code;
 	char *path;
 
 	/* Nothing to replay: no server is needed. */
-	if (!as_it_is && replay(component, directory, true, err))
+	if (files == MB_REDIS_FILES_AOF && replay(component, directory, true, err))
 		return err->code;
-	path = mb_path_join(directory, as_it_is && multipart ? MB_REDIS_AOF_DIR "/" MB_REDIS_AOF_BASE
-														 : MB_REDIS_RDB_NAME);
+	path = mb_path_join(directory, files == MB_REDIS_FILES_AOF_RDB ? MB_REDIS_AOF_DIR
+									   "/" MB_REDIS_AOF_BASE
+																   : MB_REDIS_RDB_NAME);
 	code = fn(ctx, path, err);
 	free(path);
 	return code;

@@ -34,4 +34,14 @@ typedef enum mb_code (*mb_redis_look_fn)(void *ctx, const char *path, struct mb_
 enum mb_code mb_redis_look(struct mb_component *component, const char *directory,
 						   mb_redis_look_fn fn, void *ctx, struct mb_error *err) MB_MUST_CHECK;
 
+/* How a server has to be started to load the files in a directory. */
+enum mb_redis_files
+{
+	MB_REDIS_FILES_NONE,   /* a cache that was left empty */
+	MB_REDIS_FILES_RDB,    /* dump.rdb alone */
+	MB_REDIS_FILES_AOF,    /* appendonly yes, with commands behind the snapshot */
+	MB_REDIS_FILES_AOF_RDB /* appendonly yes, and nothing but the snapshot in it */
+};
+enum mb_redis_files mb_redis_files_in(const char *directory);
+
 #endif

@@ -14,7 +14,6 @@
 #include "core/base/fs.h"
 #include "core/base/time.h"
 
-#define SOCKET_NAME "redis.sock"
 #define CONFIG_NAME "scratch.conf"
 #define LOG_NAME "scratch.log"
 #define PASSWORD_BYTES 32
@@ -100,7 +99,7 @@ write_config(struct mb_scratch *scratch, const struct mb_scratch_options *option
 	int fd;
 
 	mb_buf_printf(&text,
-				  "port 0\nunixsocket " SOCKET_NAME "\nunixsocketperm 700\nrequirepass %s\n"
+				  "port 0\nunixsocket " MB_SCRATCH_SOCKET "\nunixsocketperm 700\nrequirepass %s\n"
 				  "databases %u\nappendonly %s\nsave \"\"\nappendfsync no\n"
 				  "auto-aof-rewrite-percentage 0\naof-load-truncated no\ndaemonize no\n"
 				  "maxmemory 0\nactiverehashing no\n%s",
@@ -242,7 +241,7 @@ mb_scratch_start(struct mb_scratch **out, const struct mb_scratch_options *optio
 	}
 	scratch->log_path = mb_path_join(options->directory, LOG_NAME);
 	/* Through our descriptor: the path of a socket has at most 107 bytes, a spool's may have more. */
-	scratch->url.path = mb_asprintf("/proc/self/fd/%d/" SOCKET_NAME, scratch->dir_fd);
+	scratch->url.path = mb_asprintf("/proc/self/fd/%d/" MB_SCRATCH_SOCKET, scratch->dir_fd);
 	scratch->options = (struct mb_redis_options){.url = &scratch->url,
 												 .password = &scratch->password,
 												 .cancel = options->cancel};
@@ -311,4 +310,10 @@ struct mb_redis *
 mb_scratch_connection(const struct mb_scratch *scratch)
 {
 	return scratch->redis;
+}
+
+const char *
+mb_scratch_password(const struct mb_scratch *scratch)
+{
+	return (const char *) scratch->password.data;
 }

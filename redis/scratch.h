@@ -16,6 +16,8 @@
 
 #include "redis/connection.h"
 
+#define MB_SCRATCH_SOCKET "redis.sock"
+
 struct mb_scratch_options
 {
 	const char *program;   /* a path, or a name to look up in PATH */
@@ -46,6 +48,8 @@ void mb_scratch_stop(struct mb_scratch *scratch);
  * passed since the backup are in the file too.
  */
 enum mb_code mb_scratch_save(struct mb_scratch *scratch, struct mb_error *err) MB_MUST_CHECK;
+/* Its password; borrowed.  The socket is MB_SCRATCH_SOCKET in its directory. */
+const char *mb_scratch_password(const struct mb_scratch *scratch);
 /* A connection that is logged in; borrowed. */
 struct mb_redis *mb_scratch_connection(const struct mb_scratch *scratch);
 

@@ -17,7 +17,8 @@
  * type "scan".
  *
  * Life of a restore: plan for every component (reads only; refuses what cannot be
- * done), then restore for every component.
+ * done), then restore for every component.  A drill (engine/drill.h) is a restore into scratch
+ * directories, then revive for every component, the user's health hook, and lay_down.
  *
  * Threads: a component is used by one thread at a time, but its stream runs on a
  * thread of its own with a component object of its own.
@@ -96,6 +97,21 @@ struct mb_window
 
 struct mb_component;
 
+/* What a drill has restored of one component, on its way from revive() to lay_down(). */
+struct mb_trial
+{
+	const struct mb_commit *commit; /* complete */
+	const char *directory;          /* absolute: what restore() was given */
+	const char *sockets;            /* a directory of our own, 0700, empty, with a short path */
+	const json_t *restored;         /* the component's part of the answer of the restore */
+	struct mb_progress *progress;
+	json_t *report; /* members for docs/configuration.md, "drill" */
+	json_t
+		*environment; /* for the health hook: {"CONNINFO": text} is MBACKUP_DRILL_<NAME>_CONNINFO */
+	int64_t ready_ms; /* set by revive(): how long it took until it could be used */
+	void *running;    /* the driver's */
+};
+
 struct mb_component_ops
 {
 	const char *kind;
@@ -148,6 +164,14 @@ struct mb_component_ops
 						 struct mb_error *err);
 	enum mb_code (*restore)(struct mb_component *component, struct mb_restore *restore,
 							struct mb_error *err);
+	/*
+	 * A drill: bring to life, in private, what restore() has put into a directory, look at all of
+	 * it, and leave it running.  MB_NEGATIVE says what is wrong with it.  lay_down() follows in any case
+	 * and leaves no process; the directories are the caller's.
+	 */
+	enum mb_code (*revive)(struct mb_component *component, struct mb_trial *trial,
+						   struct mb_error *err);
+	void (*lay_down)(struct mb_component *component, struct mb_trial *trial);
 	/* After a start: is it well?  MB_NEGATIVE with the reason when not. */
 	enum mb_code (*health)(struct mb_component *component, struct mb_error *err);
 	/* One line about it for `check` and `info`, e.g. "PostgreSQL 15.8 at /var/lib/..."; free() it. */
@@ -174,6 +198,12 @@ enum mb_code mb_nothing_position(struct mb_component *, struct mb_cut *, enum mb
 								 struct mb_error *);
 enum mb_code mb_nothing_health(struct mb_component *, struct mb_error *);
 enum mb_code mb_nothing_verify(struct mb_component *, const struct mb_commit *, struct mb_error *);
+/* Shared: what is below the directory is what the manifest says, by size and checksum (trial_tree.c). */
+enum mb_code mb_tree_revive(struct mb_component *, struct mb_trial *, struct mb_error *);
+void mb_nothing_lay_down(struct mb_component *, struct mb_trial *);
+/* A line of a trial's report; MB_NEGATIVE with that message when it is not good. */
+enum mb_code mb_trial_check(struct mb_trial *trial, const char *name, bool is_good,
+							struct mb_error *err, const char *message_fmt, ...) MB_PRINTF(5, 6);
 /* Shared: from the first to the last commit's cut time (for components with MB_CAP_SCAN). */
 enum mb_code mb_scan_window(struct mb_component *, struct mb_window *, struct mb_error *);
 

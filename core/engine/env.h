@@ -34,6 +34,7 @@ struct mb_env
 	bool
 		is_copy; /* the repository is a copy, because the first cannot be read: nothing may be put */
 	int64_t verify_age_ms; /* check warns when stored data was not read for so long; 0: never */
+	int64_t drill_age_ms;  /* ... when the last drill that passed is older; 0: never */
 	int64_t patience_ms;   /* with a server that does not answer; 0: as each driver has */
 	/*
 	 * Called when a long operation begins on a component; the progress lives until

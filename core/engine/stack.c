@@ -6,6 +6,7 @@
 
 #include "core/base/time.h"
 #include "core/engine/docs.h"
+#include "core/engine/drill.h"
 #include "core/engine/verified.h"
 #include "core/repo/store_mirror.h"
 
@@ -199,7 +200,7 @@ list_windows(const struct mb_stack *stack, json_t *windows, struct mb_error *err
 enum mb_code
 mb_list_run(const struct mb_stack *stack, json_t **answer, struct mb_error *err)
 {
-	json_t *sets = NULL, *marks = NULL;
+	json_t *sets = NULL, *marks = NULL, *drills = NULL;
 	json_t *windows = json_array();
 	enum mb_code code;
 
@@ -209,7 +210,12 @@ mb_list_run(const struct mb_stack *stack, json_t **answer, struct mb_error *err)
 	if (!code)
 		code = list_windows(stack, windows, err);
 	if (!code)
+		code = mb_drills_list(stack->env->repo, 1, &drills, err);
+	if (!code)
 		*answer = json_pack("{s:O, s:O, s:O}", "backups", sets, "marks", marks, "windows", windows);
+	if (!code && json_array_size(drills) > 0)
+		json_object_set(*answer, "drill", json_array_get(drills, 0));
+	json_decref(drills);
 	json_decref(sets);
 	json_decref(marks);
 	json_decref(windows);
@@ -316,6 +322,50 @@ check_verified(const struct mb_stack *stack, struct mb_checks *checks)
 	mb_verified_free(verified);
 }
 
+/* The last drill: did it go well, and when was that? */
+static void
+check_drill(const struct mb_stack *stack, struct mb_checks *checks)
+{
+	const struct mb_env *env = stack->env;
+	int64_t age_us = env->drill_age_ms * 1000, passed_us = env->repo->created_us;
+	const json_t *drill = NULL, *last = NULL;
+	struct mb_error why;
+	json_t *drills = NULL;
+	char since[MB_TIME_TEXT];
+	size_t i;
+
+	mb_error_clear(&why);
+	if (mb_drills_list(env->repo, age_us ? 0 : 1, &drills, &why))
+	{
+		mb_check_add(checks, MB_CHECK_WARNING, "repository", "drill",
+					 "Make the repository readable.",
+					 "whether restores were tried is not known: %s", why.message);
+		return;
+	}
+	json_array_foreach(drills, i, drill)
+	{
+		last = drill;
+		if (strcmp(mb_json_str(drill, "status", ""), "passed") == 0)
+			passed_us = mb_json_time(drill, "started");
+	}
+	mb_time_format(since, passed_us);
+	if (last && strcmp(mb_json_str(last, "status", ""), "passed") != 0)
+		mb_check_add(checks, MB_CHECK_WARNING, "repository", "drill",
+					 "Run mbackup verify --restore again; mbackup verify --history has the others.",
+					 "the drill of %s failed: %s", mb_json_str(last, "started", "?"),
+					 mb_json_str(json_object_get(last, "error"), "message", "?"));
+	else if (age_us && mb_time_now_us() - passed_us > age_us)
+		mb_check_add(checks, MB_CHECK_WARNING, "repository", "drill",
+					 "Run mbackup verify --restore regularly.",
+					 "no restore was tried with success since %s", since);
+	else if (last)
+		mb_check_add(checks, MB_CHECK_OK, "repository", "drill", "",
+					 "the drill of %s passed, with an RTO of %.1f s",
+					 mb_json_str(last, "started", "?"),
+					 json_number_value(json_object_get(last, "rto_seconds")));
+	json_decref(drills);
+}
+
 enum mb_code
 mb_check_run(const struct mb_stack *stack, json_t **answer, struct mb_error *err)
 {
@@ -324,6 +374,7 @@ mb_check_run(const struct mb_stack *stack, json_t **answer, struct mb_error *err
 
 	check_repository(stack, &checks);
 	check_verified(stack, &checks);
+	check_drill(stack, &checks);
 	if (stack->count == 0)
 		mb_check_add(&checks, MB_CHECK_FAILED, "stack", "components",
 					 "Add a section such as [postgres] or [files:etc] to mbackup.conf.",

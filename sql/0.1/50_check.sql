@@ -97,7 +97,7 @@ COMMENT ON FUNCTION mbackup.check_labels(jsonb) IS 'Labels, or an error';
 -- The arguments of a policy: nothing is passed on that is not known here.
 CREATE FUNCTION mbackup.check_arguments(kind text, value jsonb) RETURNS jsonb LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-	known CONSTANT text[] := CASE kind WHEN 'backup' THEN ARRAY['type', 'components', 'labels', 'pause'] WHEN 'verify' THEN ARRAY['read-data']
+	known CONSTANT text[] := CASE kind WHEN 'backup' THEN ARRAY['type', 'components', 'labels', 'pause'] WHEN 'verify' THEN ARRAY['read-data', 'older-than', 'budget', 'restore']
 		WHEN 'expire' THEN ARRAY['dry-run'] WHEN 'mark' THEN ARRAY['name', 'pause'] END;
 	argument record;
 BEGIN
@@ -117,7 +117,7 @@ BEGIN
 				PERFORM mbackup.check_components(ARRAY(SELECT jsonb_array_elements_text(argument.value)));
 			WHEN 'labels' THEN
 				PERFORM mbackup.check_labels(argument.value);
-			WHEN 'pause', 'dry-run' THEN
+			WHEN 'pause', 'dry-run', 'restore' THEN
 				IF jsonb_typeof(argument.value) <> 'boolean' THEN
 					RAISE EXCEPTION 'argument "%" is true or false', argument.key USING ERRCODE = 'invalid_parameter_value', HINT = 'Write it without quotes.';
 				END IF;
@@ -125,6 +125,11 @@ BEGIN
 				PERFORM mbackup.check_word('type of backup', argument.value #>> '{}', ARRAY['auto', 'full', 'incremental']);
 			WHEN 'read-data' THEN
 				PERFORM mbackup.check_word('way to read', argument.value #>> '{}', ARRAY['none', 'changed', 'full']);
+			WHEN 'older-than', 'budget' THEN
+				IF argument.value #>> '{}' IS NULL OR argument.value #>> '{}' !~ '^[0-9]{1,9}[A-Za-z]{1,3}$' THEN
+					RAISE EXCEPTION 'argument "%" is a time, or a budget in bytes', argument.key
+						USING ERRCODE = 'invalid_parameter_value', HINT = 'Write for example "7d", "30min" or "200GiB".';
+				END IF;
 			WHEN 'name' THEN
 				-- A prefix: the time is added to it.
 				PERFORM mbackup.check_mark_name(argument.value #>> '{}');

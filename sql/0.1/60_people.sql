@@ -251,7 +251,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION @extschema@.mbackup_policy(text, text, jsonb, text) IS
-	'Make or change a policy. kind: backup (type, components, labels, pause), verify (read-data), expire (dry-run) or mark (name: what names begin with, pause)';
+	'Make or change a policy. kind: backup (type, components, labels, pause), verify (read-data, older-than, budget, or restore), expire (dry-run) or mark (name: what names begin with, pause)';
 
 CREATE FUNCTION @extschema@.mbackup_drop_policy(name text)
 RETURNS void LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$

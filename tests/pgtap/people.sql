@@ -110,12 +110,14 @@ SELECT throws_ok('SELECT mbackup_wait(NULL)', '42704', NULL, 'wait: NULL');
 -- -- policies and schedules --------------------------------------------------------------------------------
 SELECT lives_ok($$SELECT mbackup_policy('hourly', 'mark', '{"name": "auto", "pause": false}', 'a mark')$$, 'a policy of marks');
 SELECT lives_ok($$SELECT mbackup_policy('hourly', 'mark', '{"name": "auto2"}', 'a mark')$$, '... changed');
+SELECT lives_ok($$SELECT mbackup_policy('drill', 'verify', '{"restore": true}', 'a drill')$$, 'a policy of drills');
+SELECT lives_ok($$SELECT mbackup_policy('slice', 'verify', '{"older-than": "7d", "budget": "200GiB"}', 'a slice')$$, '... of reading by age');
 SELECT is((SELECT arguments FROM mbackup.policies WHERE name = 'hourly'), '{"name": "auto2"}'::jsonb, '... is the new one');
 SELECT throws_ok(format('SELECT mbackup_policy(%L, %L, %L)', n, k, a), '22023', NULL, format('no policy: %s %s %s', n, k, a)) FROM (VALUES
 	('A', 'backup', '{}'), ('-a', 'backup', '{}'), ('a', 'restore', '{}'), ('a', 'backup', '[]'), ('a', 'backup', '{"read-data": "full"}'), ('a', 'backup', '{"config": "/x"}'),
 	('a', 'backup', '{"type": "x"}'), ('a', 'backup', '{"type": null}'), ('a', 'backup', '{"components": "redis"}'), ('a', 'backup', '{"components": ["/x"]}'), ('a', 'backup', '{"components": []}'),
 	('a', 'backup', '{"pause": "yes"}'), ('a', 'backup', '{"labels": {"a": 1}}'), ('a', 'verify', '{"read-data": "--x"}'), ('a', 'expire', '{"dry-run": 1}'), ('a', 'mark', '{"name": "-x"}'),
-	('a', 'mark', '{"name": "a\nb"}'), ('a', 'expire', '{"keep": 1}')) AS v (n, k, a);
+	('a', 'mark', '{"name": "a\nb"}'), ('a', 'expire', '{"keep": 1}'), ('a', 'verify', '{"restore": "yes"}'), ('a', 'verify', '{"budget": "--x"}'), ('a', 'verify', '{"older-than": 7}')) AS v (n, k, a);
 SELECT throws_ok($$SELECT mbackup_policy('a', 'backup', '{}', E'x\ny')$$, '22023', NULL, 'no policy: a comment of two lines');
 SELECT throws_ok($$SELECT mbackup_policy(NULL)$$, '22004', NULL, 'no policy: NULL');
 SELECT throws_ok($$SELECT mbackup_policy('a', NULL)$$, '22023', NULL, 'no policy: no kind');
