@@ -66,7 +66,7 @@ render_reading(const json_t *verify, FILE *out)
 static void
 render_component(const json_t *part, FILE *out)
 {
-	const json_t *check, *table;
+	const json_t *check, *table, *warning;
 	char bytes[MB_SIZE_TEXT];
 	size_t i;
 
@@ -79,6 +79,8 @@ render_component(const json_t *part, FILE *out)
 	json_array_foreach(json_object_get(part, "checks"), i, check)
 		fprintf(out, "    %-6s %s: %s\n", mb_json_str(check, "status", "?"),
 				mb_json_str(check, "name", "?"), mb_json_str(check, "message", "?"));
+	json_array_foreach(json_object_get(part, "warnings"), i, warning)
+		fprintf(out, "    warning: %s\n", json_string_value(warning));
 	json_array_foreach(json_object_get(part, "biggest"), i, table)
 		fprintf(out, "           %12lld rows in %s\n", (long long) mb_json_int(table, "rows", 0),
 				mb_json_str(table, "table", "?"));
@@ -123,11 +125,13 @@ render_history(const json_t *drills, FILE *out)
 		const json_t *error = json_object_get(drill, "error");
 
 		mb_size_format(bytes, (uint64_t) mb_json_int(drill, "bytes", 0));
-		fprintf(out, "%s  %-6s  to %-20s  %10s  RTO %.1f s  RPO %.1f s%s%s\n",
-				short_time(drill, "started", started), mb_json_str(drill, "status", "?"),
-				short_time(drill, "reached", reached), bytes, number(drill, "rto_seconds"),
-				number(drill, "rpo_seconds"), error ? "  " : "",
-				error ? mb_json_str(error, "message", "") : "");
+		fprintf(out, "%s  %-6s  to %-20s  %10s", short_time(drill, "started", started),
+				mb_json_str(drill, "status", "?"), short_time(drill, "reached", reached), bytes);
+		if (json_object_get(drill, "rto_seconds"))
+			fprintf(out, "  RTO %.1f s", number(drill, "rto_seconds"));
+		if (json_object_get(drill, "rpo_seconds"))
+			fprintf(out, "  RPO %.1f s", number(drill, "rpo_seconds"));
+		fprintf(out, "%s%s\n", error ? "  " : "", error ? mb_json_str(error, "message", "") : "");
 	}
 }
 

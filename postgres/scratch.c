@@ -84,7 +84,6 @@ start(struct mb_pg_scratch *scratch, struct mb_error *err)
 										"recovery_target_action=promote",
 										"restart_after_crash=off",
 										"log_min_messages=warning",
-										"external_pid_file=",
 										"max_worker_processes=0",
 										"max_logical_replication_workers=0",
 										"default_transaction_read_only=off",
@@ -95,7 +94,9 @@ start(struct mb_pg_scratch *scratch, struct mb_error *err)
 	char *config = mb_asprintf("config_file=%s", scratch->config);
 	char *hba = mb_asprintf("hba_file=%s", scratch->hba);
 	char *sockets = mb_asprintf("unix_socket_directories=%s", scratch->socket_dir);
-	const char **argv = mb_calloc(2 * count + 16, sizeof(*argv));
+	/* An empty name would be a warning in the log, among those that say why. */
+	char *pid_file = mb_asprintf("external_pid_file=%s/pid", scratch->socket_dir);
+	const char **argv = mb_calloc(2 * count + 20, sizeof(*argv));
 	struct mb_pg_run run = {.argv = argv,
 							.change_user = scratch->place->change_owner,
 							.uid = scratch->place->uid,
@@ -113,6 +114,7 @@ start(struct mb_pg_scratch *scratch, struct mb_error *err)
 	SET(config);
 	SET(hba);
 	SET(sockets);
+	SET(pid_file);
 	for (i = 0; i < count; i++)
 		SET(fixed[i]);
 #undef SET
@@ -122,6 +124,7 @@ start(struct mb_pg_scratch *scratch, struct mb_error *err)
 	if (log_fd >= 0)
 		close(log_fd);
 	free(argv);
+	free(pid_file);
 	free(sockets);
 	free(hba);
 	free(config);

@@ -34,15 +34,27 @@ struct trial
 	char *directory;
 };
 
+/* Beside the server, or where a link in its place leads; NULL: there is none. */
 static char *
 program_of(const struct trial *trial, const char *name)
 {
+	char *server = mb_path_join(trial->bindir, "postgres"), *real = realpath(server, NULL);
 	char *path = mb_path_join(trial->bindir, name);
+	char *slash = real ? strrchr(real, '/') : NULL;
 
-	if (access(path, X_OK) == 0)
-		return path;
-	free(path);
-	return NULL;
+	if (access(path, X_OK) != 0 && slash)
+	{
+		free(path);
+		path = mb_asprintf("%.*s/%s", (int) (slash - real), real, name);
+	}
+	if (access(path, X_OK) != 0)
+	{
+		free(path);
+		path = NULL;
+	}
+	free(real);
+	free(server);
+	return path;
 }
 
 /* -- programs ------------------------------------------------------------------------------------- */
@@ -92,7 +104,7 @@ verify_backup(struct trial *trial, struct mb_error *err)
 	enum mb_code code;
 
 	if (!program)
-		return mb_trial_check(trial->base, "pg_verifybackup", true, err,
+		return mb_trial_check(trial->base, "pg_verifybackup", MB_TRIAL_SKIPPED, err,
 							  "not installed: the files were not held against the manifest");
 	mb_progress_phase(trial->base->progress, "pg_verifybackup");
 	code = run(trial, argv, 0, words, err);
@@ -101,8 +113,8 @@ verify_backup(struct trial *trial, struct mb_error *err)
 	if (code && mb_cancel_check(trial->component->env->cancel, err))
 		return err->code;
 	if (code)
-		return mb_trial_check(trial->base, "pg_verifybackup", false, err, "%s", why);
-	return mb_trial_check(trial->base, "pg_verifybackup", true, err, "%s", words);
+		return mb_trial_check(trial->base, "pg_verifybackup", MB_TRIAL_FAILED, err, "%s", why);
+	return mb_trial_check(trial->base, "pg_verifybackup", MB_TRIAL_OK, err, "%s", words);
 }
 
 /* -- the server ----------------------------------------------------------------------------------- */
@@ -121,7 +133,7 @@ start(struct trial *trial, struct mb_error *err)
 		return code;
 	snprintf(why, sizeof(why), "the server did not get to the target: %s",
 			 err->detail[0] ? err->detail : err->message);
-	return mb_trial_check(trial->base, "recovery", false, err, "%s", why);
+	return mb_trial_check(trial->base, "recovery", MB_TRIAL_FAILED, err, "%s", why);
 }
 
 /* How far did it get?  What no transaction tells (none was replayed) is left out. */
@@ -156,8 +168,8 @@ ask_reached(struct trial *trial, struct mb_error *err)
 	json_object_set_new(trial->base->report, "reached", reached);
 	if (code)
 		return code;
-	return mb_trial_check(trial->base, "recovery", true, err, "recovered and open after %.1f s",
-						  (double) trial->base->ready_ms / 1000);
+	return mb_trial_check(trial->base, "recovery", MB_TRIAL_OK, err,
+						  "recovered and open after %.1f s", (double) trial->base->ready_ms / 1000);
 }
 
 /* -- every relation ------------------------------------------------------------------------------- */
@@ -191,8 +203,9 @@ run_pg_amcheck(struct trial *trial, const char *program, struct mb_error *err)
 		return err->code;
 	mb_json_set_str(trial->base->report, "method", "pg_amcheck");
 	if (code || *words)
-		return mb_trial_check(trial->base, "pg_amcheck", false, err, "%s", *words ? words : why);
-	return mb_trial_check(trial->base, "pg_amcheck", true, err,
+		return mb_trial_check(trial->base, "pg_amcheck", MB_TRIAL_FAILED, err, "%s",
+							  *words ? words : why);
+	return mb_trial_check(trial->base, "pg_amcheck", MB_TRIAL_OK, err,
 						  "every table and every B-tree is sound");
 }
 
@@ -300,8 +313,8 @@ count_tables(struct trial *trial, PGconn *conn, const char *database, struct cou
 			char why[1024];
 
 			snprintf(why, sizeof(why), "%s", err->message);
-			code = mb_trial_check(trial->base, "rows", false, err, "%s.%s cannot be read: %s",
-								  database, table, why);
+			code = mb_trial_check(trial->base, "rows", MB_TRIAL_FAILED, err,
+								  "%s.%s cannot be read: %s", database, table, why);
 		}
 	}
 	if (res)
@@ -320,14 +333,14 @@ look_into(struct trial *trial, const char *database, bool check_indexes, struct 
 	if (code)
 	{
 		snprintf(why, sizeof(why), "%s", err->message);
-		return mb_trial_check(trial->base, "rows", false, err, "database \"%s\": %s", database,
-							  why);
+		return mb_trial_check(trial->base, "rows", MB_TRIAL_FAILED, err, "database \"%s\": %s",
+							  database, why);
 	}
 	if (check_indexes && check_btrees(conn, err))
 	{
 		snprintf(why, sizeof(why), "%s", err->message);
-		code = mb_trial_check(trial->base, "amcheck", false, err, "database \"%s\": %s", database,
-							  why);
+		code = mb_trial_check(trial->base, "amcheck", MB_TRIAL_FAILED, err, "database \"%s\": %s",
+							  database, why);
 	}
 	if (!code)
 		code = count_tables(trial, conn, database, counting, err);
@@ -389,9 +402,10 @@ count_rows(struct trial *trial, bool check_indexes, struct mb_error *err)
 	report_counts(trial, &counting);
 	if (code)
 		return code;
-	if (check_indexes && mb_trial_check(trial->base, "amcheck", true, err, "every B-tree is sound"))
+	if (check_indexes &&
+		mb_trial_check(trial->base, "amcheck", MB_TRIAL_OK, err, "every B-tree is sound"))
 		return err->code;
-	return mb_trial_check(trial->base, "rows", true, err,
+	return mb_trial_check(trial->base, "rows", MB_TRIAL_OK, err,
 						  "%" PRId64 " rows in %" PRId64 " tables of %" PRId64 " databases",
 						  counting.rows, counting.tables, counting.databases);
 }

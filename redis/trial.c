@@ -69,7 +69,7 @@ judge_start(struct mb_trial *trial, enum mb_code code, struct mb_error *err)
 	if (code != MB_IO)
 		return code;
 	snprintf(why, sizeof(why), "%s: %s", err->message, err->detail);
-	return mb_trial_check(trial, "load", false, err, "%s", why);
+	return mb_trial_check(trial, "load", MB_TRIAL_FAILED, err, "%s", why);
 }
 
 static enum mb_code
@@ -81,16 +81,16 @@ judge_keys(struct mb_trial *trial, uint64_t keys, bool replays, struct mb_error 
 	if (has_statistics(trial->commit->meta))
 		mb_json_set_int(trial->report, "snapshot_keys", wanted);
 	if (replays || !has_statistics(trial->commit->meta))
-		return mb_trial_check(trial, "keys", true, err,
+		return mb_trial_check(trial, "keys", MB_TRIAL_OK, err,
 							  "%" PRIu64 " keys; the snapshot had %" PRId64
 							  ", and commands were replayed behind it",
 							  keys, wanted);
 	if (keys != (uint64_t) wanted)
-		return mb_trial_check(trial, "keys", false, err,
+		return mb_trial_check(trial, "keys", MB_TRIAL_FAILED, err,
 							  "the server has %" PRIu64 " keys, the snapshot had %" PRId64, keys,
 							  wanted);
-	return mb_trial_check(trial, "keys", true, err, "%" PRIu64 " keys, as many as in the snapshot",
-						  keys);
+	return mb_trial_check(trial, "keys", MB_TRIAL_OK, err,
+						  "%" PRIu64 " keys, as many as in the snapshot", keys);
 }
 
 static enum mb_code
@@ -134,7 +134,7 @@ mb_redis_revive(struct mb_component *component, struct mb_trial *trial, struct m
 		return revive_shards(component, trial, err);
 	files = mb_redis_files_in(trial->directory);
 	if (files == MB_REDIS_FILES_NONE && mb_redis_of(component)->is_cache)
-		return mb_trial_check(trial, "keys", true, err, "a cache: it comes back empty");
+		return mb_trial_check(trial, "keys", MB_TRIAL_SKIPPED, err, "a cache: it comes back empty");
 	code = start(component, trial->directory, files, &scratch, err);
 	trial->running = scratch;
 	trial->ready_ms = mb_monotonic_ms() - started_ms;

@@ -201,8 +201,14 @@ enum mb_code mb_nothing_verify(struct mb_component *, const struct mb_commit *, 
 /* Shared: what is below the directory is what the manifest says, by size and checksum (trial_tree.c). */
 enum mb_code mb_tree_revive(struct mb_component *, struct mb_trial *, struct mb_error *);
 void mb_nothing_lay_down(struct mb_component *, struct mb_trial *);
-/* A line of a trial's report; MB_NEGATIVE with that message when it is not good. */
-enum mb_code mb_trial_check(struct mb_trial *trial, const char *name, bool is_good,
+/* A line of a trial's report; FAILED is MB_NEGATIVE with that message. */
+enum mb_trial_status
+{
+	MB_TRIAL_OK,
+	MB_TRIAL_FAILED,
+	MB_TRIAL_SKIPPED
+};
+enum mb_code mb_trial_check(struct mb_trial *trial, const char *name, enum mb_trial_status status,
 							struct mb_error *err, const char *message_fmt, ...) MB_PRINTF(5, 6);
 /* Shared: from the first to the last commit's cut time (for components with MB_CAP_SCAN). */
 enum mb_code mb_scan_window(struct mb_component *, struct mb_window *, struct mb_error *);

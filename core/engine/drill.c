@@ -89,6 +89,8 @@ component_report(const struct mb_drill *drill, size_t i)
 	mb_json_set_int(report, "entries", mb_json_int(part, "entries", 0));
 	mb_json_set_int(report, "bytes", mb_json_int(part, "bytes", 0));
 	json_object_set(report, "restore_seconds", json_object_get(part, "seconds"));
+	if (json_array_size(json_object_get(part, "warnings")) > 0)
+		json_object_set(report, "warnings", json_object_get(part, "warnings"));
 	return report;
 }
 
@@ -318,7 +320,8 @@ is_verdict(const struct mb_drill *drill, enum mb_code code)
 {
 	if (code == MB_INTERRUPTED)
 		return false;
-	return drill->is_under_way || code == MB_CORRUPT || code == MB_NOT_FOUND || code == MB_NEGATIVE;
+	/* Of a plan only what is damaged says something; the rest is what was asked for. */
+	return drill->is_under_way || code == MB_CORRUPT;
 }
 
 enum mb_code

@@ -119,10 +119,10 @@ end_path(struct tree *tree, struct mb_error *err)
 	if (tree->path.len == 0)
 		return MB_OK;
 	if (!tree->exists && must_exist)
-		return mb_trial_check(tree->trial, "contents", false, err, "\"%s\" is missing",
+		return mb_trial_check(tree->trial, "contents", MB_TRIAL_FAILED, err, "\"%s\" is missing",
 							  mb_buf_cstr(&tree->path));
 	if (tree->exists && !tree->is_matched && !tree->is_link)
-		return mb_trial_check(tree->trial, "contents", false, err,
+		return mb_trial_check(tree->trial, "contents", MB_TRIAL_FAILED, err,
 							  "\"%s\" is not what was backed up (%llu bytes, CRC-32C %08x)",
 							  mb_buf_cstr(&tree->path), (unsigned long long) tree->size, tree->crc);
 	if (tree->exists)
@@ -189,7 +189,7 @@ check_count(struct tree *tree, struct mb_error *err)
 	if (nftw(tree->trial->directory, count_file, 64, FTW_PHYS) != 0)
 		return mb_fail_errno(err, errno, "could not walk \"%s\"", tree->trial->directory);
 	if (counted != tree->files)
-		return mb_trial_check(tree->trial, "count", false, err,
+		return mb_trial_check(tree->trial, "count", MB_TRIAL_FAILED, err,
 							  "there are %llu files, and the backup explains %llu of them",
 							  (unsigned long long) counted, (unsigned long long) tree->files);
 	return MB_OK;
@@ -210,7 +210,7 @@ mb_tree_revive(struct mb_component *component, struct mb_trial *trial, struct mb
 	if (!code)
 		code = check_count(&tree, err);
 	if (!code)
-		code = mb_trial_check(trial, "contents", true, err,
+		code = mb_trial_check(trial, "contents", MB_TRIAL_OK, err,
 							  "%llu files are what was backed up, by size and CRC-32C%s",
 							  (unsigned long long) tree.files,
 							  tree.without_sum ? " (some by their size only)" : "");
@@ -231,9 +231,10 @@ mb_nothing_lay_down(struct mb_component *component, struct mb_trial *trial)
 }
 
 enum mb_code
-mb_trial_check(struct mb_trial *trial, const char *name, bool is_good, struct mb_error *err,
-			   const char *message_fmt, ...)
+mb_trial_check(struct mb_trial *trial, const char *name, enum mb_trial_status status,
+			   struct mb_error *err, const char *message_fmt, ...)
 {
+	static const char *const names[] = {"ok", "failed", "skipped"};
 	json_t *checks = json_object_get(trial->report, "checks"), *check = json_object();
 	char message[1024];
 	va_list ap;
@@ -244,8 +245,8 @@ mb_trial_check(struct mb_trial *trial, const char *name, bool is_good, struct mb
 	if (!checks)
 		json_object_set_new(trial->report, "checks", checks = json_array());
 	mb_json_set_str(check, "name", name);
-	mb_json_set_str(check, "status", is_good ? "ok" : "failed");
+	mb_json_set_str(check, "status", names[status]);
 	mb_json_set_str(check, "message", message);
 	json_array_append_new(checks, check);
-	return is_good ? MB_OK : mb_fail(err, MB_NEGATIVE, "%s", message);
+	return status == MB_TRIAL_FAILED ? mb_fail(err, MB_NEGATIVE, "%s", message) : MB_OK;
 }
