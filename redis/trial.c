@@ -107,9 +107,11 @@ revive_shards(struct mb_component *component, struct mb_trial *trial, struct mb_
 		char *own = mb_path_join(trial->directory, cluster->shards[i].prefix);
 		enum mb_redis_files files = mb_redis_files_in(own);
 		struct mb_scratch *scratch = NULL;
+		int64_t started_ms = mb_monotonic_ms();
 
 		replays = replays || files == MB_REDIS_FILES_AOF;
 		code = files == MB_REDIS_FILES_NONE ? MB_OK : start(component, own, files, &scratch, err);
+		trial->ready_ms += mb_monotonic_ms() - started_ms;
 		if (!code && scratch)
 			code = count_keys(scratch, &keys, err);
 		mb_scratch_stop(scratch);

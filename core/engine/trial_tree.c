@@ -81,7 +81,9 @@ open_path(struct tree *tree, const struct mb_entry *entry, struct mb_error *err)
 	mb_error_clear(&why);
 	code = mb_open_beneath(&fd, tree->root_fd, mb_buf_cstr(&tree->path), O_RDONLY | O_NONBLOCK, 0,
 						   &why);
-	if (code == MB_NOT_FOUND || why.sys_errno == ENOTDIR || why.sys_errno == ENOENT)
+	/* A link on the way, or in its place, is as good as nothing: nobody has backed that up. */
+	if (code == MB_NOT_FOUND || why.sys_errno == ENOTDIR || why.sys_errno == ENOENT ||
+		why.sys_errno == ELOOP || why.sys_errno == EXDEV)
 		return MB_OK;
 	if (code)
 	{

@@ -276,6 +276,28 @@ what_a_killed_run_has_noted_counts(void **state)
 	assert_int_equal(problems, 1);
 }
 
+/* What cannot be noted fails a run that goes by the notes, and no other; the next one just works. */
+static void
+a_store_that_cannot_be_written(void **state)
+{
+	struct mb_verify_options options = {.read_data = MB_READ_FULL};
+	struct mb_error err;
+	json_t *answer = NULL;
+	size_t problems;
+
+	(void) state;
+	mb_store_memory_fail_after(repo->store, 1, MB_NO_SPACE);
+	put_blob(BLOBS);
+	assert_ok(mb_verify_run(&stack, &options, &answer, &err), err);
+	json_decref(answer);
+	options.older_than_ms = 3600000;
+	answer = NULL;
+	assert_int_equal(mb_verify_run(&stack, &options, &answer, &err), MB_NO_SPACE);
+	assert_null(answer);
+	mb_store_memory_fail_after(repo->store, 0, MB_OK);
+	assert_int_equal(verify(3600000, 0, "blobs", &problems), BLOBS + 1);
+}
+
 /* Since when is everything known to be good? */
 static void
 since_is_what_it_says(void **state)
@@ -306,6 +328,7 @@ main(void)
 		cmocka_unit_test_setup_teardown(damage_is_found_and_stays_known, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(the_newest_statement_counts, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(what_a_killed_run_has_noted_counts, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(a_store_that_cannot_be_written, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(since_is_what_it_says, set_up, tear_down),
 	};
 
