@@ -164,9 +164,13 @@ const struct mb_option mb_options[] = {
 	{"redis-server", 0, OPT_TEXT, SCOPE_REDIS, 0, "redis-server", NULL, "PROGRAM", "the program that loads a backup which goes into a running server"},
 	{"dir", 0, OPT_TEXT, SCOPE_REDIS, 0, NULL, NULL, "DIR", "the server's data directory, where a restore goes"},
 
-	{"paths", 0, OPT_LIST, SCOPE_FILES, 0, NULL, NULL, "PATHS", "files, trees and globs"},
-	{"exclude", 0, OPT_LIST, SCOPE_FILES, 0, NULL, NULL, "GLOBS", "paths to leave out"},
-	{"secrets", 0, OPT_CHOICE, SCOPE_FILES, 0, "mask", "mask|include", "HOW", "mask values of keys like *PASSWORD* in environment files, or include them (encrypted repositories only)"},
+	{"paths", 0, OPT_LIST, SCOPE_FILES, 0, NULL, NULL, "PATHS", "files, trees and globs; ** is any number of directories"},
+	{"exclude", 0, OPT_LIST, SCOPE_FILES, 0, NULL, NULL, "PATTERNS", "what to leave out, as in .gitignore: NAME, DIRECTORY/, /PATH, **, and !PATTERN for what stays"},
+	{"exclude-caches", 0, OPT_CHOICE, SCOPE_FILES, 0, "no", "no|yes", "WHETHER", "of directories with a CACHEDIR.TAG nothing but the directory"},
+	{"one-file-system", 0, OPT_CHOICE, SCOPE_FILES, 0, "no", "no|yes", "WHETHER", "stay on the filesystems that paths are on"},
+	{"secrets", 0, OPT_CHOICE, SCOPE_FILES, 0, "mask", "mask|include", "HOW", "mask values of keys like *PASSWORD* in configuration files, or include them (encrypted repositories only)"},
+	{"mask", 0, OPT_LIST, SCOPE_FILES, 0, NULL, NULL, "KEYS", "names of further keys that are secrets, such as *_dsn; !KEY for what is none"},
+	{"mask-files", 0, OPT_LIST, SCOPE_FILES, 0, NULL, NULL, "PATTERNS", "further files that are masked, as in exclude"},
 	{"scan-interval", 0, OPT_DURATION, SCOPE_FILES, 0, "60s", NULL, "TIME", "how often \"mbackup stream\" looks for changes"},
 };
 /* clang-format on */

@@ -1,44 +1,102 @@
-/* component_files.c - see component_files.h. */
-#include "files/component_files.h"
-
+/* component_files.c - see component_files.h: opening, backup and check. */
 #include <errno.h>
 #include <fcntl.h>
-#include <fnmatch.h>
-#include <glob.h>
 #include <limits.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "core/base/fs.h"
+#include "core/base/hash.h"
 #include "core/base/time.h"
 #include "core/engine/scan.h"
-#include "files/mask.h"
+#include "files/files_private.h"
+#include "files/paths.h"
 
-struct files_component
-{
-	struct mb_component base; /* first */
-	char **exclude;
-	size_t exclude_count;
-	bool mask;
-};
+/* Changes whenever the same rules hide something else, so that everything is read again. */
+#define MASK_VERSION 2
+#define ROOT_DEVICES 256
 
 /* What one settle() carries through the scan. */
 struct files_scan
 {
 	struct files_component *files;
 	struct mb_capture *capture;
-	bool trust_parent; /* the parent was taken with the same rule for secrets */
+	struct mb_roots roots;
+	int root_fd;
+	dev_t devices[ROOT_DEVICES]; /* of the filesystems that the roots are on */
+	size_t device_count;
+	bool trust_parent; /* the parent was taken by the same rules */
 	atomic_uint_fast64_t changes;
+	pthread_mutex_t lock; /* hits, masked_files */
+	struct mb_mask_hits hits;
+	uint64_t masked_files;
 };
+
+/* -- opening -------------------------------------------------------------------------------------- */
+
+static enum mb_code
+read_patterns(const struct mb_settings *settings, const char *key, struct mb_patterns *patterns,
+			  struct mb_error *err)
+{
+	enum mb_code code = MB_OK;
+	char *text;
+	size_t i;
+
+	for (i = 0; !code && (text = mb_settings_list(settings, key, i)) != NULL; i++)
+	{
+		code = mb_patterns_add(patterns, text, err);
+		free(text);
+	}
+	return code ? mb_error_context(err, "%s", key) : MB_OK;
+}
+
+static enum mb_code
+read_rules(const struct mb_settings *settings, struct mb_mask *mask, struct mb_error *err)
+{
+	enum mb_code code = MB_OK;
+	char *text;
+	size_t i;
+
+	mb_mask_init(mask);
+	for (i = 0; !code && (text = mb_settings_list(settings, "mask", i)) != NULL; i++)
+	{
+		code = mb_mask_add(mask, text, err);
+		free(text);
+	}
+	return code ? mb_error_context(err, "mask") : MB_OK;
+}
+
+static void
+files_close(struct mb_component *component)
+{
+	struct files_component *files = (struct files_component *) component;
+
+	if (!files)
+		return;
+	mb_patterns_release(&files->exclude);
+	mb_patterns_release(&files->mask_files);
+	mb_mask_release(&files->mask);
+	free(files);
+}
+
+static bool
+is_yes(const struct mb_settings *settings, const char *key)
+{
+	const char *value = mb_settings_get(settings, key);
+
+	return value && strcmp(value, "yes") == 0;
+}
 
 static enum mb_code
 files_open(struct mb_component **component, const struct mb_settings *settings,
 		   const struct mb_env *env, struct mb_error *err)
 {
-	struct files_component *files;
+	const char *secrets = mb_settings_get(settings, "secrets");
 	char *first = mb_settings_list(settings, "paths", 0);
-	char *text;
+	struct files_component *files;
+	enum mb_code code;
 
 	if (!first)
 	{
@@ -48,153 +106,137 @@ files_open(struct mb_component **component, const struct mb_settings *settings,
 	free(first);
 	files = mb_calloc(1, sizeof(*files));
 	files->base = (struct mb_component){&mb_files_component_ops, settings, env, settings->name};
-	files->mask = strcmp(mb_settings_get(settings, "secrets"), "mask") == 0;
-	while ((text = mb_settings_list(settings, "exclude", files->exclude_count)) != NULL)
-	{
-		files->exclude =
-			mb_realloc(files->exclude, (files->exclude_count + 1) * sizeof(*files->exclude));
-		files->exclude[files->exclude_count++] = text;
-	}
-	*component = &files->base;
-	return MB_OK;
+	files->is_masking = !secrets || strcmp(secrets, "mask") == 0;
+	files->skips_caches = is_yes(settings, "exclude-caches");
+	files->stays_on_filesystem = is_yes(settings, "one-file-system");
+	code = read_patterns(settings, "exclude", &files->exclude, err);
+	if (!code)
+		code = read_patterns(settings, "mask-files", &files->mask_files, err);
+	if (!code)
+		code = read_rules(settings, &files->mask, err);
+	if (code)
+		files_close(&files->base);
+	else
+		*component = &files->base;
+	return code;
 }
 
-static void
-files_close(struct mb_component *component)
-{
-	struct files_component *files = (struct files_component *) component;
-	size_t i;
+/* -- what is wanted --------------------------------------------------------------------------------- */
 
-	if (!files)
-		return;
-	for (i = 0; i < files->exclude_count; i++)
-		free(files->exclude[i]);
-	free(files->exclude);
-	free(files);
+/* CACHEDIR.TAG: https://bford.info/cachedir/ */
+static bool
+is_cache(const struct files_scan *scan, const char *path)
+{
+	static const char signature[] = "Signature: 8a477f597d28d172789f06886806bc55";
+	char *name = mb_path_join(path, "CACHEDIR.TAG");
+	char found[sizeof(signature) - 1];
+	struct mb_error err;
+	bool is_one = false;
+	size_t got = 0;
+	int fd;
+
+	mb_error_clear(&err);
+	if (mb_open_beneath(&fd, scan->root_fd, name, O_RDONLY | O_NONBLOCK | O_NOCTTY, 0, &err) ==
+		MB_OK)
+	{
+		is_one = mb_pread_full(fd, found, sizeof(found), 0, &got, name, &err) == MB_OK &&
+				 got == sizeof(found) && memcmp(found, signature, sizeof(found)) == 0;
+		close(fd);
+	}
+	free(name);
+	return is_one;
 }
 
-/* -- paths --------------------------------------------------------------------------------------- */
-
-struct roots
+/* One of ours would hold itself, and grow without end. */
+static bool
+is_repository(const struct files_scan *scan, const char *path)
 {
-	char **items;
-	size_t count;
-	size_t cap;
-};
+	char *id = mb_path_join(path, "mbackup.json"), *packs = mb_path_join(path, "packs");
+	bool is_one = faccessat(scan->root_fd, id, F_OK, AT_SYMLINK_NOFOLLOW) == 0 &&
+				  faccessat(scan->root_fd, packs, F_OK, AT_SYMLINK_NOFOLLOW) == 0;
 
-static void
-release_roots(struct roots *roots)
-{
-	size_t i;
-
-	for (i = 0; i < roots->count; i++)
-		free(roots->items[i]);
-	free(roots->items);
-}
-
-/*
- * A path as the scan wants it: no leading slash, and no symbolic link above its last
- * part (the scan follows none).  NULL when it does not exist.
- */
-static char *
-root_of_path(const char *path)
-{
-	char resolved[PATH_MAX];
-	char *copy = mb_strdup(path);
-	char *root = NULL;
-	char *slash;
-	size_t len = strlen(copy);
-
-	while (len > 1 && copy[len - 1] == '/')
-		copy[--len] = '\0';
-	slash = strrchr(copy, '/');
-	if (slash && slash[1] && faccessat(AT_FDCWD, copy, F_OK, AT_SYMLINK_NOFOLLOW) == 0)
-	{
-		*slash = '\0';
-		if (realpath(copy[0] ? copy : "/", resolved))
-			root = mb_asprintf("%s%s%s", resolved + 1, resolved[1] ? "/" : "", slash + 1);
-	}
-	free(copy);
-	return root;
-}
-
-/* Expand one configured path; says when nothing is there. */
-static enum mb_code
-expand_path(const char *path, struct roots *roots, size_t *found, struct mb_error *err)
-{
-	glob_t matches;
-	size_t i;
-	int got;
-
-	*found = 0;
-	if (path[0] != '/')
-	{
-		mb_fail(err, MB_CONFIG, "path \"%s\" is not absolute", path);
-		return mb_error_hint(err, "Paths of [files] begin with a slash.");
-	}
-	got = glob(path, GLOB_NOSORT, NULL, &matches);
-	if (got == GLOB_NOMATCH)
-		return MB_OK;
-	if (got != 0)
-		return mb_fail(err, MB_IO, "could not expand \"%s\"", path);
-	for (i = 0; i < matches.gl_pathc; i++)
-	{
-		char *root = root_of_path(matches.gl_pathv[i]);
-
-		if (!root)
-			continue;
-		roots->items = mb_grow(roots->items, &roots->cap, roots->count + 1, sizeof(*roots->items));
-		roots->items[roots->count++] = root;
-		(*found)++;
-	}
-	globfree(&matches);
-	return MB_OK;
+	free(id);
+	free(packs);
+	return is_one;
 }
 
 static bool
-is_excluded(const struct files_component *files, const char *path)
+is_on_other_filesystem(const struct files_scan *scan, const struct stat *st)
 {
-	char *absolute = mb_asprintf("/%s", path);
-	const char *slash = strrchr(absolute, '/');
-	bool excluded = false;
 	size_t i;
 
-	for (i = 0; i < files->exclude_count && !excluded; i++)
-	{
-		const char *pattern = files->exclude[i];
-
-		/* A pattern without a slash means the name alone, as in .gitignore. */
-		excluded = fnmatch(pattern, strchr(pattern, '/') ? absolute : slash + 1, 0) == 0;
-	}
-	free(absolute);
-	return excluded;
+	if (!scan->files->stays_on_filesystem)
+		return false;
+	for (i = 0; i < scan->device_count; i++)
+		if (scan->devices[i] == st->st_dev)
+			return false;
+	return true;
 }
 
-/* -- backup ---------------------------------------------------------------------------------------- */
-
+/* Our own temporary files are nobody's configuration. */
 static bool
+is_in_spool(const struct mb_env *env, const char *path)
+{
+	size_t len = env->spool ? strlen(env->spool + 1) : 0;
+
+	return len > 0 && strncmp(path, env->spool + 1, len) == 0 &&
+		   (path[len] == '\0' || path[len] == '/');
+}
+
+static enum mb_scan_wish
 files_wanted(void *ctx, const char *path, const struct stat *st)
 {
 	struct files_scan *scan = ctx;
-	const struct mb_env *env = scan->files->base.env;
-	const char *spool = env->spool;
+	const struct files_component *files = scan->files;
+	bool is_directory = S_ISDIR(st->st_mode);
 
-	(void) st;
-	/* Our own temporary files are nobody's configuration. */
-	if (spool && strncmp(path, spool + 1, strlen(spool + 1)) == 0 &&
-		(path[strlen(spool + 1)] == '\0' || path[strlen(spool + 1)] == '/'))
+	if (is_in_spool(files->base.env, path) ||
+		mb_patterns_match(&files->exclude, path,
+						  is_directory ? MB_PATH_DIRECTORY : MB_PATH_OTHER) ||
+		(!is_directory && is_on_other_filesystem(scan, st)))
+		return MB_SCAN_SKIP;
+	if (!is_directory)
+		return MB_SCAN_TAKE;
+	if (is_on_other_filesystem(scan, st) || (files->skips_caches && is_cache(scan, path)))
+		return MB_SCAN_SHOW;
+	return is_repository(scan, path) ? MB_SCAN_SKIP : MB_SCAN_TAKE;
+}
+
+/* -- deciding ---------------------------------------------------------------------------------------- */
+
+/* A directory or a link as the parent has it: what changes anything of it changes its ctime. */
+static bool
+is_same(const struct mb_scan_item *item)
+{
+	struct mb_entry now = {0};
+
+	if (item->parent_count == 0)
 		return false;
-	return !is_excluded(scan->files, path);
+	mb_scan_fill_entry(&now, item->path, &item->st);
+	return now.type == item->parents[0].type && now.ctime_ns == item->parents[0].ctime_ns &&
+		   now.inode == item->parents[0].inode;
+}
+
+/* What is too large is not looked into. */
+static void
+warn_if_unmasked(const struct files_scan *scan, const struct mb_scan_item *item)
+{
+	if (scan->files->is_masking && item->st.st_size >= (off_t) MB_SCAN_TRANSFORM_MAX_BYTES &&
+		(mb_mask_format_of(item->path) != MB_MASK_NONE ||
+		 mb_patterns_match(&scan->files->mask_files, item->path, MB_PATH_OTHER)))
+		mb_capture_warn(scan->capture, "\"/%s\" has 1 MiB or more: no secret in it is masked",
+						item->path);
 }
 
 static enum mb_code
-files_decide(void *ctx, const struct mb_scan_item *item, bool *read, struct mb_entry *entry,
-			 struct mb_error *err)
+files_decide(void *ctx, const struct mb_scan_item *item, enum mb_scan_choice *choice,
+			 struct mb_entry *entry, struct mb_error *err)
 {
 	struct files_scan *scan = ctx;
 	mode_t kind = item->st.st_mode & S_IFMT;
 
 	(void) entry;
+	(void) err;
 	if (!item->exists)
 	{
 		atomic_fetch_add(&scan->changes, 1);
@@ -205,29 +247,85 @@ files_decide(void *ctx, const struct mb_scan_item *item, bool *read, struct mb_e
 		mb_capture_warn(scan->capture, "\"/%s\" is a device, socket or FIFO: left out", item->path);
 		return MB_OK;
 	}
-	if (kind == S_IFREG && item->parent_count > 0 && scan->trust_parent &&
+	*choice = MB_SCAN_READ;
+	if (kind != S_IFREG)
+	{
+		atomic_fetch_add(&scan->changes, !is_same(item));
+		return MB_OK;
+	}
+	if (item->parent_count > 0 && scan->trust_parent &&
 		mb_scan_unchanged(item, &item->parents[0], scan->capture->parent))
-		return mb_capture_add(scan->capture, &item->parents[0], err);
-	if (kind == S_IFREG || item->parent_count == 0)
+		*choice = MB_SCAN_KEEP;
+	else
+	{
 		atomic_fetch_add(&scan->changes, 1);
-	*read = true;
+		warn_if_unmasked(scan, item);
+	}
 	return MB_OK;
+}
+
+static void
+files_renamed(void *ctx, const struct mb_scan_item *item)
+{
+	struct files_scan *scan = ctx;
+
+	(void) item;
+	atomic_fetch_add(&scan->changes, 1);
 }
 
 static unsigned
 files_transform(void *ctx, const char *path, struct mb_buf *contents)
 {
-	(void) ctx;
-	return mb_mask_applies(path) && mb_mask_contents(contents) ? MB_ENTRY_MASKED : 0;
+	struct files_scan *scan = ctx;
+	enum mb_mask_format format = mb_mask_format_of(path);
+	struct mb_mask_hits hits = {0};
+	size_t i;
+
+	if (format == MB_MASK_NONE && mb_patterns_match(&scan->files->mask_files, path, MB_PATH_OTHER))
+		format = MB_MASK_TEXT;
+	if (!mb_mask_contents(&scan->files->mask, format, contents, &hits))
+		return 0;
+	pthread_mutex_lock(&scan->lock);
+	for (i = 0; i < MB_MASK_MAX_RULES; i++)
+		scan->hits.counts[i] += hits.counts[i];
+	scan->masked_files++;
+	pthread_mutex_unlock(&scan->lock);
+	return MB_ENTRY_MASKED;
 }
 
-static const struct mb_scan_ops masking_scan = {files_decide, files_wanted, files_transform};
-static const struct mb_scan_ops plain_scan = {files_decide, files_wanted, NULL};
+#define SCAN_FLAGS (MB_SCAN_LINKS | MB_SCAN_ATTRIBUTES | MB_SCAN_SPARSE | MB_SCAN_TOLERANT)
+
+static const struct mb_scan_ops masking_scan = {.decide = files_decide,
+												.wanted = files_wanted,
+												.transform = files_transform,
+												.flags = SCAN_FLAGS,
+												.renamed = files_renamed};
+static const struct mb_scan_ops plain_scan = {.decide = files_decide,
+											  .wanted = files_wanted,
+											  .flags = SCAN_FLAGS,
+											  .renamed = files_renamed};
+
+/* -- backup ------------------------------------------------------------------------------------------ */
+
+static void
+add_device(struct files_scan *scan, const char *root)
+{
+	struct stat st;
+	size_t i;
+
+	if (fstatat(scan->root_fd, root, &st, AT_SYMLINK_NOFOLLOW) != 0)
+		return;
+	for (i = 0; i < scan->device_count; i++)
+		if (scan->devices[i] == st.st_dev)
+			return;
+	if (scan->device_count < ROOT_DEVICES)
+		scan->devices[scan->device_count++] = st.st_dev;
+}
 
 static enum mb_code
-collect_roots(struct files_component *files, struct mb_capture *capture, struct roots *roots,
-			  struct mb_error *err)
+collect_roots(struct files_scan *scan, struct mb_error *err)
 {
+	struct files_component *files = scan->files;
 	enum mb_code code = MB_OK;
 	char *path;
 	size_t i;
@@ -236,12 +334,107 @@ collect_roots(struct files_component *files, struct mb_capture *capture, struct 
 	{
 		size_t found;
 
-		code = expand_path(path, roots, &found, err);
+		code = mb_roots_add(&scan->roots, path, &files->exclude, &found, err);
 		if (!code && found == 0)
-			mb_capture_warn(capture, "there is nothing at \"%s\"", path);
+			mb_capture_warn(scan->capture, "there is nothing at \"%s\"", path);
 		free(path);
 	}
+	if (scan->roots.unreadable)
+	{
+		atomic_store(&scan->capture->incomplete, true);
+		mb_capture_warn(scan->capture, "could not look for files below \"%s\"",
+						scan->roots.unreadable);
+	}
+	for (i = 0; !code && i < scan->roots.count; i++)
+	{
+		add_device(scan, scan->roots.items[i]);
+		if (is_repository(scan, scan->roots.items[i]))
+			mb_capture_warn(scan->capture, "\"/%s\" is a repository of mbackup: left out",
+							scan->roots.items[i]);
+	}
 	return code;
+}
+
+/* The rules that decide what of a file is stored, as a text to be compared. */
+static void
+describe_rules(const struct files_component *files, json_t *meta)
+{
+	unsigned char hash[MB_XXH128_BYTES];
+	const char *names = mb_settings_get(files->base.settings, "mask-files");
+	struct mb_buf rules = {0}, hex = {0};
+	size_t i;
+
+	mb_buf_printf(&rules, "%d\n%s\n", MASK_VERSION, names ? names : "");
+	for (i = 0; i < files->mask.count; i++)
+		mb_buf_printf(&rules, "%s\n", files->mask.rules[i]);
+	mb_xxh128_2(hash, rules.data, rules.len, "", 0);
+	for (i = 0; i < sizeof(hash); i++)
+		mb_buf_printf(&hex, "%02x", hash[i]);
+	mb_json_set_str(meta, "mask_rules", mb_buf_cstr(&hex));
+	mb_buf_release(&rules);
+	mb_buf_release(&hex);
+}
+
+/* What the parent read is what we would read. */
+static bool
+is_by_same_rules(const json_t *meta, const json_t *parent)
+{
+	return strcmp(mb_json_str(parent, "secrets", ""), mb_json_str(meta, "secrets", "")) == 0 &&
+		   strcmp(mb_json_str(parent, "mask_rules", ""), mb_json_str(meta, "mask_rules", "")) ==
+			   0 &&
+		   mb_json_bool(parent, "attributes", false);
+}
+
+static void
+describe_hits(struct files_scan *scan)
+{
+	json_t *masked = json_object(), *rules = json_object();
+	struct mb_buf text = {0};
+	uint64_t sum = 0;
+	size_t i;
+
+	for (i = 0; i < scan->files->mask.count; i++)
+	{
+		uint64_t count = scan->hits.counts[i];
+
+		sum += count;
+		if (count == 0)
+			continue;
+		mb_json_set_int(rules, scan->files->mask.rules[i], (int64_t) count);
+		mb_buf_printf(&text, "%s%s %llu", text.len ? ", " : "", scan->files->mask.rules[i],
+					  (unsigned long long) count);
+	}
+	mb_json_set_int(masked, "files", (int64_t) scan->masked_files);
+	json_object_set_new(masked, "rules", rules);
+	if (sum > 0)
+	{
+		mb_capture_note(scan->capture, "masked %llu secrets in %llu files: %s",
+						(unsigned long long) sum, (unsigned long long) scan->masked_files,
+						mb_buf_cstr(&text));
+		json_object_set(scan->capture->meta, "masked", masked);
+	}
+	json_decref(masked);
+	mb_buf_release(&text);
+}
+
+static enum mb_code
+scan_files(struct files_scan *scan, struct mb_error *err)
+{
+	struct files_component *files = scan->files;
+	struct mb_capture *capture = scan->capture;
+	enum mb_code code;
+
+	code = collect_roots(scan, err);
+	if (!code)
+		code = mb_scan_tree(capture, scan->root_fd, scan->roots.items, scan->roots.count,
+							files->is_masking ? &masking_scan : &plain_scan, scan, err);
+	if (code)
+		return code;
+	if (files->is_masking)
+		describe_hits(scan);
+	mb_json_set_bool(capture->meta, "unchanged",
+					 capture->parent && atomic_load(&scan->changes) == 0);
+	return MB_OK;
 }
 
 static enum mb_code
@@ -250,167 +443,28 @@ files_settle(struct mb_component *component, struct mb_capture *capture, const s
 {
 	struct files_component *files = (struct files_component *) component;
 	struct files_scan scan = {.files = files, .capture = capture};
-	const char *secrets = files->mask ? "mask" : "include";
-	struct roots roots = {0};
 	enum mb_code code;
-	int root_fd;
 
 	(void) cut;
-	if (!files->mask && capture->repo->suite == MB_SUITE_NONE)
+	if (!files->is_masking && capture->repo->suite == MB_SUITE_NONE)
 	{
 		mb_fail(err, MB_CONFIG, "secrets = include needs an encrypted repository");
 		return mb_error_hint(err, "Write secrets = mask in [%s].", component->name);
 	}
-	mb_json_set_str(capture->meta, "secrets", secrets);
-	scan.trust_parent =
-		capture->parent && strcmp(mb_json_str(capture->parent->meta, "secrets", ""), secrets) == 0;
+	mb_json_set_str(capture->meta, "secrets", files->is_masking ? "mask" : "include");
+	mb_json_set_bool(capture->meta, "attributes", true);
+	if (files->is_masking)
+		describe_rules(files, capture->meta);
+	scan.trust_parent = capture->parent && is_by_same_rules(capture->meta, capture->parent->meta);
 	mb_progress_phase(capture->progress, "copying");
-	code = collect_roots(files, capture, &roots, err);
-	if (code)
-		goto done;
-	root_fd = open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (root_fd < 0)
-	{
-		code = mb_fail_errno(err, errno, "could not open \"/\"");
-		goto done;
-	}
-	code = mb_scan_tree(capture, root_fd, roots.items, roots.count,
-						files->mask ? &masking_scan : &plain_scan, &scan, err);
-	close(root_fd);
-	if (!code)
-		mb_json_set_bool(capture->meta, "unchanged",
-						 capture->parent && atomic_load(&scan.changes) == 0);
-done:
-	release_roots(&roots);
-	return code;
-}
-
-/* -- restore ------------------------------------------------------------------------------------------ */
-
-/* Nobody looked at the files between their last backup and the target. */
-static void
-warn_if_old(struct mb_restore *restore)
-{
-	int64_t cut_us = mb_commit_cut_time(&restore->candidates[restore->chosen]);
-	char text[MB_TIME_TEXT];
-
-	mb_time_format(text, cut_us);
-	if (restore->stack_time_us - cut_us > 60 * 1000000LL)
-		mb_restore_warn(restore,
-						"these are the files of %s, the last time that they had changed "
-						"when somebody looked",
-						text);
-}
-
-static enum mb_code
-files_plan(struct mb_component *component, struct mb_restore *restore, struct mb_error *err)
-{
-	if (restore->chosen == SIZE_MAX)
-		restore->chosen = restore->target.kind == MB_TARGET_LATEST || !restore->stack_time_us
-							  ? restore->candidate_count - 1
-							  : mb_restore_newest_before(restore, restore->stack_time_us);
-	if (restore->chosen == SIZE_MAX)
-	{
-		mb_fail(err, MB_NOT_FOUND, "the first backup of \"%s\" is younger than the target",
-				component->name);
-		return mb_error_hint(err, "Choose a later target; \"mbackup list\" shows the window.");
-	}
-	if (restore->target.kind == MB_TARGET_TIME)
-		warn_if_old(restore);
-	if (!restore->destination)
-		return MB_OK;
-	if (mb_restore_directory(restore->destination, MB_DIRECTORY_CHECK, 0755, err))
-		return mb_restore_in_the_way(restore, err);
-	return MB_OK;
-}
-
-struct files_restore
-{
-	struct mb_restore *restore;
-	size_t masked;
-};
-
-static bool
-files_select(void *ctx, const struct mb_entry *entry, struct mb_buf *name, int *dir_fd)
-{
-	struct files_restore *files = ctx;
-	bool wanted = files->restore->only_count == 0;
-	size_t i;
-
-	(void) dir_fd;
-	for (i = 0; i < files->restore->only_count && !wanted; i++)
-	{
-		const char *pattern = files->restore->only[i];
-
-		wanted = fnmatch(pattern[0] == '/' ? pattern + 1 : pattern, mb_buf_cstr(name), 0) == 0;
-	}
-	if (wanted && (entry->flags & MB_ENTRY_MASKED))
-	{
-		files->masked++;
-		if (files->masked <= 20)
-			mb_restore_warn(files->restore, "\"/%s\": its secrets were masked, fill them in",
-							mb_buf_cstr(name));
-	}
-	return wanted;
-}
-
-/* Into the files' own place nothing may be overwritten: look before the first write. */
-static enum mb_code
-refuse_existing(struct mb_restore *restore, int root_fd, struct mb_error *err)
-{
-	struct mb_manifest_reader *reader =
-		mb_manifest_reader_new(restore->env->repo, &restore->commit.blocks);
-	const struct mb_entry *entry;
-	enum mb_code code;
-
-	while (!(code = mb_manifest_next(reader, &entry, err)) && entry)
-	{
-		char *path = mb_strndup(entry->path, entry->path_len);
-
-		if (entry->type != MB_ENTRY_DIR && faccessat(root_fd, path, F_OK, AT_SYMLINK_NOFOLLOW) == 0)
-		{
-			code = mb_fail(err, MB_CONFLICT, "\"/%s\" exists already", path);
-			mb_error_hint(err,
-						  "A restore into the files' own place never overwrites: move them "
-						  "away, or restore with --component %s=DIRECTORY.",
-						  restore->component);
-		}
-		free(path);
-		if (code)
-			break;
-	}
-	mb_manifest_reader_free(reader);
-	return code;
-}
-
-static enum mb_code
-files_restore(struct mb_component *component, struct mb_restore *restore, struct mb_error *err)
-{
-	struct files_restore files = {.restore = restore};
-	struct mb_tree tree = {.flags = MB_TREE_OWNER | MB_TREE_TIMES,
-						   .select = files_select,
-						   .ctx = &files};
-	const char *root = restore->destination ? restore->destination : "/";
-	enum mb_code code = MB_OK;
-
-	(void) component;
-	if (restore->destination)
-	{
-		mb_restore_made(restore, restore->destination);
-		code = mb_restore_directory(restore->destination, MB_DIRECTORY_CREATE, 0755, err);
-	}
-	if (code)
-		return code;
-	tree.root_fd = open(root, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (tree.root_fd < 0)
-		return mb_fail_errno(err, errno, "could not open \"%s\"", root);
-	if (!restore->destination)
-		code = refuse_existing(restore, tree.root_fd, err);
-	if (!code)
-		code = mb_restore_tree(restore, &tree, err);
-	close(tree.root_fd);
-	if (!code)
-		mb_json_set_str(restore->result, "destination", root);
+	scan.root_fd = open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (scan.root_fd < 0)
+		return mb_fail_errno(err, errno, "could not open \"/\"");
+	pthread_mutex_init(&scan.lock, NULL);
+	code = scan_files(&scan, err);
+	pthread_mutex_destroy(&scan.lock);
+	close(scan.root_fd);
+	mb_roots_release(&scan.roots);
 	return code;
 }
 
@@ -426,11 +480,11 @@ files_check(struct mb_component *component, struct mb_checks *checks, struct mb_
 
 	for (i = 0; !code && (path = mb_settings_list(component->settings, "paths", i)); i++)
 	{
-		struct roots roots = {0};
+		struct mb_roots roots = {0};
 		char *root;
 		size_t found;
 
-		code = expand_path(path, &roots, &found, err);
+		code = mb_roots_add(&roots, path, &files->exclude, &found, err);
 		root = !code && found ? mb_asprintf("/%s", roots.items[0]) : NULL;
 		if (!code && found == 0)
 			mb_check_add(checks, MB_CHECK_WARNING, component->name, "path",
@@ -442,10 +496,10 @@ files_check(struct mb_component *component, struct mb_checks *checks, struct mb_
 		else if (!code)
 			mb_check_add(checks, MB_CHECK_OK, component->name, "path", "", "%s can be read", path);
 		free(root);
-		release_roots(&roots);
+		mb_roots_release(&roots);
 		free(path);
 	}
-	if (!files->mask && component->env->repo->suite == MB_SUITE_NONE)
+	if (!files->is_masking && component->env->repo->suite == MB_SUITE_NONE)
 		mb_check_add(checks, MB_CHECK_FAILED, component->name, "secrets", "Write secrets = mask.",
 					 "secrets = include needs an encrypted repository");
 	return code;

@@ -1,14 +1,17 @@
 /*
- * component_files.h - configuration files and trees (settings: paths, exclude, secrets,
- * scan-interval).
+ * component_files.h - configuration files and trees (settings: paths, exclude, exclude-caches,
+ * one-file-system, secrets, mask, mask-files, scan-interval).
  *
  * Entries are absolute paths without their leading slash.  A restore into a directory
  * puts them below it ("etc/shop/app.conf" into DIR/etc/shop/app.conf); without a
  * destination they go back to where they came from, where none of them may exist.
  *
- * With secrets = mask the values of keys like *PASSWORD*, *SECRET*, *KEY* and *TOKEN* in
- * environment files (*.env, .env, .env.*, *.conf, *.ini, *.properties, *.yml, *.yaml) are
- * replaced by "********" before they reach the repository; the entry says so.
+ * Kept are owners, modes, times, extended attributes and ACLs (core/engine/attributes.h), symbolic links as
+ * links, the names of one file as names of one file, and holes.  Devices, FIFOs and sockets are left out with
+ * a warning; so is a repository of ours that lies below a path.
+ *
+ * With secrets = mask, secrets are replaced before they reach the repository (files/mask.h); the
+ * entry says so, and meta.masked which rules hit how often in what was read.
  */
 #ifndef MB_FILES_COMPONENT_FILES_H
 #define MB_FILES_COMPONENT_FILES_H

@@ -1,131 +1,157 @@
-/* mask.c - see mask.h. */
+/* mask.c - see mask.h: the rules, and which files they are for. */
 #include "files/mask.h"
 
-#include <ctype.h>
+#include <fnmatch.h>
+#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
-static const char *const secret_words[] = {"password", "passwd", "passphrase", "secret",
-										   "key",      "token",  "credential"};
+#include "files/mask_private.h"
+
+#define KEY_MAX 256
+
+static const char *const built_in[] = {
+	[MB_RULE_URL] = "password in a URL",
+	[MB_RULE_PRIVATE_KEY] = "private key",
+	[MB_RULE_PASSWORD_FILE] = "file of passwords",
+	"*password*",
+	"*passwd*",
+	"*passphrase*",
+	"*pass",
+	"*_pwd",
+	"*secret*",
+	"*key*",
+	"*token*",
+	"*credential*",
+	"auth",
+	"_auth",
+	"masterauth",
+	/* nginx: where requests go */
+	"!*proxy_pass",
+	"!fastcgi_pass",
+	"!uwsgi_pass",
+	"!scgi_pass",
+	"!grpc_pass",
+	"!memcached_pass",
+};
+#define BUILT_IN (sizeof(built_in) / sizeof(built_in[0]))
+
+void
+mb_mask_init(struct mb_mask *mask)
+{
+	size_t i;
+
+	memset(mask, 0, sizeof(*mask));
+	for (i = 0; i < BUILT_IN; i++)
+		mask->rules[mask->count++] = mb_strdup(built_in[i]);
+}
+
+enum mb_code
+mb_mask_add(struct mb_mask *mask, const char *rule, struct mb_error *err)
+{
+	const char *glob = rule + (rule[0] == '!');
+
+	if (!glob[0] || strpbrk(glob, " \t/"))
+	{
+		mb_fail(err, MB_CONFIG, "\"%s\" is no pattern for the name of a key", rule);
+		return mb_error_hint(err,
+							 "Write mask = *_dsn, or mask = !keyboard* for what is no secret.");
+	}
+	if (mask->count == MB_MASK_MAX_RULES)
+		return mb_fail(err, MB_CONFIG, "there are more than %zu rules for secrets",
+					   MB_MASK_MAX_RULES - BUILT_IN);
+	mask->rules[mask->count++] = mb_strdup(rule);
+	return MB_OK;
+}
+
+void
+mb_mask_release(struct mb_mask *mask)
+{
+	while (mask->count > 0)
+		free(mask->rules[--mask->count]);
+}
+
+size_t
+mb_mask_rule_of(const struct mb_mask *mask, const char *key, size_t len)
+{
+	char name[KEY_MAX];
+	size_t i;
+
+	/* Of a very long one the end counts. */
+	if (len >= sizeof(name))
+	{
+		key += len - (sizeof(name) - 1);
+		len = sizeof(name) - 1;
+	}
+	memcpy(name, key, len);
+	name[len] = '\0';
+	for (i = mask->count; i > MB_RULE_SPECIALS; i--)
+	{
+		const char *rule = mask->rules[i - 1];
+		bool is_exception = rule[0] == '!';
+
+		if (fnmatch(rule + is_exception, name, FNM_CASEFOLD) == 0)
+			return is_exception ? MB_NO_RULE : i - 1;
+	}
+	return MB_NO_RULE;
+}
 
 bool
-mb_mask_applies(const char *path)
+mb_mask_is_plain(const char *key, size_t len)
 {
-	static const char *const endings[] = {".env",        ".conf", ".ini",  ".cnf", ".cfg",
-										  ".properties", ".yml",  ".yaml", ".toml"};
+	static const char *const plain[] = {"*password*", "*passwd*", "*passphrase*", "*pass",
+										"*secret*",   "*token*",  "masterauth"};
+	char *name = mb_strndup(key, len);
+	bool found = false;
+	size_t i;
+
+	for (i = 0; !found && i < sizeof(plain) / sizeof(plain[0]); i++)
+		found = fnmatch(plain[i], name, FNM_CASEFOLD) == 0;
+	free(name);
+	return found;
+}
+
+enum mb_mask_format
+mb_mask_format_of(const char *path)
+{
+	static const struct
+	{
+		const char *glob; /* of the name */
+		enum mb_mask_format format;
+	} known[] = {
+		{".pgpass", MB_MASK_PGPASS},
+		{"pgpass.conf", MB_MASK_PGPASS},
+		{".netrc", MB_MASK_NETRC},
+		{"_netrc", MB_MASK_NETRC},
+		{"*.yml", MB_MASK_YAML},
+		{"*.yaml", MB_MASK_YAML},
+		{"*.toml", MB_MASK_TOML},
+		{"*.tfvars", MB_MASK_TOML},
+		{"*.json", MB_MASK_JSON},
+		{"*.conf", MB_MASK_CONF},
+		{"*.acl", MB_MASK_CONF},
+		{"*.env", MB_MASK_TEXT},
+		{".env.*", MB_MASK_TEXT},
+		{"*.env.*", MB_MASK_TEXT},
+		{"env", MB_MASK_TEXT},
+		{"*.ini", MB_MASK_TEXT},
+		{"*.cnf", MB_MASK_TEXT},
+		{"*.cfg", MB_MASK_TEXT},
+		{"*.config", MB_MASK_TEXT},
+		{"*.properties", MB_MASK_TEXT},
+		{"*.service", MB_MASK_TEXT},
+		{"credentials", MB_MASK_TEXT},
+		{".git-credentials", MB_MASK_TEXT},
+		{".npmrc", MB_MASK_TEXT},
+		{".pypirc", MB_MASK_TEXT},
+		{".s3cfg", MB_MASK_TEXT},
+	};
 	const char *slash = strrchr(path, '/');
 	const char *name = slash ? slash + 1 : path;
 	size_t i;
 
-	for (i = 0; i < sizeof(endings) / sizeof(endings[0]); i++)
-		if (mb_ends_with(name, endings[i]))
-			return true;
-	return strncmp(name, ".env.", 5) == 0 || strcmp(name, "env") == 0 ||
-		   strcmp(name, ".pgpass") == 0;
-}
-
-static bool
-is_secret_key(const char *key, size_t len)
-{
-	size_t i, j;
-
-	for (i = 0; i < sizeof(secret_words) / sizeof(secret_words[0]); i++)
-		for (j = 0; j + strlen(secret_words[i]) <= len; j++)
-			if (strncasecmp(key + j, secret_words[i], strlen(secret_words[i])) == 0)
-				return true;
-	return false;
-}
-
-/* Where the value of a line begins, or NULL when it is no "key = value" with a secret key. */
-static const char *
-secret_value(const char *line, const char *end)
-{
-	const char *key = line;
-	const char *p;
-
-	while (key < end && (isspace((unsigned char) *key) || *key == '-'))
-		key++;
-	if (key >= end || *key == '#' || *key == ';')
-		return NULL;
-	for (p = key; p < end && *p != '=' && *p != ':'; p++)
-		;
-	if (p == end || !is_secret_key(key, (size_t) (p - key)))
-		return NULL;
-	for (p++; p < end && (*p == ' ' || *p == '\t'); p++)
-		;
-	return p < end ? p : NULL;
-}
-
-/* scheme://user:password@ -> where the password is, or NULL. */
-static const char *
-url_password(const char *line, const char *end, size_t *len)
-{
-	const char *p = line;
-
-	while ((p = memmem(p, (size_t) (end - p), "://", 3)) != NULL)
-	{
-		const char *colon = NULL;
-
-		for (p += 3; p < end && !isspace((unsigned char) *p) && *p != '/' && *p != '"'; p++)
-		{
-			if (*p == ':' && !colon)
-				colon = p;
-			if (*p == '@' && colon)
-			{
-				*len = (size_t) (p - colon - 1);
-				return colon + 1;
-			}
-		}
-	}
-	return NULL;
-}
-
-static bool
-mask_line(const char *line, const char *end, struct mb_buf *out)
-{
-	const char *text_end = end > line && end[-1] == '\r' ? end - 1 : end;
-	const char *value = secret_value(line, text_end);
-	size_t len = value ? (size_t) (text_end - value) : 0;
-
-	if (!value)
-		value = url_password(line, text_end, &len);
-	if (!value || len == 0)
-	{
-		mb_buf_put(out, line, (size_t) (end - line));
-		return false;
-	}
-	mb_buf_put(out, line, (size_t) (value - line));
-	mb_buf_put_str(out, "********");
-	mb_buf_put(out, value + len, (size_t) (end - value) - len);
-	return true;
-}
-
-bool
-mb_mask_contents(struct mb_buf *contents)
-{
-	const char *p = (const char *) contents->data;
-	const char *end = p + contents->len;
-	struct mb_buf out = {0};
-	bool masked = false;
-
-	if (contents->len == 0 || memchr(p, '\0', contents->len))
-		return false;
-	while (p < end)
-	{
-		const char *newline = memchr(p, '\n', (size_t) (end - p));
-		const char *line_end = newline ? newline : end;
-
-		masked = mask_line(p, line_end, &out) || masked;
-		if (newline)
-			mb_buf_put_u8(&out, '\n');
-		p = newline ? newline + 1 : end;
-	}
-	if (masked)
-	{
-		mb_wipe(contents->data, contents->len);
-		mb_buf_reset(contents);
-		mb_buf_put(contents, out.data, out.len);
-	}
-	mb_buf_release(&out);
-	return masked;
+	for (i = 0; i < sizeof(known) / sizeof(known[0]); i++)
+		if (fnmatch(known[i].glob, name, FNM_CASEFOLD) == 0)
+			return known[i].format;
+	return MB_MASK_NONE;
 }

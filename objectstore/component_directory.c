@@ -57,13 +57,13 @@ directory_close(struct mb_component *component)
 
 /* -- backup --------------------------------------------------------------------------------------- */
 
-static bool
+static enum mb_scan_wish
 directory_wanted(void *ctx, const char *path, const struct stat *st)
 {
 	(void) ctx;
 	(void) path;
 	(void) st;
-	return true;
+	return MB_SCAN_TAKE;
 }
 
 static bool
@@ -149,8 +149,8 @@ decide_missing(struct directory_scan *scan, const struct mb_scan_item *item, str
 }
 
 static enum mb_code
-directory_decide(void *ctx, const struct mb_scan_item *item, bool *read, struct mb_entry *entry,
-				 struct mb_error *err)
+directory_decide(void *ctx, const struct mb_scan_item *item, enum mb_scan_choice *choice,
+				 struct mb_entry *entry, struct mb_error *err)
 {
 	struct directory_scan *scan = ctx;
 
@@ -172,14 +172,15 @@ directory_decide(void *ctx, const struct mb_scan_item *item, bool *read, struct 
 	entry->type = MB_ENTRY_OBJECT;
 	entry->version = name_version(ctime_ns(&item->st), item);
 	entry->flags = entry->version > scan->limit_ns ? MB_ENTRY_AFTER_CUT : 0;
-	*read = true;
+	*choice = MB_SCAN_READ;
 	/* Too young to be trusted, or rewritten within one tick: what is read now replaces it. */
 	if (item->parent_count > 0 && item->parents[0].version == entry->version)
 		return keep_history(scan, item, 1, err);
 	return keep_history(scan, item, 0, err);
 }
 
-static const struct mb_scan_ops directory_scan_ops = {directory_decide, directory_wanted, NULL};
+static const struct mb_scan_ops directory_scan_ops = {.decide = directory_decide,
+													  .wanted = directory_wanted};
 
 static enum mb_code
 directory_settle(struct mb_component *component, struct mb_capture *capture,

@@ -1,9 +1,12 @@
 /* capture.c - see capture.h. */
 #include "core/engine/capture_private.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "core/base/fs.h"
 #include "core/base/hash.h"
@@ -77,9 +80,35 @@ mb_capture_bytes(struct mb_capture *capture, unsigned worker, const void *data, 
 	return mb_packer_append(capture->packers[worker], data, len, runs, err);
 }
 
-enum mb_code
-mb_capture_fd(struct mb_capture *capture, unsigned worker, int fd, const char *path,
-			  struct mb_runs *runs, uint64_t *size, uint32_t *crc32c, struct mb_error *err)
+/* Is [offset, offset + READ_BYTES) a hole, or what of it lies before the end?  *len is that. */
+static bool
+is_hole(int fd, uint64_t offset, size_t *len)
+{
+	off_t data = lseek(fd, (off_t) offset, SEEK_DATA);
+	struct stat st;
+
+	/* Filesystems without holes say that all is data. */
+	if (data >= 0)
+		*len = READ_BYTES;
+	else if (errno == ENXIO && fstat(fd, &st) == 0 && (uint64_t) st.st_size > offset)
+		*len = (uint64_t) st.st_size - offset < READ_BYTES
+				   ? (size_t) ((uint64_t) st.st_size - offset)
+				   : READ_BYTES;
+	else
+		return false;
+	return data < 0 || (uint64_t) data >= offset + READ_BYTES;
+}
+
+enum file_reading
+{
+	READ_ALL,
+	READ_NO_HOLES
+};
+
+static enum mb_code
+capture_file(struct mb_capture *capture, unsigned worker, int fd, const char *path,
+			 enum file_reading reading, struct mb_runs *runs, uint64_t *size, uint32_t *crc32c,
+			 struct mb_error *err)
 {
 	unsigned char *buf = mb_malloc(READ_BYTES);
 	uint32_t crc = MB_CRC32C_INIT;
@@ -90,7 +119,9 @@ mb_capture_fd(struct mb_capture *capture, unsigned worker, int fd, const char *p
 	do
 	{
 		code = mb_cancel_check(capture->env->cancel, err);
-		if (!code)
+		if (!code && reading == READ_NO_HOLES && is_hole(fd, offset, &got))
+			memset(buf, 0, got);
+		else if (!code)
 			code = mb_pread_full(fd, buf, READ_BYTES, (int64_t) offset, &got, path, err);
 		if (!code && got > 0)
 		{
@@ -105,6 +136,20 @@ mb_capture_fd(struct mb_capture *capture, unsigned worker, int fd, const char *p
 	*size = offset;
 	*crc32c = crc;
 	return MB_OK;
+}
+
+enum mb_code
+mb_capture_fd(struct mb_capture *capture, unsigned worker, int fd, const char *path,
+			  struct mb_runs *runs, uint64_t *size, uint32_t *crc32c, struct mb_error *err)
+{
+	return capture_file(capture, worker, fd, path, READ_ALL, runs, size, crc32c, err);
+}
+
+enum mb_code
+mb_capture_sparse(struct mb_capture *capture, unsigned worker, int fd, const char *path,
+				  struct mb_runs *runs, uint64_t *size, uint32_t *crc32c, struct mb_error *err)
+{
+	return capture_file(capture, worker, fd, path, READ_NO_HOLES, runs, size, crc32c, err);
 }
 
 enum mb_code

@@ -68,6 +68,11 @@ enum mb_code mb_capture_fd(struct mb_capture *capture, unsigned worker, int fd, 
 						   struct mb_runs *runs, uint64_t *size, uint32_t *crc32c,
 						   struct mb_error *err) MB_MUST_CHECK;
 
+/* The same, but what is a hole of the file is not read: zeros are packed. */
+enum mb_code mb_capture_sparse(struct mb_capture *capture, unsigned worker, int fd,
+							   const char *path, struct mb_runs *runs, uint64_t *size,
+							   uint32_t *crc32c, struct mb_error *err) MB_MUST_CHECK;
+
 /*
  * Called for all that is read, in stretches, before it is packed; may change it (read a torn
  * page again).  offset is in the file; len a multiple of a page, but for the end of the file.

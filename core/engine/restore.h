@@ -177,9 +177,10 @@ typedef enum mb_code (*mb_tree_done)(void *ctx, const struct mb_entry *entry, co
 
 enum mb_tree_flags
 {
-	MB_TREE_OWNER = 1, /* chown to user/group by name, else id, when we are root */
-	MB_TREE_TIMES = 2, /* set mtime */
-	MB_TREE_DELTA = 4  /* the directories hold something: bring it to the manifest's state */
+	MB_TREE_OWNER = 1,      /* chown to user/group by name, else id, when we are root */
+	MB_TREE_TIMES = 2,      /* set mtime */
+	MB_TREE_ATTRIBUTES = 8, /* exactly the extended attributes; what cannot be set is a warning */
+	MB_TREE_DELTA = 4       /* the directories hold something: bring it to the manifest's state */
 };
 
 /* A directory that a delta cleans; `only`: nothing outside of this top-level name of it. */
@@ -189,6 +190,9 @@ struct mb_tree_root
 	const char *only;
 };
 
+/* The name that a hard link shall lead to, when it is not that of the entry; borrowed. */
+typedef const char *(*mb_tree_link_to)(void *ctx, const struct mb_entry *entry);
+
 /* Is this file restored as a hole of its size? */
 typedef bool (*mb_tree_hollow)(void *ctx, const struct mb_entry *entry);
 
@@ -196,9 +200,10 @@ struct mb_tree
 {
 	int root_fd;
 	unsigned flags;
-	mb_tree_select select; /* NULL: everything, AFTER_CUT entries excluded */
-	mb_tree_done done;     /* NULL: none */
-	mb_tree_hollow hollow; /* NULL: none */
+	mb_tree_select select;   /* NULL: everything, AFTER_CUT entries excluded */
+	mb_tree_done done;       /* NULL: none */
+	mb_tree_hollow hollow;   /* NULL: none */
+	mb_tree_link_to link_to; /* NULL: as the entry says */
 	void *ctx;
 	/* of a delta */
 	const struct mb_tree_root *roots;
@@ -211,7 +216,8 @@ struct mb_tree
  * pack by pack on env->workers threads (each frame is decoded once), links last,
  * then modes, owners and times, deepest first; everything fsynced (syncfs) before it
  * returns.  No name and no link leads outside the root.  A file that exists is
- * MB_EXISTS.  Counts restore->entries and ->bytes and bumps the progress.
+ * MB_EXISTS.  Of a sparse file zeros become holes.  Counts restore->entries and ->bytes and bumps
+ * the progress.
  *
  * With MB_TREE_DELTA first everything is removed below `roots` that select() does not take,
  * that is of another type, or that has a second name (a hard link may lead anywhere);

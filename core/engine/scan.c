@@ -1,70 +1,23 @@
-/* scan.c - see scan.h. */
+/* scan.c - see scan.h: the walk, and what the parent has beside it. */
 #include "core/engine/scan.h"
 
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <grp.h>
-#include <pwd.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "core/base/fs.h"
-#include "core/base/hash.h"
 #include "core/engine/entry.h"
+#include "core/engine/scan_private.h"
 
-#define BATCH_ITEMS 4096
-#define BATCH_BYTES (256u << 20)
-#define READ_TRIES 3
-#define TRANSFORM_MAX_BYTES (1u << 20)
 #define RACY_NS (2LL * 1000000000)
-#define OWNER_CACHE 64
-
-/* Names of owners, looked up once; a scan is one thread, so no lock. */
-struct owner
-{
-	uint32_t id;
-	bool known;
-	char name[64]; /* "" when the id has no name */
-};
-
-/* A file to be read by the workers. */
-struct todo
-{
-	struct mb_entry entry;
-	const char *path;
-};
-
-struct scan
-{
-	struct mb_capture *capture;
-	int root_fd;
-	char *const *roots;
-	size_t root_count;
-	const struct mb_scan_ops *ops;
-	void *ctx;
-	/* the parent's manifest, one group of versions ahead */
-	struct mb_manifest_reader *parent;
-	const struct mb_entry *parent_next; /* borrowed from the reader */
-	struct mb_arena group_arena;
-	struct mb_entry *group;
-	size_t group_count;
-	size_t group_cap;
-	/* to be read */
-	struct mb_arena todo_arena;
-	struct todo *todos;
-	size_t todo_count;
-	size_t todo_cap;
-	uint64_t todo_bytes;
-	struct owner users[OWNER_CACHE];
-	struct owner groups[OWNER_CACHE];
-};
 
 /* -- the parent --------------------------------------------------------------------------------- */
 
 static enum mb_code
-advance_parent(struct scan *scan, struct mb_error *err)
+advance_parent(struct mb_tree_scan *scan, struct mb_error *err)
 {
 	if (!scan->parent)
 	{
@@ -86,7 +39,7 @@ compare_paths(const char *a, size_t a_len, const char *b, size_t b_len)
 
 /* Collect all versions that the parent has at the path of parent_next. */
 static enum mb_code
-take_group(struct scan *scan, struct mb_error *err)
+take_group(struct mb_tree_scan *scan, struct mb_error *err)
 {
 	const char *path;
 	size_t len;
@@ -107,227 +60,45 @@ take_group(struct scan *scan, struct mb_error *err)
 	return code;
 }
 
-/* -- reading ------------------------------------------------------------------------------------- */
-
-static bool
-same_file(const struct stat *a, const struct stat *b)
-{
-	return a->st_size == b->st_size && a->st_mtim.tv_sec == b->st_mtim.tv_sec &&
-		   a->st_mtim.tv_nsec == b->st_mtim.tv_nsec && a->st_ctim.tv_sec == b->st_ctim.tv_sec &&
-		   a->st_ctim.tv_nsec == b->st_ctim.tv_nsec;
-}
-
-static enum mb_code
-read_transformed(struct scan *scan, unsigned worker, int fd, struct todo *todo,
-				 struct mb_runs *runs, struct mb_error *err)
-{
-	struct mb_buf contents = {0};
-	enum mb_code code;
-	size_t got;
-
-	mb_buf_reserve(&contents, TRANSFORM_MAX_BYTES);
-	code = mb_pread_full(fd, contents.data, TRANSFORM_MAX_BYTES, 0, &got, todo->path, err);
-	if (!code)
-	{
-		contents.len = got;
-		todo->entry.flags |= scan->ops->transform(scan->ctx, todo->path, &contents);
-		todo->entry.size = contents.len;
-		todo->entry.crc32c = mb_crc32c(MB_CRC32C_INIT, contents.data, contents.len);
-		code = mb_capture_bytes(scan->capture, worker, contents.data, contents.len, runs, err);
-	}
-	mb_buf_release(&contents);
-	return code;
-}
-
-static enum mb_code
-read_contents(struct scan *scan, unsigned worker, int fd, struct todo *todo, struct mb_runs *runs,
-			  struct mb_error *err)
-{
-	struct stat before, after;
-	enum mb_code code;
-	int tries;
-
-	for (tries = 1;; tries++)
-	{
-		runs->count = 0;
-		if (fstat(fd, &before) != 0)
-			return mb_fail_errno(err, errno, "could not look at \"%s\"", todo->path);
-		if (scan->ops->transform && before.st_size < (off_t) TRANSFORM_MAX_BYTES)
-			code = read_transformed(scan, worker, fd, todo, runs, err);
-		else
-			code = mb_capture_fd(scan->capture, worker, fd, todo->path, runs, &todo->entry.size,
-								 &todo->entry.crc32c, err);
-		if (code)
-			return code;
-		if (fstat(fd, &after) != 0)
-			return mb_fail_errno(err, errno, "could not look at \"%s\"", todo->path);
-		if (same_file(&before, &after) || tries == READ_TRIES)
-			break;
-	}
-	if (!same_file(&before, &after))
-	{
-		todo->entry.flags |= MB_ENTRY_CHANGING;
-		mb_capture_warn(scan->capture, "\"%s\" changed while it was read, %d times", todo->path,
-						READ_TRIES);
-	}
-	/* What was read is what these say: the file may have changed since the walk saw it. */
-	todo->entry.mtime_ns = (int64_t) before.st_mtim.tv_sec * 1000000000 + before.st_mtim.tv_nsec;
-	todo->entry.ctime_ns = (int64_t) before.st_ctim.tv_sec * 1000000000 + before.st_ctim.tv_nsec;
-	return MB_OK;
-}
-
-/* Failures of one file that must not fail the whole backup. */
-static bool
-is_file_trouble(enum mb_code code)
-{
-	return code == MB_DENIED || code == MB_IO;
-}
-
-static enum mb_code
-open_to_read(struct scan *scan, struct todo *todo, int *fd, struct mb_error *err)
-{
-	/* O_NONBLOCK: the name may have become a FIFO since we looked. */
-	enum mb_code code =
-		mb_open_beneath(fd, scan->root_fd, todo->path, O_RDONLY | O_NONBLOCK | O_NOCTTY, 0, err);
-	struct stat st;
-
-	if (code)
-		return code;
-	if (fstat(*fd, &st) == 0 && S_ISREG(st.st_mode))
-		return MB_OK;
-	close(*fd);
-	return mb_fail(err, MB_NOT_FOUND, "\"%s\" is no regular file any more", todo->path);
-}
-
-static enum mb_code
-read_todo(void *ctx, unsigned worker, size_t item, struct mb_error *err)
-{
-	struct scan *scan = ctx;
-	struct todo *todo = &scan->todos[item];
-	struct mb_runs runs = {0};
-	enum mb_code code;
-	int fd;
-
-	code = open_to_read(scan, todo, &fd, err);
-	if (code == MB_NOT_FOUND)
-		return MB_OK; /* gone since the walk saw it: as if it had gone before */
-	if (!code)
-	{
-		code = read_contents(scan, worker, fd, todo, &runs, err);
-		close(fd);
-	}
-	if (is_file_trouble(code))
-	{
-		atomic_store(&scan->capture->incomplete, true);
-		mb_capture_warn(scan->capture, "not in this backup: %s", err->message);
-		code = MB_OK;
-	}
-	else if (!code)
-	{
-		todo->entry.runs = runs.items;
-		todo->entry.run_count = runs.count;
-		todo->entry.has_crc32c = true;
-		code = mb_capture_add(scan->capture, &todo->entry, err);
-	}
-	mb_runs_release(&runs);
-	return code;
-}
-
-static enum mb_code
-read_batch(struct scan *scan, struct mb_error *err)
-{
-	enum mb_code code = MB_OK;
-
-	if (scan->todo_count > 0)
-		code = mb_pool_run(scan->capture->workers, scan->todo_count, read_todo, scan,
-						   scan->capture->env->cancel, err);
-	scan->todo_count = 0;
-	scan->todo_bytes = 0;
-	mb_arena_release(&scan->todo_arena);
-	return code;
-}
-
 /* -- deciding -------------------------------------------------------------------------------------- */
 
-static const char *
-owner_name(struct owner *cache, uint32_t id, bool is_group)
-{
-	struct owner *slot = &cache[id % OWNER_CACHE];
-	char buf[4096];
-	struct passwd pw, *pw_found = NULL;
-	struct group gr, *gr_found = NULL;
-	const char *name = "";
-
-	if (!slot->known || slot->id != id)
-	{
-		if (is_group && getgrgid_r(id, &gr, buf, sizeof(buf), &gr_found) == 0 && gr_found)
-			name = gr.gr_name;
-		else if (!is_group && getpwuid_r(id, &pw, buf, sizeof(buf), &pw_found) == 0 && pw_found)
-			name = pw.pw_name;
-		slot->known = true;
-		slot->id = id;
-		snprintf(slot->name, sizeof(slot->name), "%s", name);
-	}
-	return slot->name[0] ? slot->name : NULL;
-}
-
-void
-mb_scan_fill_entry(struct mb_entry *entry, const char *path, const struct stat *st)
-{
-	if (entry->type == 0)
-		entry->type = S_ISDIR(st->st_mode)   ? MB_ENTRY_DIR
-					  : S_ISLNK(st->st_mode) ? MB_ENTRY_SYMLINK
-											 : MB_ENTRY_FILE;
-	entry->path = path;
-	entry->path_len = strlen(path);
-	entry->mode = st->st_mode & 07777;
-	entry->uid = st->st_uid;
-	entry->gid = st->st_gid;
-	entry->size = S_ISREG(st->st_mode) ? (uint64_t) st->st_size : 0;
-	entry->mtime_ns = (int64_t) st->st_mtim.tv_sec * 1000000000 + st->st_mtim.tv_nsec;
-	entry->ctime_ns = (int64_t) st->st_ctim.tv_sec * 1000000000 + st->st_ctim.tv_nsec;
-	entry->inode = st->st_ino;
-	entry->fsid = st->st_dev;
-}
-
+/* A further name of a file that was seen: it is decided already. */
 static enum mb_code
-add_todo(struct scan *scan, const struct mb_scan_item *item, struct mb_entry *entry,
-		 struct mb_error *err)
-{
-	struct todo *todo;
-
-	mb_scan_fill_entry(entry, item->path, &item->st);
-	entry->user = owner_name(scan->users, item->st.st_uid, false);
-	entry->group = owner_name(scan->groups, item->st.st_gid, true);
-	entry->link_target = item->link_target;
-	if (!S_ISREG(item->st.st_mode))
-		return mb_capture_add(scan->capture, entry, err);
-	scan->todos = mb_grow(scan->todos, &scan->todo_cap, scan->todo_count + 1, sizeof(*scan->todos));
-	todo = &scan->todos[scan->todo_count++];
-	mb_entry_copy_head(&scan->todo_arena, entry, &todo->entry);
-	todo->path = todo->entry.path;
-	scan->todo_bytes += entry->size;
-	if (scan->todo_count >= BATCH_ITEMS || scan->todo_bytes >= BATCH_BYTES)
-		return read_batch(scan, err);
-	return MB_OK;
-}
-
-static enum mb_code
-decide(struct scan *scan, struct mb_scan_item *item, struct mb_error *err)
+add_name(struct mb_tree_scan *scan, struct mb_scan_item *item, size_t link, struct mb_error *err)
 {
 	struct mb_entry entry = {0};
-	bool read = false;
+	bool is_new = item->parent_count == 0 || item->parents[0].type != MB_ENTRY_HARDLINK;
+
+	if (is_new && scan->ops->renamed)
+		scan->ops->renamed(scan->ctx, item);
+	return mb_scan_take(scan, item, &entry, link, err);
+}
+
+static enum mb_code
+decide(struct mb_tree_scan *scan, struct mb_scan_item *item, struct mb_error *err)
+{
+	bool has_names = (scan->ops->flags & MB_SCAN_LINKS) && item->exists &&
+					 S_ISREG(item->st.st_mode) && item->st.st_nlink > 1;
+	size_t link = has_names ? mb_scan_link_find(scan, &item->st) : MB_NO_LINK;
+	enum mb_scan_choice choice = MB_SCAN_LEAVE;
+	struct mb_entry entry = {0};
 	enum mb_code code;
 
-	code = scan->ops->decide(scan->ctx, item, &read, &entry, err);
-	if (!code && read)
-		code = add_todo(scan, item, &entry, err);
-	return code;
+	if (link != MB_NO_LINK)
+		return add_name(scan, item, link, err);
+	code = scan->ops->decide(scan->ctx, item, &choice, &entry, err);
+	if (code || choice == MB_SCAN_LEAVE)
+		return code;
+	if (choice == MB_SCAN_READ)
+		return mb_scan_take(scan, item, &entry, MB_NO_LINK, err);
+	if (has_names)
+		mb_scan_link_new(scan, item, MB_LINK_STORED);
+	return mb_capture_add(scan->capture, &item->parents[0], err);
 }
 
 /* Paths of the parent before `path` (NULL: all that are left) are gone. */
 static enum mb_code
-decide_gone(struct scan *scan, const char *path, struct mb_error *err)
+decide_gone(struct mb_tree_scan *scan, const char *path, struct mb_error *err)
 {
 	enum mb_code code = MB_OK;
 
@@ -349,7 +120,7 @@ decide_gone(struct scan *scan, const char *path, struct mb_error *err)
 }
 
 static enum mb_code
-decide_found(struct scan *scan, struct mb_scan_item *item, struct mb_error *err)
+decide_found(struct mb_tree_scan *scan, struct mb_scan_item *item, struct mb_error *err)
 {
 	enum mb_code code = decide_gone(scan, item->path, err);
 
@@ -401,45 +172,87 @@ enum place
 	PLACE_INSIDE
 };
 
-static enum place
-place_of(const struct scan *scan, const char *path)
+/* The first root at or behind this text, in the order of bytes. */
+static size_t
+first_root(const struct mb_tree_scan *scan, const char *text)
 {
-	enum place place = PLACE_OUTSIDE;
-	size_t len = strlen(path);
-	size_t i;
+	size_t low = 0, high = scan->root_count;
 
-	for (i = 0; i < scan->root_count; i++)
+	while (low < high)
 	{
-		const char *root = scan->roots[i];
-		size_t root_len = strlen(root);
+		size_t middle = low + (high - low) / 2;
 
-		if (root_len == 0 || (strncmp(path, root, root_len) == 0 &&
-							  (path[root_len] == '\0' || path[root_len] == '/')))
-			return PLACE_INSIDE;
-		if (len == 0 || (strncmp(root, path, len) == 0 && root[len] == '/'))
-			place = PLACE_ABOVE_ROOT;
+		if (strcmp(scan->roots[middle], text) < 0)
+			low = middle + 1;
+		else
+			high = middle;
 	}
-	return place;
+	return low;
+}
+
+static bool
+is_root(const struct mb_tree_scan *scan, const char *path)
+{
+	size_t at = first_root(scan, path);
+
+	return at < scan->root_count && strcmp(scan->roots[at], path) == 0;
+}
+
+/* At or below a root: the path or something above it is one. */
+static bool
+is_inside(const struct mb_tree_scan *scan, const char *path)
+{
+	bool inside = is_root(scan, path) || is_root(scan, "");
+	char *above = mb_strdup(path);
+	char *slash;
+
+	while (!inside && (slash = strrchr(above, '/')) != NULL)
+	{
+		*slash = '\0';
+		inside = is_root(scan, above);
+	}
+	free(above);
+	return inside;
+}
+
+/* The first root below the path, and how long what they begin with is. */
+static size_t
+first_below(const struct mb_tree_scan *scan, const char *path, size_t *len)
+{
+	char *prefix = mb_asprintf("%s%s", path, path[0] ? "/" : "");
+	size_t at = first_root(scan, prefix);
+
+	*len = strlen(prefix);
+	if (at < scan->root_count && strncmp(scan->roots[at], prefix, *len) != 0)
+		at = scan->root_count;
+	free(prefix);
+	return at;
+}
+
+static enum place
+place_of(const struct mb_tree_scan *scan, const char *path)
+{
+	size_t len;
+
+	if (is_inside(scan, path))
+		return PLACE_INSIDE;
+	return first_below(scan, path, &len) < scan->root_count ? PLACE_ABOVE_ROOT : PLACE_OUTSIDE;
 }
 
 /* Above the roots only what leads to one is looked at, so that nothing need be listed. */
 static void
-steps_towards_roots(const struct scan *scan, const char *path, struct steps *steps)
+steps_towards_roots(const struct mb_tree_scan *scan, const char *path, struct steps *steps)
 {
-	size_t len = strlen(path);
-	size_t i, j;
+	size_t len, i = first_below(scan, path, &len);
+	const char *first = i < scan->root_count ? scan->roots[i] : NULL;
 
-	for (i = 0; i < scan->root_count; i++)
+	for (; i < scan->root_count && strncmp(scan->roots[i], first, len) == 0; i++)
 	{
-		const char *rest = scan->roots[i] + len + (len > 0);
-		char *name;
-		bool known = false;
+		const char *rest = scan->roots[i] + len;
+		char *name = mb_strndup(rest, strcspn(rest, "/"));
+		/* Roots with this part in common are neighbours. */
+		bool known = steps->count > 0 && strcmp(steps->items[steps->count - 2].key, name) == 0;
 
-		if (len > 0 && (strncmp(scan->roots[i], path, len) != 0 || scan->roots[i][len] != '/'))
-			continue;
-		name = mb_strndup(rest, strcspn(rest, "/"));
-		for (j = 0; j < steps->count; j++)
-			known = known || (!steps->items[j].descend && strcmp(steps->items[j].key, name) == 0);
 		if (!known)
 		{
 			add_step(steps, name, false);
@@ -485,20 +298,50 @@ steps_of_directory(int dir_fd, const char *path, struct steps *steps, struct mb_
 	return MB_OK;
 }
 
-static enum mb_code walk(struct scan *scan, int dir_fd, const char *path, struct mb_error *err);
+/* A directory of which only a part can be read is taken so far, and said to be incomplete. */
+static enum mb_code
+steps_inside(struct mb_tree_scan *scan, int dir_fd, const char *path, struct steps *steps,
+			 struct mb_error *err)
+{
+	enum mb_code code = steps_of_directory(dir_fd, path, steps, err);
+
+	if (!mb_scan_is_file_trouble(code) || !(scan->ops->flags & MB_SCAN_TOLERANT))
+		return code;
+	mb_scan_left_out(scan, err->message);
+	mb_error_clear(err);
+	return MB_OK;
+}
+
+static enum mb_code walk(struct mb_tree_scan *scan, int dir_fd, const char *path,
+						 struct mb_error *err);
+
+/* Something that is there cannot be looked at. */
+static enum mb_code
+trouble(struct mb_tree_scan *scan, const char *doing, const char *path, int saved_errno,
+		struct mb_error *err)
+{
+	enum mb_code code = mb_fail_errno(err, saved_errno, "could not %s \"%s\"", doing, path);
+
+	if (!(scan->ops->flags & MB_SCAN_TOLERANT))
+		return code;
+	mb_scan_left_out(scan, err->message);
+	mb_error_clear(err);
+	return MB_OK;
+}
 
 static enum mb_code
-descend(struct scan *scan, int dir_fd, const char *name, const char *path, struct mb_error *err)
+descend(struct mb_tree_scan *scan, int dir_fd, const char *name, const char *path,
+		struct mb_error *err)
 {
 	enum place place = place_of(scan, path);
 	struct stat st;
 	enum mb_code code;
 	int fd;
 
-	if (place == PLACE_OUTSIDE || fstatat(dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) != 0 ||
-		!S_ISDIR(st.st_mode))
-		return MB_OK;
-	if (place == PLACE_INSIDE && !scan->ops->wanted(scan->ctx, path, &st))
+	if (place == PLACE_OUTSIDE || strlen(path) >= MB_PATH_MAX ||
+		fstatat(dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) != 0 || !S_ISDIR(st.st_mode))
+		return MB_OK; /* show() has said what there is to say */
+	if (place == PLACE_INSIDE && scan->ops->wanted(scan->ctx, path, &st) != MB_SCAN_TAKE)
 		return MB_OK;
 	fd = openat(dir_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	if (fd < 0 && place == PLACE_ABOVE_ROOT)
@@ -507,9 +350,10 @@ descend(struct scan *scan, int dir_fd, const char *name, const char *path, struc
 		return MB_OK;
 	if (fd < 0)
 	{
-		atomic_store(&scan->capture->incomplete, true);
-		mb_capture_warn(scan->capture, "not in this backup: could not open directory \"%s\": %s",
-						path, strerror(errno));
+		char *what = mb_asprintf("could not open directory \"%s\": %s", path, strerror(errno));
+
+		mb_scan_left_out(scan, what);
+		free(what);
 		return MB_OK;
 	}
 	code = walk(scan, fd, path, err);
@@ -518,7 +362,8 @@ descend(struct scan *scan, int dir_fd, const char *name, const char *path, struc
 }
 
 static enum mb_code
-show(struct scan *scan, int dir_fd, const char *name, const char *path, struct mb_error *err)
+show(struct mb_tree_scan *scan, int dir_fd, const char *name, const char *path,
+	 struct mb_error *err)
 {
 	struct mb_scan_item item = {.path = path, .exists = true};
 	char target[MB_PATH_MAX];
@@ -526,13 +371,11 @@ show(struct scan *scan, int dir_fd, const char *name, const char *path, struct m
 
 	if (place_of(scan, path) != PLACE_INSIDE)
 		return MB_OK;
+	if (strlen(path) >= MB_PATH_MAX)
+		return trouble(scan, "take", path, ENAMETOOLONG, err);
 	if (fstatat(dir_fd, name, &item.st, AT_SYMLINK_NOFOLLOW) != 0)
-	{
-		if (errno == ENOENT)
-			return MB_OK;
-		return mb_fail_errno(err, errno, "could not look at \"%s\"", path);
-	}
-	if (!scan->ops->wanted(scan->ctx, path, &item.st))
+		return errno == ENOENT ? MB_OK : trouble(scan, "look at", path, errno, err);
+	if (scan->ops->wanted(scan->ctx, path, &item.st) == MB_SCAN_SKIP)
 		return MB_OK;
 	if (S_ISLNK(item.st.st_mode))
 	{
@@ -546,7 +389,7 @@ show(struct scan *scan, int dir_fd, const char *name, const char *path, struct m
 }
 
 static enum mb_code
-walk(struct scan *scan, int dir_fd, const char *path, struct mb_error *err)
+walk(struct mb_tree_scan *scan, int dir_fd, const char *path, struct mb_error *err)
 {
 	struct steps steps = {0};
 	enum mb_code code = mb_cancel_check(scan->capture->env->cancel, err);
@@ -555,7 +398,7 @@ walk(struct scan *scan, int dir_fd, const char *path, struct mb_error *err)
 	if (!code && place_of(scan, path) == PLACE_ABOVE_ROOT)
 		steps_towards_roots(scan, path, &steps);
 	else if (!code)
-		code = steps_of_directory(dir_fd, path, &steps, err);
+		code = steps_inside(scan, dir_fd, path, &steps, err);
 	if (steps.count > 0)
 		qsort(steps.items, steps.count, sizeof(*steps.items), compare_steps);
 	for (i = 0; !code && i < steps.count; i++)
@@ -575,18 +418,42 @@ walk(struct scan *scan, int dir_fd, const char *path, struct mb_error *err)
 	return code;
 }
 
+static int
+compare_texts(const void *a, const void *b)
+{
+	return strcmp(*(char *const *) a, *(char *const *) b);
+}
+
+/* A copy that is sorted, without those that lie below another one. */
+static void
+take_roots(struct mb_tree_scan *scan, char *const *roots, size_t count)
+{
+	char **sorted = mb_calloc(count + 1, sizeof(*sorted));
+	size_t i, kept = 0;
+
+	for (i = 0; i < count; i++)
+		sorted[i] = roots[i];
+	if (count > 1)
+		qsort(sorted, count, sizeof(*sorted), compare_texts);
+	scan->roots = mb_calloc(count + 1, sizeof(*scan->roots));
+	for (i = 0; i < count; i++)
+	{
+		scan->root_count = kept;
+		if (!is_inside(scan, sorted[i]))
+			scan->roots[kept++] = sorted[i];
+	}
+	scan->root_count = kept;
+	free(sorted);
+}
+
 enum mb_code
 mb_scan_tree(struct mb_capture *capture, int root_fd, char *const *roots, size_t root_count,
 			 const struct mb_scan_ops *ops, void *ctx, struct mb_error *err)
 {
-	struct scan scan = {.capture = capture,
-						.root_fd = root_fd,
-						.roots = roots,
-						.root_count = root_count,
-						.ops = ops,
-						.ctx = ctx};
+	struct mb_tree_scan scan = {.capture = capture, .root_fd = root_fd, .ops = ops, .ctx = ctx};
 	enum mb_code code;
 
+	take_roots(&scan, roots, root_count);
 	if (capture->parent)
 		scan.parent = mb_manifest_reader_new(capture->repo, &capture->parent->blocks);
 	code = advance_parent(&scan, err);
@@ -596,10 +463,12 @@ mb_scan_tree(struct mb_capture *capture, int root_fd, char *const *roots, size_t
 	if (!code)
 		code = decide_gone(&scan, NULL, err);
 	if (!code)
-		code = read_batch(&scan, err);
+		code = mb_scan_read_batch(&scan, err);
 	mb_manifest_reader_free(scan.parent);
 	mb_arena_release(&scan.group_arena);
 	mb_arena_release(&scan.todo_arena);
+	mb_scan_links_release(&scan.links);
+	free(scan.roots);
 	free(scan.group);
 	free(scan.todos);
 	return code;

@@ -33,22 +33,55 @@ struct mb_scan_item
 	size_t parent_count;
 };
 
+enum mb_scan_choice
+{
+	MB_SCAN_LEAVE, /* nothing more: decide() has added what shall be kept, if anything */
+	MB_SCAN_READ,  /* take it as it is now: read the file */
+	MB_SCAN_KEEP   /* the parent's newest entry stands */
+};
+
+enum mb_scan_wish
+{
+	MB_SCAN_SKIP, /* as if it were not there */
+	MB_SCAN_SHOW, /* but do not descend */
+	MB_SCAN_TAKE
+};
+
+enum mb_scan_flags
+{
+	/*
+	 * Of a file with several names the first in order is the file, the others are entries
+	 * that lead to it; decide() is not asked about those.
+	 */
+	MB_SCAN_LINKS = 1,
+	MB_SCAN_ATTRIBUTES = 2, /* extended attributes and ACLs: core/engine/attributes.h */
+	MB_SCAN_SPARSE = 4,     /* holes are not read; the entry's meta has "sparse": true */
+	MB_SCAN_TOLERANT = 8    /* what cannot be looked at is a warning, and the capture incomplete */
+};
+
+/* Below this transform() is asked. */
+#define MB_SCAN_TRANSFORM_MAX_BYTES (1u << 20)
+
 struct mb_scan_ops
 {
 	/*
-	 * Keep entries by mb_capture_add.  Set *read to have the file read; *entry (zeroed
-	 * before, path, stat members and names are filled in afterwards) may get type, flags
-	 * and version.
+	 * Keep entries by mb_capture_add, or choose.  With MB_SCAN_READ, *entry (zeroed before,
+	 * path, stat members and names are filled in afterwards) may get type, flags and
+	 * version.
 	 */
-	enum mb_code (*decide)(void *ctx, const struct mb_scan_item *item, bool *read,
+	enum mb_code (*decide)(void *ctx, const struct mb_scan_item *item, enum mb_scan_choice *choice,
 						   struct mb_entry *entry, struct mb_error *err);
-	/* Show and descend into this path?  Called for what lies at or below a root. */
-	bool (*wanted)(void *ctx, const char *path, const struct stat *st);
+	/* Called for what lies at or below a root; twice for a directory. */
+	enum mb_scan_wish (*wanted)(void *ctx, const char *path, const struct stat *st);
 	/*
 	 * May change contents before they are packed; returns entry flags to add
-	 * (MB_ENTRY_MASKED).  Called for files below 1 MiB, by several threads.  NULL: never.
+	 * (MB_ENTRY_MASKED).  Called for files below MB_SCAN_TRANSFORM_MAX_BYTES, by several threads.
+	 * NULL: never.
 	 */
 	unsigned (*transform)(void *ctx, const char *path, struct mb_buf *contents);
+	unsigned flags;
+	/* With MB_SCAN_LINKS: a further name that the parent has not as one.  NULL: does not matter. */
+	void (*renamed)(void *ctx, const struct mb_scan_item *item);
 };
 
 enum mb_code mb_scan_tree(struct mb_capture *capture, int root_fd, char *const *roots,

@@ -9,14 +9,13 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <grp.h>
-#include <pwd.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "core/base/fs.h"
+#include "core/base/json.h"
 #include "core/engine/entry.h"
 #include "core/engine/tree_private.h"
 
@@ -24,7 +23,25 @@
 #define WINDOW_MAX_FILES (32u << 10)
 /* A page that differs may become a job of its own: 4 GiB are at most half a million. */
 #define WINDOW_MAX_CHECK_BYTES (4ull << 30)
+#define WINDOW_MAX_ATTRIBUTE_BYTES (16u << 20)
 #define EARLY_WRITE_BYTES (256u << 10)
+#define HOLE_BYTES 4096u
+
+static bool
+is_sparse(const struct mb_entry *entry)
+{
+	struct mb_error err;
+	json_t *meta = NULL;
+	bool sparse;
+
+	mb_error_clear(&err);
+	if (entry->type != MB_ENTRY_FILE || !entry->meta ||
+		mb_json_parse(&meta, entry->meta, strlen(entry->meta), "an entry", &err))
+		return false;
+	sparse = mb_json_bool(meta, "sparse", false);
+	json_decref(meta);
+	return sparse;
+}
 
 /* The entry and the name must live as long as the list. */
 void
@@ -32,7 +49,7 @@ mb_tree_add_item(struct mb_tree_items *items, const struct mb_entry *entry, cons
 				 int dir_fd)
 {
 	items->items = mb_grow(items->items, &items->cap, items->count + 1, sizeof(*items->items));
-	items->items[items->count++] = (struct mb_tree_item){*entry, name, dir_fd};
+	items->items[items->count++] = (struct mb_tree_item){*entry, name, dir_fd, is_sparse(entry)};
 }
 
 static void
@@ -42,6 +59,8 @@ add_item(struct mb_tree_items *items, struct mb_arena *arena, const struct mb_en
 	struct mb_entry copy;
 
 	mb_entry_copy_head(arena, entry, &copy);
+	copy.xattrs = mb_arena_copy(arena, entry->xattrs, entry->xattrs_len);
+	copy.xattrs_len = entry->xattrs_len;
 	mb_tree_add_item(items, &copy, mb_arena_strdup(arena, name), dir_fd);
 }
 
@@ -59,35 +78,6 @@ remember_root(struct mb_tree_run *tree, int dir_fd, struct mb_error *err)
 	return MB_OK;
 }
 
-/*
- * Open the directory that name stands in; *base is its last part.  *parent_fd may be
- * dir_fd itself: close it by close_parent.
- */
-static enum mb_code
-open_parent(int dir_fd, const char *name, int *parent_fd, const char **base, struct mb_error *err)
-{
-	const char *slash = strrchr(name, '/');
-	enum mb_code code = MB_OK;
-
-	*parent_fd = dir_fd;
-	*base = slash ? slash + 1 : name;
-	if (slash)
-	{
-		char *parent = mb_strndup(name, (size_t) (slash - name));
-
-		code = mb_open_beneath(parent_fd, dir_fd, parent, O_PATH | O_DIRECTORY, 0, err);
-		free(parent);
-	}
-	return code;
-}
-
-static void
-close_parent(int dir_fd, int parent_fd)
-{
-	if (parent_fd != dir_fd)
-		close(parent_fd);
-}
-
 /* Make one directory; one that exists already is fine, anything else there is not. */
 static enum mb_code
 make_directory(int dir_fd, const char *name, struct mb_error *err)
@@ -96,12 +86,12 @@ make_directory(int dir_fd, const char *name, struct mb_error *err)
 	enum mb_code code;
 	int parent_fd;
 
-	code = open_parent(dir_fd, name, &parent_fd, &base, err);
+	code = mb_tree_open_parent(dir_fd, name, &parent_fd, &base, err);
 	if (code)
 		return code;
 	if (mkdirat(parent_fd, base, 0700) != 0 && errno != EEXIST)
 		code = mb_fail_errno(err, errno, "could not create directory \"%s\"", name);
-	close_parent(dir_fd, parent_fd);
+	mb_tree_close_parent(dir_fd, parent_fd);
 	return code;
 }
 
@@ -178,6 +168,7 @@ create_file(struct mb_tree_run *tree, const struct mb_entry *entry, const char *
 	{
 		mb_tree_add_jobs(tree, (uint32_t) tree->files.count, &runs);
 		add_item(&tree->files, &tree->window_arena, entry, name, dir_fd);
+		tree->attribute_bytes += entry->xattrs_len;
 	}
 	mb_runs_release(&runs);
 	return code;
@@ -230,10 +221,46 @@ mb_tree_file_fd(struct mb_tree_run *tree, struct mb_tree_worker *worker, uint32_
 	return MB_OK;
 }
 
+/* Of a sparse file, which has been made as one hole: only what is not zero. */
+static enum mb_code
+write_around_holes(int fd, const unsigned char *data, size_t len, uint64_t offset, const char *name,
+				   struct mb_error *err)
+{
+	enum mb_code code = MB_OK;
+	size_t at = 0, from = 0;
+
+	while (!code && at < len)
+	{
+		size_t block = HOLE_BYTES - (size_t) ((offset + at) % HOLE_BYTES);
+
+		if (block > len - at)
+			block = len - at;
+		if (data[at] == 0 && memcmp(data + at, data + at + 1, block - 1) == 0)
+		{
+			if (at > from)
+				code = mb_pwrite_full(fd, data + from, at - from, (int64_t) (offset + from), name,
+									  err);
+			from = at + block;
+		}
+		at += block;
+	}
+	if (!code && len > from)
+		code = mb_pwrite_full(fd, data + from, len - from, (int64_t) (offset + from), name, err);
+	return code;
+}
+
+static enum mb_code
+write_all(int fd, const unsigned char *data, size_t len, uint64_t offset, const char *name,
+		  struct mb_error *err)
+{
+	return mb_pwrite_full(fd, data, len, (int64_t) offset, name, err);
+}
+
 static enum mb_code
 run_job(struct mb_tree_run *tree, struct mb_tree_worker *worker, const struct mb_tree_job *job,
 		struct mb_error *err)
 {
+	const struct mb_tree_item *item = &tree->files.items[job->file];
 	const unsigned char *data;
 	enum mb_code code;
 	size_t len;
@@ -245,10 +272,11 @@ run_job(struct mb_tree_run *tree, struct mb_tree_worker *worker, const struct mb
 	if (!code)
 		code = mb_tree_file_fd(tree, worker, job->file, &fd, err);
 	if (!code)
-		code = mb_pwrite_full(fd, data + job->run.offset, job->run.length, (int64_t) job->offset,
-							  tree->files.items[job->file].name, err);
+		code = (item->is_sparse ? write_around_holes : write_all)(fd, data + job->run.offset,
+																  job->run.length, job->offset,
+																  item->name, err);
 	if (code)
-		return mb_error_context(err, "could not restore \"%s\"", tree->files.items[job->file].name);
+		return mb_error_context(err, "could not restore \"%s\"", item->name);
 	/* Let the disk begin now, beside the decoding; the sync at the end says whether it worked. */
 	if (job->run.length >= EARLY_WRITE_BYTES)
 		(void) sync_file_range(fd, (off_t) job->offset, job->run.length, SYNC_FILE_RANGE_WRITE);
@@ -331,92 +359,7 @@ close_files(struct mb_tree_worker *worker)
 	}
 }
 
-/* -- owners, modes and times ---------------------------------------------------------------- */
-
-/* The owner by name where the name is known here, else by id. */
-static void
-owner_of(const struct mb_entry *entry, uid_t *uid, gid_t *gid)
-{
-	char buf[4096];
-	struct passwd pw, *pw_found = NULL;
-	struct group gr, *gr_found = NULL;
-
-	if (entry->user)
-		getpwnam_r(entry->user, &pw, buf, sizeof(buf), &pw_found);
-	*uid = pw_found ? pw_found->pw_uid : entry->uid;
-	if (entry->group)
-		getgrnam_r(entry->group, &gr, buf, sizeof(buf), &gr_found);
-	*gid = gr_found ? gr_found->gr_gid : entry->gid;
-}
-
-/* The modification time; a time that no kernel takes is left as it is. */
-static enum mb_code
-set_time(int parent_fd, const char *base, int64_t mtime_ns)
-{
-	struct timespec times[2] = {{.tv_nsec = UTIME_OMIT}};
-
-	times[1].tv_sec = mtime_ns / 1000000000;
-	times[1].tv_nsec = mtime_ns % 1000000000;
-	if (times[1].tv_nsec < 0)
-		return MB_OK;
-	return utimensat(parent_fd, base, times, AT_SYMLINK_NOFOLLOW) != 0 ? MB_IO : MB_OK;
-}
-
-/*
- * Owner and mode of what is open (O_PATH): in a delta the directories belong to somebody who
- * may swap names for links meanwhile, and as root we must change nothing that they lead to.
- */
-static const char *
-set_owner_and_mode(const struct mb_tree_run *tree, int fd, const struct mb_entry *entry)
-{
-	bool is_link = entry->type == MB_ENTRY_SYMLINK;
-	mode_t mode = entry->mode & 07777;
-	char proc[64];
-	struct stat st;
-	uid_t uid;
-	gid_t gid;
-
-	if (fstat(fd, &st) != 0)
-		return "state";
-	if ((tree->spec->flags & MB_TREE_OWNER) && tree->is_root)
-	{
-		owner_of(entry, &uid, &gid);
-		if ((st.st_uid != uid || st.st_gid != gid) &&
-			fchownat(fd, "", uid, gid, AT_EMPTY_PATH) != 0)
-			return "owner";
-	}
-	snprintf(proc, sizeof(proc), "/proc/self/fd/%d", fd);
-	if (!is_link && fstat(fd, &st) == 0 && !S_ISLNK(st.st_mode) && (st.st_mode & 07777) != mode &&
-		chmod(proc, mode) != 0)
-		return "mode";
-	return NULL;
-}
-
-static enum mb_code
-finish_item(struct mb_tree_run *tree, const struct mb_tree_item *item, struct mb_error *err)
-{
-	const struct mb_entry *entry = &item->entry;
-	const char *base, *what = NULL;
-	enum mb_code code;
-	int parent_fd, fd;
-
-	code = open_parent(item->dir_fd, item->name, &parent_fd, &base, err);
-	if (code)
-		return code;
-	fd = openat(parent_fd, base, O_PATH | O_NOFOLLOW | O_CLOEXEC);
-	if (fd < 0)
-		what = "owner";
-	else
-		what = set_owner_and_mode(tree, fd, entry);
-	if (!what && (tree->spec->flags & MB_TREE_TIMES) && set_time(parent_fd, base, entry->mtime_ns))
-		what = "time";
-	if (what)
-		code = mb_fail_errno(err, errno, "could not set the %s of \"%s\"", what, item->name);
-	if (fd >= 0)
-		close(fd);
-	close_parent(item->dir_fd, parent_fd);
-	return code;
-}
+/* -- windows ---------------------------------------------------------------------------------- */
 
 static enum mb_code
 flush_window(struct mb_tree_run *tree, struct mb_error *err)
@@ -440,7 +383,7 @@ flush_window(struct mb_tree_run *tree, struct mb_error *err)
 	{
 		const struct mb_tree_item *item = &tree->files.items[i];
 
-		code = finish_item(tree, item, err);
+		code = mb_tree_finish_item(tree, item, err);
 		if (!code && tree->spec->done)
 			code = tree->spec->done(tree->spec->ctx, &item->entry, item->name, err);
 	}
@@ -448,46 +391,8 @@ flush_window(struct mb_tree_run *tree, struct mb_error *err)
 	tree->job_count = 0;
 	tree->check_count = 0;
 	tree->check_bytes = 0;
+	tree->attribute_bytes = 0;
 	mb_arena_release(&tree->window_arena);
-	return code;
-}
-
-/* A hard link's target is a name of ours: open it safely, then link the open file. */
-static enum mb_code
-make_hard_link(const struct mb_tree_item *item, int parent_fd, const char *base,
-			   struct mb_error *err)
-{
-	enum mb_code code;
-	char proc[64];
-	int fd;
-
-	code = mb_open_beneath(&fd, item->dir_fd, item->entry.link_target, O_PATH, 0, err);
-	if (code)
-		return code;
-	snprintf(proc, sizeof(proc), "/proc/self/fd/%d", fd);
-	if (linkat(AT_FDCWD, proc, parent_fd, base, AT_SYMLINK_FOLLOW) != 0)
-		code = mb_fail_errno(err, errno, "could not create link \"%s\"", item->name);
-	close(fd);
-	return code;
-}
-
-static enum mb_code
-make_link(const struct mb_tree_item *item, struct mb_error *err)
-{
-	const char *base;
-	enum mb_code code;
-	int parent_fd;
-
-	if (!item->entry.link_target)
-		return mb_fail(err, MB_CORRUPT, "link \"%s\" has no target", item->name);
-	code = open_parent(item->dir_fd, item->name, &parent_fd, &base, err);
-	if (code)
-		return code;
-	if (item->entry.type == MB_ENTRY_HARDLINK)
-		code = make_hard_link(item, parent_fd, base, err);
-	else if (symlinkat(item->entry.link_target, parent_fd, base) != 0)
-		code = mb_fail_errno(err, errno, "could not create link \"%s\"", item->name);
-	close_parent(item->dir_fd, parent_fd);
 	return code;
 }
 
@@ -547,12 +452,12 @@ finish_late(struct mb_tree_run *tree, struct mb_error *err)
 
 	for (i = 0; !code && i < tree->links.count; i++)
 	{
-		code = make_link(&tree->links.items[i], err);
+		code = mb_tree_make_link(tree, &tree->links.items[i], err);
 		if (!code && tree->links.items[i].entry.type == MB_ENTRY_SYMLINK)
-			code = finish_item(tree, &tree->links.items[i], err);
+			code = mb_tree_finish_item(tree, &tree->links.items[i], err);
 	}
 	for (i = tree->dirs.count; !code && i > 0; i--)
-		code = finish_item(tree, &tree->dirs.items[i - 1], err);
+		code = mb_tree_finish_item(tree, &tree->dirs.items[i - 1], err);
 	for (i = 0; !code && i < tree->root_count; i++)
 		if (syncfs(tree->root_fds[i]) != 0)
 			code = mb_fail_errno(err, errno, "could not sync the restored files to disk");
@@ -624,7 +529,8 @@ mb_restore_tree(struct mb_restore *restore, const struct mb_tree *spec, struct m
 		if (!code)
 			code = take_entry(&tree, entry, err);
 		if (!code && (tree.job_count >= WINDOW_MAX_JOBS || tree.files.count >= WINDOW_MAX_FILES ||
-					  tree.check_bytes >= WINDOW_MAX_CHECK_BYTES))
+					  tree.check_bytes >= WINDOW_MAX_CHECK_BYTES ||
+					  tree.attribute_bytes >= WINDOW_MAX_ATTRIBUTE_BYTES))
 			code = flush_window(&tree, err);
 		if (code)
 			break;
@@ -633,6 +539,7 @@ mb_restore_tree(struct mb_restore *restore, const struct mb_tree *spec, struct m
 		code = flush_window(&tree, err);
 	if (!code)
 		code = finish_late(&tree, err);
+	mb_tree_tell_not_set(&tree);
 	restore->written_bytes += atomic_load(&tree.written_bytes);
 	mb_manifest_reader_free(reader);
 	release_tree(&tree);

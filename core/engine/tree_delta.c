@@ -162,6 +162,25 @@ is_left_alone(const struct cleaner *cleaner, const char *prefix, const char *nam
 	return false;
 }
 
+/* What its owner may not write, or look into, is made writable: it gets its mode at the end. */
+static void
+open_up(const struct mb_tree_run *tree, int dir_fd, const char *name, mode_t wanted)
+{
+	struct stat st;
+	char proc[64];
+	int fd;
+
+	if (tree->is_root)
+		return;
+	fd = openat(dir_fd, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+	if (fd < 0)
+		return; /* what needs it says why it cannot */
+	snprintf(proc, sizeof(proc), "/proc/self/fd/%d", fd);
+	if (fstat(fd, &st) == 0 && !S_ISLNK(st.st_mode) && (st.st_mode & wanted) != wanted)
+		(void) chmod(proc, (st.st_mode & 07777) | wanted);
+	close(fd);
+}
+
 static enum mb_code clean_directory(struct cleaner *cleaner, int fd, const char *prefix, int depth,
 									struct mb_error *err);
 
@@ -179,13 +198,16 @@ clean_name(struct cleaner *cleaner, int dir_fd, const char *prefix, const char *
 		code = mb_fail_errno(err, errno, "could not look at \"%s\"", path);
 	else if (type == 'd' && S_ISDIR(st.st_mode))
 	{
+		open_up(cleaner->tree, dir_fd, name, S_IRWXU);
 		fd = openat(dir_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 		if (fd < 0)
 			code = mb_fail_errno(err, errno, "could not open directory \"%s\"", path);
 		else
 			code = clean_directory(cleaner, fd, path, depth + 1, err);
 	}
-	else if (type != 'f' || !S_ISREG(st.st_mode) || st.st_nlink != 1)
+	else if (type == 'f' && S_ISREG(st.st_mode) && st.st_nlink == 1)
+		open_up(cleaner->tree, dir_fd, name, S_IRUSR | S_IWUSR);
+	else
 	{
 		code = mb_rmtree_at(dir_fd, name, err);
 		if (code)
@@ -297,6 +319,7 @@ mb_tree_take_over(struct mb_tree_run *tree, const struct mb_entry *entry, const 
 	else if (!hollow && entry->size > 0)
 		add_check(tree, file, MB_TREE_WHOLE);
 	tree->check_bytes += hollow ? 0 : entry->size;
+	tree->attribute_bytes += entry->xattrs_len;
 	*found = true;
 	return MB_OK;
 }
@@ -432,6 +455,9 @@ check_whole(struct mb_tree_run *tree, struct mb_tree_worker *worker,
 		atomic_fetch_add(&tree->restore->progress->done_bytes, at);
 		return MB_OK;
 	}
+	/* Its holes are made by not writing them. */
+	if (item->is_sparse && (ftruncate(fd, 0) != 0 || ftruncate(fd, (off_t) item->entry.size) != 0))
+		return mb_fail_errno(err, errno, "could not empty \"%s\"", item->name);
 	code = mb_entry_runs(&item->entry, worker->reader, &runs, err);
 	if (!code)
 		add_jobs(tree, check->file, &runs);

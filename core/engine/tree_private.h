@@ -1,6 +1,6 @@
 /*
- * tree_private.h - what tree.c (writing) and tree_delta.c (writing over what is there)
- * share; nobody else includes it.
+ * tree_private.h - what tree.c (writing), tree_finish.c (owners, modes, links) and tree_delta.c
+ * (writing over what is there) share; nobody else includes it.
  */
 #ifndef MB_ENGINE_TREE_PRIVATE_H
 #define MB_ENGINE_TREE_PRIVATE_H
@@ -19,6 +19,7 @@ struct mb_tree_item
 	struct mb_entry entry;
 	const char *name;
 	int dir_fd;
+	bool is_sparse; /* zeros of it are holes */
 };
 
 struct mb_tree_items
@@ -75,6 +76,8 @@ struct mb_tree_run
 	int root_fds[64]; /* every filesystem we wrote to, to be synced */
 	size_t root_count;
 	bool is_root;
+	uint64_t attribute_bytes; /* of the files of this window */
+	uint64_t not_set;         /* attributes that could not be set */
 	/* a delta: what stands there already and must be compared first */
 	struct mb_tree_check *checks;
 	size_t check_count;
@@ -91,6 +94,22 @@ void mb_tree_add_jobs(struct mb_tree_run *tree, uint32_t file, const struct mb_r
 /* The file, open for reading and writing; kept open by the worker. */
 enum mb_code mb_tree_file_fd(struct mb_tree_run *tree, struct mb_tree_worker *worker, uint32_t file,
 							 int *fd, struct mb_error *err) MB_MUST_CHECK;
+
+/* tree_finish.c */
+/*
+ * Open the directory that name stands in; *base is its last part.  *parent_fd may be
+ * dir_fd itself: close it by mb_tree_close_parent.
+ */
+enum mb_code mb_tree_open_parent(int dir_fd, const char *name, int *parent_fd, const char **base,
+								 struct mb_error *err) MB_MUST_CHECK;
+void mb_tree_close_parent(int dir_fd, int parent_fd);
+/* Owner, attributes, mode and times. */
+enum mb_code mb_tree_finish_item(struct mb_tree_run *tree, const struct mb_tree_item *item,
+								 struct mb_error *err) MB_MUST_CHECK;
+enum mb_code mb_tree_make_link(struct mb_tree_run *tree, const struct mb_tree_item *item,
+							   struct mb_error *err) MB_MUST_CHECK;
+/* How many attributes could not be set beyond those that were named. */
+void mb_tree_tell_not_set(struct mb_tree_run *tree);
 
 /* tree_delta.c: remove what the manifest does not have, or has as something else. */
 enum mb_code mb_tree_clean(struct mb_tree_run *tree, struct mb_error *err) MB_MUST_CHECK;

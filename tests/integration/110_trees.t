@@ -34,7 +34,7 @@ is "$status" 0 "restore of files"
 listing() { (cd "$1" && find . -printf '%p|%y|%m|%s|%l|%T@\n' | sort); }
 is "$(listing "$T/r1$tree" | grep -av app.env)" "$(listing "$tree" | grep -av app.env)" "names, types, modes, sizes, targets and times"
 ok "contents" diff -r --no-dereference --exclude=app.env "$tree" "$T/r1$tree"
-is "$(cat "$T/r1$tree/app.env")" "$(printf 'DB_HOST=db\nDB_PASSWORD=********\nexport API_KEY=********\nURL=postgres://u:********@h/db')" "secrets are masked in environment files"
+is "$(cat "$T/r1$tree/app.env")" "$(printf 'DB_HOST=db\nDB_PASSWORD=********\nexport API_KEY="********"\nURL=postgres://u:********@h/db')" "secrets are masked in environment files"
 run mb restore --component "config=$T/r2" --only "*/a b/*"
 is "$status" 0 "restore with --only"
 is "$(cd "$T/r2" && find . -type f | wc -l)" 1 "--only restores what matches"
