@@ -50,6 +50,7 @@ $(BUILD)/%.o: %.c
 
 # Taken in by the assembler: -MMD does not see it.
 $(BUILD)/cli/http_page.o: cli/status.html
+$(BUILD)/cli/schedule_units.o: deploy/systemd/common.conf
 
 $(BUILD)/libmbackup.a: $(CORE_OBJ)
 	@rm -f $@ && ar rcs $@ $^

@@ -86,6 +86,9 @@ enum mb_code cli_check_places(struct mb_cli *cli, struct mb_checks *checks,
 							  struct mb_error *err) MB_MUST_CHECK;
 /* Bring the copies up to date at the end of a backup; what cannot be is a warning. */
 void cli_reconcile(struct mb_cli *cli);
+/* schedule_check.c: findings about [schedule], added to the answer of check; code, or MB_NEGATIVE. */
+enum mb_code cli_check_schedule(const struct mb_cli *cli, enum mb_code code,
+								struct mb_error *err) MB_MUST_CHECK;
 /* init: make the copies that are missing; then give them everything (takes first). */
 enum mb_code cli_make_copies(struct mb_cli *cli, struct mb_store *first, size_t *made,
 							 struct mb_error *err) MB_MUST_CHECK;
@@ -152,6 +155,7 @@ enum mb_code cmd_wal_get(struct mb_cli *cli, struct mb_error *err);
 enum mb_code cmd_daemon(struct mb_cli *cli, struct mb_error *err);
 enum mb_code cmd_key(struct mb_cli *cli, struct mb_error *err);
 enum mb_code cmd_catalog(struct mb_cli *cli, struct mb_error *err);
+enum mb_code cmd_schedule(struct mb_cli *cli, struct mb_error *err);
 enum mb_code cmd_version(struct mb_cli *cli, struct mb_error *err);
 enum mb_code cmd_help(struct mb_cli *cli, struct mb_error *err);
 
@@ -172,6 +176,7 @@ void render_adopt(const json_t *answer, FILE *out);
 void render_key(const json_t *answer, FILE *out);
 void render_catalog(const json_t *answer, FILE *out);
 void render_verify(const json_t *answer, FILE *out);
+void render_schedule(const json_t *answer, FILE *out);
 void render_version(const json_t *answer, FILE *out);
 
 #endif

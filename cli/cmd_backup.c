@@ -140,6 +140,7 @@ cmd_check(struct mb_cli *cli, struct mb_error *err)
 	{
 		code = mb_check_run(&chosen, &cli->answer, err);
 		code = check_buckets(cli, code, err);
+		code = cli_check_schedule(cli, code, err);
 	}
 	mb_stack_release(&chosen);
 	return code;

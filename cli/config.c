@@ -21,10 +21,10 @@ static const struct
 	const char *name;
 	enum mb_scope scope;
 	bool is_component;
-} sections[] = {{"global", SCOPE_GLOBAL, false},  {"repository", SCOPE_REPOSITORY, false},
-				{"daemon", SCOPE_DAEMON, false},  {"postgres", SCOPE_POSTGRES, true},
-				{"objects", SCOPE_OBJECTS, true}, {"redis", SCOPE_REDIS, true},
-				{"files", SCOPE_FILES, true}};
+} sections[] = {{"global", SCOPE_GLOBAL, false},    {"repository", SCOPE_REPOSITORY, false},
+				{"daemon", SCOPE_DAEMON, false},    {"schedule", SCOPE_SCHEDULE, false},
+				{"postgres", SCOPE_POSTGRES, true}, {"objects", SCOPE_OBJECTS, true},
+				{"redis", SCOPE_REDIS, true},       {"files", SCOPE_FILES, true}};
 #define SECTION_COUNT (sizeof(sections) / sizeof(sections[0]))
 
 struct reader

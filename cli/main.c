@@ -34,6 +34,7 @@ const struct mb_command mb_commands[] = {
 	{"daemon", CMD_DAEMON, cmd_daemon, NEEDS_CONFIG | NEEDS_STACK | NEEDS_SPOOL, 0, 0, "", "run jobs from SQL, schedules and streams, until stopped", NULL},
 	{"key", CMD_KEY, cmd_key, NEEDS_CONFIG | NEEDS_REPOSITORY | NEEDS_SPOOL, 1, 2, "VERB [KEY]", "who can open the repository: list, add, remove, rotate, export --paper", render_key},
 	{"catalog", CMD_CATALOG, cmd_catalog, NEEDS_CONFIG | NEEDS_REPOSITORY | NEEDS_STACK, 1, 1, "sync", "make the catalog in Postgres anew from the repository", render_catalog},
+	{"schedule", CMD_SCHEDULE, cmd_schedule, NEEDS_CONFIG, 1, 2, "VERB [NAME]", "run what is due without a daemon: show, install, uninstall, run, run-due", render_schedule},
 	{"version", CMD_VERSION, cmd_version, 0, 0, 0, "", "the version of mbackup and of its repository format", render_version},
 	{"help", CMD_HELP, cmd_help, 0, 0, 1, "[COMMAND]", "this overview, or one command", NULL},
 };

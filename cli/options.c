@@ -92,6 +92,13 @@ const struct mb_option mb_options[] = {
 	{"history", 0, OPT_FLAG, SCOPE_COMMAND, CMD_VERIFY, NULL, NULL, NULL, "show the drills that were made, and what they measured"},
 	{"restore", 0, OPT_TEXT, SCOPE_COMMAND, CMD_WAL_GET, NULL, NULL, "ID", "serve the plan of this restore (restore_command has it)"},
 
+	{"systemd", 0, OPT_FLAG, SCOPE_COMMAND, CMD_SCHEDULE, NULL, NULL, NULL, "install: a timer and a service for each schedule"},
+	{"cron", 0, OPT_FLAG, SCOPE_COMMAND, CMD_SCHEDULE, NULL, NULL, NULL, "install: one line of cron, which calls run-due each minute"},
+	{"user", 0, OPT_TEXT, SCOPE_COMMAND, CMD_SCHEDULE, NULL, NULL, "NAME", "install: who runs it (default: postgres where there is a cluster, else the owner of the configuration)"},
+	{"root", 0, OPT_TEXT, SCOPE_COMMAND, CMD_SCHEDULE, NULL, NULL, "DIR", "install, uninstall: below this directory instead of /, for packages"},
+	{"dry-run", 'n', OPT_FLAG, SCOPE_COMMAND, CMD_SCHEDULE, NULL, NULL, NULL, "install, uninstall: show the files, write nothing"},
+	{"yes", 'y', OPT_FLAG, SCOPE_COMMAND, CMD_SCHEDULE, NULL, NULL, NULL, "do not ask"},
+
 	{"workers", 'w', OPT_INTEGER, SCOPE_GLOBAL, CMD_ANY, "auto", "auto|1..64", "N", "threads that read, compress and write (auto: cores, at most 4)"},
 	{"log-level", 0, OPT_CHOICE, SCOPE_GLOBAL, CMD_ANY, "info", "error|warning|info|debug", "LEVEL", "how much to say on stderr"},
 	{"log-format", 0, OPT_CHOICE, SCOPE_GLOBAL, CMD_ANY, "text", "text|json", "FORMAT", "lines for people or for machines"},
@@ -125,6 +132,13 @@ const struct mb_option mb_options[] = {
 	{"notify-after", 0, OPT_DURATION, SCOPE_DAEMON, 0, "1min", NULL, "TIME", "a problem, or its end, is told when it is so old"},
 	{"notify-interval", 0, OPT_DURATION, SCOPE_DAEMON, 0, "5min", NULL, "TIME", "from one message to the next, but for one when something new failed"},
 	{"notify-reminder", 0, OPT_DURATION, SCOPE_DAEMON, 0, "24h", NULL, "TIME", "what lasts is told again so often; 0: never"},
+
+	{"full", 0, OPT_TEXT, SCOPE_SCHEDULE, 0, NULL, NULL, "WHEN", "full backups: a cron expression, or a calendar expression of systemd"},
+	{"incremental", 0, OPT_TEXT, SCOPE_SCHEDULE, 0, NULL, NULL, "WHEN", "incremental backups"},
+	{"mark", 0, OPT_TEXT, SCOPE_SCHEDULE, 0, NULL, NULL, "WHEN", "marks, named schedule-TIME"},
+	{"expire", 0, OPT_TEXT, SCOPE_SCHEDULE, 0, NULL, NULL, "WHEN", "remove what the retention does not keep"},
+	{"verify", 0, OPT_TEXT, SCOPE_SCHEDULE, 0, NULL, NULL, "WHEN", "verify the repository"},
+	{"check", 0, OPT_TEXT, SCOPE_SCHEDULE, 0, NULL, NULL, "WHEN", "test every precondition"},
 
 	{"conninfo", 0, OPT_TEXT, SCOPE_POSTGRES, 0, "", NULL, "CONNINFO", "how to connect: a direct connection, no pooler"},
 	{"method", 0, OPT_CHOICE, SCOPE_POSTGRES, 0, "auto", "auto|direct|basebackup", "HOW", "read the data directory, or over the wire"},
@@ -341,6 +355,7 @@ mb_option_long_name(const struct mb_option *option, char out[80])
 {
 	const char *prefix = option->scope == SCOPE_REPOSITORY ? "repository-"
 						 : option->scope == SCOPE_DAEMON   ? "daemon-"
+						 : option->scope == SCOPE_SCHEDULE ? "schedule-"
 														   : "";
 
 	snprintf(out, 80, "%s%s", prefix, option->name);

@@ -5,7 +5,7 @@
  * variables and --help.  A row belongs to a scope: SCOPE_COMMAND rows are options of
  * some commands only; SCOPE_GLOBAL and SCOPE_REPOSITORY rows are also keys of
  * mbackup.conf and environment variables (MBACKUP_WORKERS, MBACKUP_REPOSITORY_URL); those of
- * SCOPE_DAEMON too (MBACKUP_DAEMON_LISTEN), but no options; the rows of a component kind are keys of its section.
+ * SCOPE_DAEMON and SCOPE_SCHEDULE too (MBACKUP_DAEMON_LISTEN), but no options; the rows of a component kind are keys of its section.
  *
  * A SECRET row "password" stands for three keys: password, password-file and
  * password-command, and for an environment variable.  A secret value is never an option
@@ -36,9 +36,10 @@ enum mb_command_id
 	CMD_REDIS = 1 << 15,
 	CMD_DAEMON = 1 << 16,
 	CMD_CATALOG = 1 << 17,
-	CMD_KEY = 1 << 18
+	CMD_KEY = 1 << 18,
+	CMD_SCHEDULE = 1 << 24
 };
-#define CMD_ANY 0xFFFFFFu
+#define CMD_ANY 0x7FFFFFFFu
 
 enum mb_scope
 {
@@ -46,6 +47,7 @@ enum mb_scope
 	SCOPE_GLOBAL,
 	SCOPE_REPOSITORY,
 	SCOPE_DAEMON,
+	SCOPE_SCHEDULE,
 	SCOPE_POSTGRES,
 	SCOPE_OBJECTS,
 	SCOPE_REDIS,

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Next times of cron expressions, worked out in ways that have nothing in common with mbackup.cron_next().
 
-Prints lines of  expression TAB zone TAB after TAB expected  (UTC; "never").  Two judges: croniter, where there are no
+Prints lines of  expression TAB zone TAB after TAB expected  (UTC; "never"), all of them or the share that is given.  Two judges: croniter, where there are no
 changes of clocks, and a walk over every minute as cronie's own loop does it, with the zones of Python.
 """
 import os
@@ -78,7 +78,9 @@ def show(t):
 
 
 def main():
-    rng = random.Random(700)
+    rng, chosen = random.Random(700), random.Random(701)
+    share = float(sys.argv[1]) if len(sys.argv) > 1 else 1
+    wanted = lambda: chosen.random() < share
     at = lambda *a: datetime(*a, tzinfo=UTC)
 
     def case(text, zone, after, expected):
@@ -96,13 +98,16 @@ def main():
         for text in texts:
             for minutes in (-300, -61, -60, -31, -30, -1, 0, 1, 29, 30, 59, 60, 90):
                 if rng.random() < (0.45 if os.environ.get("MBACKUP_LONG") else 0.1) or minutes in (-61, 0):
+                    if not wanted():
+                        continue
                     after = change + minutes * MINUTE
                     case(text, zone, after, walk(text, zone, after))
     # The language, by the walk.
     for text in ["0 0 1 * mon", "0 0 */2 * mon", "0 0 13 * fri", "0 0 * * 5-7", "0 0 * * sat,sun", "0 0 31 * *", "0 0 30 apr,jun *", "1-10/4 3 * jan-mar *", "0 0 * * 0-7/3",
                  "0 0 1-7 * *", "0 0 1-7 * */2", "@weekly", "@monthly", "@yearly", "@annually", "@midnight", "0 12 29 2 mon", "0,59 0,23 1,31 1,12 *", "0 0 * * MON-FRI", "0 0 1 JAN *", "7 7 7 7 7"]:
         for after in (at(2026, 1, 31, 23, 59), at(2026, 2, 28, 12), at(2026, 12, 31, 23, 59), at(2027, 6, 15, 6, 30)):
-            case(text, "UTC", after, walk(text, "UTC", after))
+            if wanted():
+                case(text, "UTC", after, walk(text, "UTC", after))
     # Far away, by thought.
     for text, after, expected in (("0 0 29 2 *", at(2026, 1, 1), at(2028, 2, 29)), ("0 0 29 2 *", at(2096, 2, 29), at(2104, 2, 29)), ("0 0 30 2 *", at(2026, 1, 1), None),
                                   ("0 0 31 4,6,9,11 *", at(2026, 1, 1), None), ("0 0 31 2 mon", at(2026, 1, 1), at(2026, 2, 2)), ("0 0 30 2 */2", at(2026, 1, 1), None)):
