@@ -138,6 +138,7 @@ const struct mb_option mb_options[] = {
 	{"mark", 0, OPT_TEXT, SCOPE_SCHEDULE, 0, NULL, NULL, "WHEN", "marks, named schedule-TIME"},
 	{"expire", 0, OPT_TEXT, SCOPE_SCHEDULE, 0, NULL, NULL, "WHEN", "remove what the retention does not keep"},
 	{"verify", 0, OPT_TEXT, SCOPE_SCHEDULE, 0, NULL, NULL, "WHEN", "verify the repository"},
+	{"drill", 0, OPT_TEXT, SCOPE_SCHEDULE, 0, NULL, NULL, "WHEN", "try a restore: verify --restore"},
 	{"check", 0, OPT_TEXT, SCOPE_SCHEDULE, 0, NULL, NULL, "WHEN", "test every precondition"},
 
 	{"conninfo", 0, OPT_TEXT, SCOPE_POSTGRES, 0, "", NULL, "CONNINFO", "how to connect: a direct connection, no pooler"},

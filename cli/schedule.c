@@ -14,6 +14,7 @@ const struct schedule_kind schedule_kinds[SCHEDULE_KINDS] = {
 	{"mark", {"mark"}, "a mark"},
 	{"expire", {"expire"}, "what the retention does not keep is removed"},
 	{"verify", {"verify"}, "the repository is verified"},
+	{"drill", {"verify", "--restore"}, "a restore is tried"},
 	{"check", {"check"}, "every precondition is tested"},
 };
 

@@ -14,7 +14,7 @@
 #include "cli/cron.h"
 #include "core/base/json.h"
 
-#define SCHEDULE_KINDS 6
+#define SCHEDULE_KINDS 7
 /* A run that was killed is begun again so often; then its time is over. */
 #define SCHEDULE_MAX_ATTEMPTS 2
 /* Of runs that were missed no more are counted. */

@@ -6,6 +6,9 @@
 # Root sees more: parts are skipped for others.
 stack_drop_root() { :; }
 stack_begin
+# Nothing is really synced: what a power failure takes is not what this tests.
+[ -e "$BUILD/fault.so" ] || skip_all "no $BUILD/fault.so: make all"
+mb() { LD_PRELOAD=$BUILD/fault.so MBACKUP_FAULT_NOSYNC=1 "$MBACKUP" --config "$CONF" "$@"; }
 for tool in getfacl setfacl getfattr setfattr
 do
 	command -v "$tool" >/dev/null || skip_all "no $tool"
@@ -54,9 +57,9 @@ echo plain >"$tree/dir/plain"; echo x >"$tree/$(printf 'new\nline')/$(printf '\x
 echo first >"$tree/dir/b-first"; ln "$tree/dir/b-first" "$tree/dir/sub/second"; ln "$tree/dir/b-first" "$tree/a-before"
 echo 1 >"$tree/many/1"; ln "$tree/many/1" "$tree/many/2"; : >"$tree/many/empty"; ln "$tree/many/empty" "$tree/many/empty2"
 ln -s plain "$tree/dir/link"; ln -s /nowhere "$tree/dir/dangling"; ln -s . "$tree/dir/loop"
-truncate -s 64M "$tree/hole"; truncate -s 40M "$tree/islands"
-for at in 1 7 20; do echo island | dd of="$tree/islands" bs=1M seek=$at conv=notrunc status=none; done
-dd if=/dev/zero of="$tree/zeros" bs=1M count=3 status=none
+truncate -s 6M "$tree/hole"; truncate -s 5M "$tree/islands"
+for at in 1 3 4; do echo island | dd of="$tree/islands" bs=1M seek=$at conv=notrunc status=none; done
+dd if=/dev/zero of="$tree/zeros" bs=1M count=1 status=none
 printf '#!/bin/sh\n' >"$tree/modes/setuid"; chmod 4755 "$tree/modes/setuid"
 : >"$tree/modes/none"; chmod 000 "$tree/modes/none"; : >"$tree/modes/setgid"; chmod 2711 "$tree/modes/setgid"
 mkdir "$tree/modes/shared" "$tree/modes/sticky"; chmod 2775 "$tree/modes/shared"; chmod 1777 "$tree/modes/sticky"
@@ -91,12 +94,18 @@ do
 	[ "$got" -le "$had" ]
 	result "$f takes no more room than it did ($got of $(stat -c %s "$tree/$f") bytes, was $had)" $?
 done
-is "$(du -B1M "$T/r1$tree/zeros" | cut -f1)" 3 "zeros that were written are written"
+is "$(du -B1M "$T/r1$tree/zeros" | cut -f1)" 1 "zeros that were written are written"
 is "$(find "$T/repo/packs" -type f -printf '%s\n' | awk '{ s += $1 } END { print (s < 1000000) }')" 1 "holes take no room in the repository"
 run reader "$T/repo" extract config "$(backup_id)" "$T/read"
 is "$status" 0 "the independent reader reads it"
 ok "... with the same contents" diff -r --no-dereference "$tree" "$T/read$tree"
 is "$(names_of_one "$T/read$tree")" "$(names_of_one "$tree")" "... and the same names of one file"
+
+if "$MBACKUP" help verify | grep -q -- --restore && [ -n "$root" ]
+then
+	run mb verify --restore
+	is "$status" 0 "the drill says the same"
+fi
 
 # -- incremental -----------------------------------------------------------------------------------------
 run mb backup --json
@@ -119,7 +128,7 @@ before=$(mb list --json | json backups.-1.id)
 d=$T/r3$tree
 setfattr -n user.stranger -v s "$d/dir/plain"; setfattr -x user.bytes "$d/dir/plain"; setfacl -m u:9:r "$d/acl/file"
 rm "$d/zeros-too"; cp "$d/zeros" "$d/zeros-too"; rm "$d/dir/link"; mkdir "$d/dir/link"; echo more >"$d/dir/more"
-dd if=/dev/urandom of="$d/islands" bs=1M seek=3 count=2 conv=notrunc status=none; rm "$d/hole"; chmod 777 "$d/modes/shared"
+dd if=/dev/urandom of="$d/islands" bs=1M seek=2 count=2 conv=notrunc status=none; rm "$d/hole"; chmod 777 "$d/modes/shared"
 run mb restore --delta --yes --component "config=$T/r3" --json
 is "$status" 0 "a delta"
 same "$T/r3$tree" "delta"
