@@ -77,6 +77,8 @@ mb_mask_rule_of(const struct mb_mask *mask, const char *key, size_t len)
 	char name[KEY_MAX];
 	size_t i;
 
+	if (len == 0)
+		return MB_NO_RULE;
 	/* Of a very long one the end counts. */
 	if (len >= sizeof(name))
 	{

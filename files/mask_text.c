@@ -9,6 +9,9 @@
 
 #include "files/mask_private.h"
 
+/* How far behind "://" a password may end; a line of nothing else must not take forever. */
+#define URL_MAX 2048
+
 static const struct mb_mask_place nowhere = {0};
 
 /* -- keys ------------------------------------------------------------------------------------- */
@@ -98,6 +101,8 @@ url_password(const char *p, const char *end, size_t *len)
 
 	if (end - p < 6 || p[1] != '/' || p[2] != '/')
 		return NULL;
+	if (end - p > URL_MAX)
+		end = p + URL_MAX;
 	for (to = p + 3; to < end && !isspace((unsigned char) *to) && !strchr("\"'<>", *to); to++)
 	{
 		if (*to == ':' && !colon && !at)
@@ -115,16 +120,6 @@ url_password(const char *p, const char *end, size_t *len)
 }
 
 /* -- lines -------------------------------------------------------------------------------------- */
-
-static bool
-has_flow(const char *line, const char *p)
-{
-	long depth = 0;
-
-	for (; line < p; line++)
-		depth += (*line == '{' || *line == '[') - (*line == '}' || *line == ']');
-	return depth > 0;
-}
 
 /* A key of YAML without a value on its line: what is further to the right belongs to it. */
 static void
@@ -170,7 +165,19 @@ struct cursor
 	const char *end; /* of the line */
 	char quote;      /* that we are in, or 0 */
 	bool is_first;   /* no sign yet in this line */
+	long depth;      /* of brackets that are open at `counted` */
+	const char *counted;
 };
+
+/* Does this stand between brackets?  Asked in the order of the line, so that it is read once. */
+static bool
+is_in_flow(struct cursor *at, const char *p)
+{
+	for (; at->counted < p; at->counted++)
+		at->depth += (*at->counted == '{' || *at->counted == '[') -
+					 (*at->counted == '}' || *at->counted == ']');
+	return at->depth > 0;
+}
 
 static void
 take_url(struct mb_mask_text *text, struct cursor *at)
@@ -213,8 +220,8 @@ take_sign(struct mb_mask_text *text, struct cursor *at)
 		return;
 	}
 	place.in_query = key.at > at->line && (key.at[-1] == '?' || key.at[-1] == '&');
-	place.in_flow = (text->format == MB_MASK_YAML || text->format == MB_MASK_TOML) &&
-					has_flow(at->line, key.at);
+	place.in_flow =
+		(text->format == MB_MASK_YAML || text->format == MB_MASK_TOML) && is_in_flow(at, key.at);
 	mb_mask_copy(text, at->from, value);
 	at->p = at->from = mb_mask_hide_value(text, value, at->end, place, rule);
 }
@@ -318,7 +325,7 @@ hide_words(struct mb_mask_text *text, const char *line, const char *end)
 static const char *
 read_line(struct mb_mask_text *text, const char *line, const char *end)
 {
-	struct cursor at = {line, line, line, end, '\0', true};
+	struct cursor at = {line, line, line, end, '\0', true, 0, line};
 
 	const char *stop = NULL;
 

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "files/mask.h"
 #include "files/patterns.h"
@@ -339,6 +340,38 @@ test_mask__leaves_binary_alone(void **state)
 	mb_mask_release(&mask);
 }
 
+/* A file of one line takes no time that anybody would notice. */
+static void
+test_mask__is_not_quadratic(void **state)
+{
+	static const char *const pieces[] = {"key: a, ", "key: [", "{\"key\": {",
+										 "=",        "'",      "KEY=\"",
+										 "a://b:",   "\"k=",   "-----BEGIN PRIVATE KEY-----"};
+	size_t i, n;
+
+	(void) state;
+	for (i = 0; i < sizeof(pieces) / sizeof(pieces[0]); i++)
+		for (n = MB_MASK_TEXT; n <= MB_MASK_NETRC; n++)
+		{
+			struct mb_mask_hits hits = {0};
+			struct mb_buf buf = {0};
+			struct mb_mask mask;
+			clock_t began;
+
+			mb_mask_init(&mask);
+			mb_buf_put_str(&buf, "{");
+			while (buf.len < 300000)
+				mb_buf_put_str(&buf, pieces[i]);
+			began = clock();
+			(void) mb_mask_contents(&mask, (enum mb_mask_format) n, &buf, &hits);
+			/* Of the processor, so that others on it do not count: milliseconds, where a square takes 20 s. */
+			if ((clock() - began) / CLOCKS_PER_SEC >= 8)
+				fail_msg("\"%s...\" takes too long", pieces[i]);
+			mb_buf_release(&buf);
+			mb_mask_release(&mask);
+		}
+}
+
 int
 main(void)
 {
@@ -354,6 +387,7 @@ main(void)
 		cmocka_unit_test(test_mask__of_password_files_and_private_keys),
 		cmocka_unit_test(test_mask__takes_rules),
 		cmocka_unit_test(test_mask__leaves_binary_alone),
+		cmocka_unit_test(test_mask__is_not_quadratic),
 	};
 
 	cmocka_set_message_output(CM_OUTPUT_TAP);
