@@ -269,6 +269,21 @@ daemon_json(void)
 	return json;
 }
 
+/* The last drill, in a few members; NULL: there was none. */
+static json_t *
+drill_json(const struct daemon *daemon)
+{
+	static const char *const members[] = {"id", "started", "status", "rto_seconds", "rpo_seconds"};
+	const json_t *drill = json_object_get(daemon->list, "drill");
+	json_t *json = drill ? json_object() : NULL;
+	size_t i;
+
+	for (i = 0; drill && i < sizeof(members) / sizeof(members[0]); i++)
+		if (json_object_get(drill, members[i]))
+			json_object_set(json, members[i], json_object_get(drill, members[i]));
+	return json;
+}
+
 /* Of the repository as it is, and of the jobs as the catalog knows them. */
 static json_t *
 last_json(const struct daemon *daemon)
@@ -278,6 +293,8 @@ last_json(const struct daemon *daemon)
 
 	json_object_set_new(json, "backups", document_last_backups(daemon->list));
 	json_object_set_new(json, "jobs", jobs ? json_incref(jobs) : json_array());
+	if (json_object_get(daemon->list, "drill"))
+		json_object_set_new(json, "drill", drill_json(daemon));
 	return json;
 }
 

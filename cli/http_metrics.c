@@ -249,6 +249,29 @@ put_jobs(struct mb_buf *out, const json_t *status)
 }
 
 static void
+put_drill(struct mb_buf *out, const json_t *drill)
+{
+	static const char *const by_status[] = {"status", NULL};
+	static const char *const names[] = {"mbackup_drill_rto_seconds", "mbackup_drill_rpo_seconds"};
+	static const char *const helps[] = {"How long the restore of the last drill took.",
+										"How far what it reached was behind what was asked for."};
+	size_t i;
+
+	family(out, "mbackup_drill_timestamp_seconds", "gauge", "seconds",
+		   "When the last drill began.");
+	put_time(out, "mbackup_drill_timestamp_seconds", drill, by_status, "started");
+	for (i = 0; i < 2; i++)
+	{
+		const json_t *value = json_object_get(drill, names[i] + strlen("mbackup_drill_"));
+
+		family(out, names[i], "gauge", "seconds", helps[i]);
+		if (value)
+			put_seconds(out, names[i], NULL, NULL,
+						(int64_t) (json_number_value(value) * 1e6 + 0.5));
+	}
+}
+
+static void
 put_schedules(struct mb_buf *out, const json_t *schedules)
 {
 	json_t *schedule;
@@ -308,6 +331,7 @@ http_metrics(struct mb_buf *out, const json_t *status)
 	put_windows(out, json_object_get(status, "windows"));
 	put_streams(out, json_object_get(status, "streams"));
 	put_jobs(out, status);
+	put_drill(out, json_object_get(json_object_get(status, "last"), "drill"));
 	put_schedules(out, json_object_get(status, "schedules"));
 	put_problems(out, json_object_get(status, "problems"));
 }

@@ -28,6 +28,7 @@ is "$(metric mbackup_last_backup_timestamp_seconds)" "" "without a backup there 
 # With data; names that want to be something else.
 is "$(run_job backup '{"type": "full", "labels": {"release": "1.7 \"beta\" \\\\ </script>"}}')" "done" "a backup"
 is "$(run_job verify '{"read-data": "full"}')" "done" "a verification"
+is "$(run_job verify '{"restore": true}')" "done" "a drill"
 is "$(run_job mark '{"name": "quo\"te \\\\ <b>"}')" "done" "a mark with a name that must be escaped"
 run_job backup '{"components": ["nobody"]}' >/dev/null
 sql "INSERT INTO mbackup.schedule_table (name, policy, cron, time_zone, owner, enabled, jitter, missed) VALUES ('nightly', 'default', '0 3 1 1 *', 'UTC', 'mbtest', true, '0', 3)"
@@ -48,6 +49,9 @@ is "$(metric mbackup_recovery_window_start_timestamp_seconds component=stack)" "
 is "$(metric mbackup_recovery_window_gaps component=postgres)" 0 "... without gaps"
 is "$(metric mbackup_stream_lag_seconds component=postgres | awk '{ print ($1 < 10) }') $(metric mbackup_stream_lag_seconds component=config)" "1 " "Postgres is a few seconds behind; of files that nobody changes there is no lag"
 is "$(metric mbackup_verify_last_success_timestamp_seconds)" "$(epoch "SELECT max(finished) FROM mbackup.job_table WHERE kind = 'verify' AND state = 'done'")" "the last verification"
+drilled() { scrape; [ -n "$(metric mbackup_drill_timestamp_seconds status=passed)" ]; }
+wait_for 20 drilled
+is "$(metric mbackup_drill_rto_seconds) $(metric mbackup_drill_rpo_seconds)" "$(sql "SELECT trim_scale(round((result #>> '{drill,rto_seconds}')::numeric, 6)), trim_scale(round((result #>> '{drill,rpo_seconds}')::numeric, 6)) FROM mbackup.job_table WHERE kind = 'verify' AND result ? 'drill'" -F ' ')" "what the drill measured"
 is "$(metric mbackup_job_last_finished_timestamp_seconds kind=backup state=failed)" "$(epoch "SELECT max(finished) FROM mbackup.job_table WHERE kind = 'backup' AND state = 'failed'")" "the last backup that failed"
 is "$(metric mbackup_schedule_next_timestamp_seconds name=nightly)" "$(epoch "SELECT next FROM mbackup.schedule_table")" "when the schedule runs next"
 for s in queued running done partial failed cancelled abandoned
