@@ -98,6 +98,7 @@ take_member(struct mb_tar *tar, struct archive_entry *entry, struct mb_tar_membe
 	member->type = archive_entry_filetype(entry);
 	member->mode = archive_entry_perm(entry);
 	member->link = text_or_null(archive_entry_symlink(entry));
+	member->hard_link = text_or_null(archive_entry_hardlink(entry));
 	member->uid = (uint32_t) archive_entry_uid(entry);
 	member->gid = (uint32_t) archive_entry_gid(entry);
 	member->user = text_or_null(archive_entry_uname(entry));
@@ -153,4 +154,113 @@ mb_tar_close(struct mb_tar *tar)
 	archive_read_free(tar->archive);
 	free(tar->path);
 	free(tar);
+}
+
+/* -- writing --------------------------------------------------------------------------------- */
+
+struct mb_tar_writer
+{
+	struct archive *archive;
+	mb_tar_sink sink;
+	void *ctx;
+	struct mb_error failure; /* of the sink */
+	uint64_t left;           /* of the member's contents */
+};
+
+static la_ssize_t
+write_sink(struct archive *archive, void *ctx, const void *data, size_t len)
+{
+	struct mb_tar_writer *writer = ctx;
+
+	if (!writer->failure.code && writer->sink(writer->ctx, data, len, &writer->failure) == MB_OK)
+		return (la_ssize_t) len;
+	archive_set_error(archive, EIO, "the sink failed");
+	return -1;
+}
+
+static enum mb_code
+writer_failed(struct mb_tar_writer *writer, struct mb_error *err)
+{
+	const char *why = archive_error_string(writer->archive);
+
+	if (!writer->failure.code)
+		return mb_fail(err, MB_IO, "could not write the tar archive: %s",
+					   why ? why : "unknown reason");
+	*err = writer->failure;
+	return err->code;
+}
+
+struct mb_tar_writer *
+mb_tar_writer_new(unsigned flags, mb_tar_sink sink, void *ctx)
+{
+	struct mb_tar_writer *writer = mb_calloc(1, sizeof(*writer));
+
+	writer->sink = sink;
+	writer->ctx = ctx;
+	writer->archive = archive_write_new();
+	if (!writer->archive)
+		MB_BUG("out of memory");
+	if (flags & MB_TAR_GZIP)
+		archive_write_add_filter_gzip(writer->archive);
+	archive_write_set_format_gnutar(writer->archive);
+	/* Whole pieces, not the ten kilobytes of a tape. */
+	archive_write_set_bytes_per_block(writer->archive, 1 << 16);
+	archive_write_set_bytes_in_last_block(writer->archive, 1);
+	if (archive_write_open2(writer->archive, writer, NULL, write_sink, NULL, NULL) != ARCHIVE_OK)
+		MB_BUG("libarchive: %s", archive_error_string(writer->archive));
+	return writer;
+}
+
+enum mb_code
+mb_tar_begin(struct mb_tar_writer *writer, const struct mb_tar_member *member, struct mb_error *err)
+{
+	struct archive_entry *entry = archive_entry_new();
+	int status;
+
+	MB_ASSERT(entry != NULL && writer->left == 0);
+	archive_entry_copy_pathname(entry, member->path);
+	archive_entry_set_filetype(entry, member->type);
+	archive_entry_set_perm(entry, member->mode);
+	if (member->link)
+		archive_entry_copy_symlink(entry, member->link);
+	if (member->hard_link)
+		archive_entry_copy_hardlink(entry, member->hard_link);
+	archive_entry_set_uid(entry, member->uid);
+	archive_entry_set_gid(entry, member->gid);
+	archive_entry_copy_uname(entry, member->user);
+	archive_entry_copy_gname(entry, member->group);
+	archive_entry_set_mtime(entry, member->mtime_ns / 1000000000, 0);
+	writer->left = S_ISREG(member->type) && !member->hard_link ? member->size : 0;
+	archive_entry_set_size(entry, (la_int64_t) writer->left);
+	status = archive_write_header(writer->archive, entry);
+	archive_entry_free(entry);
+	return status < ARCHIVE_WARN ? writer_failed(writer, err) : MB_OK;
+}
+
+enum mb_code
+mb_tar_write(struct mb_tar_writer *writer, const void *data, size_t len, struct mb_error *err)
+{
+	MB_ASSERT(len <= writer->left);
+	if (len > 0 && archive_write_data(writer->archive, data, len) != (la_ssize_t) len)
+		return writer_failed(writer, err);
+	writer->left -= len;
+	return MB_OK;
+}
+
+enum mb_code
+mb_tar_finish(struct mb_tar_writer *writer, struct mb_error *err)
+{
+	MB_ASSERT(writer->left == 0);
+	return archive_write_close(writer->archive) == ARCHIVE_OK ? MB_OK : writer_failed(writer, err);
+}
+
+void
+mb_tar_writer_free(struct mb_tar_writer *writer)
+{
+	if (!writer)
+		return;
+	/* Without its end: nothing more goes to the sink. */
+	archive_write_fail(writer->archive);
+	archive_write_free(writer->archive);
+	free(writer);
 }
