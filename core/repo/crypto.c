@@ -200,3 +200,82 @@ mb_md5_end(struct mb_md5_sum *sum, unsigned char out[MB_MD5_BYTES])
 		must(EVP_DigestFinal_ex(context, out, NULL), "MD5");
 	EVP_MD_CTX_free(context);
 }
+
+struct mb_sha256_sum *
+mb_sha256_new(void)
+{
+	EVP_MD_CTX *context = EVP_MD_CTX_new();
+
+	MB_ASSERT(context != NULL);
+	must(EVP_DigestInit_ex(context, EVP_sha256(), NULL), "SHA-256");
+	return (struct mb_sha256_sum *) context;
+}
+
+void
+mb_sha256_add(struct mb_sha256_sum *sum, const void *data, size_t len)
+{
+	must(EVP_DigestUpdate((EVP_MD_CTX *) sum, data, len), "SHA-256");
+}
+
+void
+mb_sha256_end(struct mb_sha256_sum *sum, unsigned char out[MB_SHA256_BYTES])
+{
+	EVP_MD_CTX *context = (EVP_MD_CTX *) sum;
+
+	if (!context)
+		return;
+	if (out)
+		must(EVP_DigestFinal_ex(context, out, NULL), "SHA-256");
+	EVP_MD_CTX_free(context);
+}
+
+/* -- the format of openssl enc --------------------------------------------------------------- */
+
+#define ENC_ROUNDS 10000 /* the default of -pbkdf2: another number would have to be told */
+#define ENC_VECTOR_BYTES 16
+
+struct mb_enc *
+mb_enc_new(enum mb_enc_way way, const void *pass, size_t pass_len,
+		   const unsigned char salt[MB_ENC_SALT_BYTES])
+{
+	EVP_CIPHER_CTX *context = EVP_CIPHER_CTX_new();
+	unsigned char made[MB_KEY_BYTES + ENC_VECTOR_BYTES];
+
+	MB_ASSERT(context != NULL && pass_len <= MB_SECRET_MAX);
+	must(PKCS5_PBKDF2_HMAC(pass_len ? pass : "", (int) pass_len, salt, MB_ENC_SALT_BYTES,
+						   ENC_ROUNDS, EVP_sha256(), sizeof(made), made),
+		 "PBKDF2");
+	must(EVP_CipherInit_ex(context, EVP_aes_256_cbc(), NULL, made, made + MB_KEY_BYTES,
+						   way == MB_ENC_ENCRYPT),
+		 "AES-256-CBC");
+	mb_wipe(made, sizeof(made));
+	return (struct mb_enc *) context;
+}
+
+size_t
+mb_enc_update(struct mb_enc *enc, const void *in, size_t len, void *out)
+{
+	int done = 0;
+
+	MB_ASSERT(len <= INT32_MAX - MB_ENC_BLOCK_BYTES);
+	must(EVP_CipherUpdate((EVP_CIPHER_CTX *) enc, out, &done, in, (int) len), "AES-256-CBC");
+	return (size_t) done;
+}
+
+enum mb_code
+mb_enc_finish(struct mb_enc *enc, void *out, size_t *len, struct mb_error *err)
+{
+	int done = 0;
+
+	if (EVP_CipherFinal_ex((EVP_CIPHER_CTX *) enc, out, &done) != 1)
+		return mb_fail(err, MB_CORRUPT, "the end cannot be decrypted");
+	*len = (size_t) done;
+	return MB_OK;
+}
+
+void
+mb_enc_free(struct mb_enc *enc)
+{
+	/* OpenSSL cleanses the key schedule. */
+	EVP_CIPHER_CTX_free((EVP_CIPHER_CTX *) enc);
+}

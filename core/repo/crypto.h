@@ -61,4 +61,36 @@ void mb_md5_add(struct mb_md5_sum *sum, const void *data, size_t len);
 void mb_md5_end(struct mb_md5_sum *sum,
 				unsigned char out[MB_MD5_BYTES]); /* frees it; out may be NULL */
 
+/* SHA-256 over pieces. */
+struct mb_sha256_sum;
+struct mb_sha256_sum *mb_sha256_new(void);
+void mb_sha256_add(struct mb_sha256_sum *sum, const void *data, size_t len);
+void mb_sha256_end(struct mb_sha256_sum *sum,
+				   unsigned char out[MB_SHA256_BYTES]); /* frees it; out may be NULL */
+
+/*
+ * The format of `openssl enc -aes-256-cbc -pbkdf2`: "Salted__", 8 bytes of salt, AES-256-CBC with
+ * PKCS#7 padding; key and vector by PBKDF2-HMAC-SHA-256 of the passphrase, 10,000 rounds.  For
+ * archives that must open without us; it authenticates nothing (the repository's own format does).
+ */
+#define MB_ENC_MAGIC "Salted__"
+#define MB_ENC_SALT_BYTES 8
+#define MB_ENC_HEADER_BYTES 16
+#define MB_ENC_BLOCK_BYTES 16
+
+enum mb_enc_way
+{
+	MB_ENC_DECRYPT,
+	MB_ENC_ENCRYPT
+};
+struct mb_enc;
+struct mb_enc *mb_enc_new(enum mb_enc_way way, const void *pass, size_t pass_len,
+						  const unsigned char salt[MB_ENC_SALT_BYTES]);
+/* out has room for len + MB_ENC_BLOCK_BYTES; returns how many bytes it got. */
+size_t mb_enc_update(struct mb_enc *enc, const void *in, size_t len, void *out);
+/* The last block, at most MB_ENC_BLOCK_BYTES.  MB_CORRUPT: no padding, so wrong or cut off. */
+enum mb_code mb_enc_finish(struct mb_enc *enc, void *out, size_t *len,
+						   struct mb_error *err) MB_MUST_CHECK;
+void mb_enc_free(struct mb_enc *enc); /* wipes the key; NULL does nothing */
+
 #endif
