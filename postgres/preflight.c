@@ -205,7 +205,7 @@ check_start(struct mb_postgres *pg, struct preflight *flight, struct mb_error *e
 		return code;
 	mb_json_set_str(flight->restore->plan, "bindir", bindir);
 	free(bindir);
-	if (flight->restore->wishes->table_count == 0 && *config && !mb_starts_with(config, data) &&
+	if (!mb_pg_is_scratch(flight->restore) && *config && !mb_starts_with(config, data) &&
 		!(flight->place.in_place && access(config, R_OK) == 0))
 	{
 		mb_fail(err, MB_UNSUPPORTED,
@@ -310,8 +310,7 @@ mb_pg_preflight(struct mb_postgres *pg, struct mb_restore *restore, struct mb_er
 	const char *id = restore->candidates[restore->chosen].id;
 	enum mb_code code =
 		mb_commit_get(restore->env->repo, restore->component, id, &restore->commit, err);
-	bool starts =
-		(restore->wishes->flags & MB_RESTORE_START) != 0 || restore->wishes->table_count > 0;
+	bool starts = (restore->wishes->flags & MB_RESTORE_START) != 0 || mb_pg_is_scratch(restore);
 	size_t i;
 
 	flight.place.fd = flight.place.wal_fd = -1;

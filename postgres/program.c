@@ -118,6 +118,7 @@ struct child
 	int err_fd;
 	gid_t groups[MAX_GROUPS];
 	int group_count;
+	char **environment;
 };
 
 static void
@@ -138,6 +139,37 @@ find_groups(struct child *child)
 		child->group_count = 1;
 }
 
+static bool
+is_replaced(const struct mb_pg_run *run, const char *entry)
+{
+	size_t len = strcspn(entry, "=") + 1, i;
+
+	for (i = 0; run->variables && run->variables[i]; i++)
+		if (strncmp(run->variables[i], entry, len) == 0)
+			return true;
+	return false;
+}
+
+/* Ours and the run's: other users cannot read secrets there, as they could in arguments. */
+static char **
+make_environment(const struct mb_pg_run *run)
+{
+	size_t count = 0, more = 0, kept = 0, i;
+	char **made;
+
+	while (environ[count])
+		count++;
+	while (run->variables && run->variables[more])
+		more++;
+	made = mb_calloc(count + more + 1, sizeof(*made));
+	for (i = 0; i < count; i++)
+		if (!is_replaced(run, environ[i]))
+			made[kept++] = environ[i];
+	for (i = 0; i < more; i++)
+		made[kept++] = run->variables[i];
+	return made;
+}
+
 static void
 become_child(const struct child *child)
 {
@@ -151,10 +183,10 @@ become_child(const struct child *child)
 	if (run->die_with_us)
 		prctl(PR_SET_PDEATHSIG, SIGQUIT);
 	signal(SIGPIPE, SIG_DFL);
-	if (chdir("/") != 0 || dup2(null, 0) < 0 ||
+	if (chdir("/") != 0 || dup2(run->has_in ? run->in_fd : null, 0) < 0 ||
 		dup2(run->out_fd >= 0 ? run->out_fd : null, 1) < 0 || dup2(child->err_fd, 2) < 0)
 		_exit(126);
-	execv(run->argv[0], (char *const *) (uintptr_t) run->argv);
+	execve(run->argv[0], (char *const *) (uintptr_t) run->argv, child->environment);
 	_exit(127);
 }
 
@@ -164,11 +196,13 @@ mb_pg_spawn(const struct mb_pg_run *run, int err_fd, pid_t *pid, struct mb_error
 	struct child child = {.run = run, .err_fd = err_fd};
 
 	find_groups(&child);
+	child.environment = make_environment(run);
 	*pid = fork();
-	if (*pid < 0)
-		return mb_fail_errno(err, errno, "could not start \"%s\"", run->argv[0]);
 	if (*pid == 0)
 		become_child(&child);
+	free(child.environment);
+	if (*pid < 0)
+		return mb_fail_errno(err, errno, "could not start \"%s\"", run->argv[0]);
 	return MB_OK;
 }
 
@@ -190,11 +224,26 @@ last_words(int fd, char out[LAST_WORDS_BYTES])
 			out[i] = ' ';
 }
 
+/* How it ended; says why when that was not well. */
+static enum mb_code
+await(const struct mb_pg_run *run, const char *program, pid_t pid, int err_fd, struct mb_error *err)
+{
+	char words[LAST_WORDS_BYTES];
+	int status = 0;
+
+	while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
+		;
+	if (WIFEXITED(status) &&
+		(WEXITSTATUS(status) == 0 || (run && WEXITSTATUS(status) == run->fine_status)))
+		return MB_OK;
+	last_words(err_fd, words);
+	return mb_fail(err, MB_IO, "\"%s\" failed: %s", program, *words ? words : "it said nothing");
+}
+
 enum mb_code
 mb_pg_run(const struct mb_pg_run *run, struct mb_error *err)
 {
-	int err_fd = memfd_create("stderr", MFD_CLOEXEC), status = 0;
-	char words[LAST_WORDS_BYTES];
+	int err_fd = memfd_create("stderr", MFD_CLOEXEC);
 	enum mb_code code;
 	pid_t pid;
 
@@ -202,17 +251,90 @@ mb_pg_run(const struct mb_pg_run *run, struct mb_error *err)
 		return mb_fail_errno(err, errno, "could not start \"%s\"", run->argv[0]);
 	code = mb_pg_spawn(run, err_fd, &pid, err);
 	if (!code)
-	{
-		while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
-			;
-		if (!WIFEXITED(status) ||
-			(WEXITSTATUS(status) != 0 && WEXITSTATUS(status) != run->fine_status))
-		{
-			last_words(err_fd, words);
-			code = mb_fail(err, MB_IO, "\"%s\" failed: %s", run->argv[0],
-						   *words ? words : "it said nothing");
-		}
-	}
+		code = await(run, run->argv[0], pid, err_fd, err);
 	close(err_fd);
 	return code;
+}
+
+enum mb_code
+mb_pg_pipe_open(struct mb_pg_pipe *pipe, const struct mb_pg_run *run, struct mb_error *err)
+{
+	struct mb_pg_run with = *run;
+	enum mb_code code;
+	int ends[2];
+
+	memset(pipe, 0, sizeof(*pipe));
+	pipe->fd = pipe->err_fd = -1;
+	if (pipe2(ends, O_CLOEXEC) != 0)
+		return mb_fail_errno(err, errno, "could not start \"%s\"", run->argv[0]);
+	pipe->program = run->argv[0];
+	pipe->fd = ends[1];
+	pipe->err_fd = memfd_create("stderr", MFD_CLOEXEC);
+	with.has_in = true;
+	with.in_fd = ends[0];
+	code = pipe->err_fd < 0 ? mb_fail_errno(err, errno, "could not start \"%s\"", run->argv[0])
+							: mb_pg_spawn(&with, pipe->err_fd, &pipe->pid, err);
+	close(ends[0]);
+	if (code)
+	{
+		pipe->pid = 0;
+		mb_pg_pipe_kill(pipe);
+	}
+	return code;
+}
+
+enum mb_code
+mb_pg_pipe_write(struct mb_pg_pipe *pipe, const void *data, size_t len, struct mb_error *err)
+{
+	const char *p = data;
+
+	while (len > 0 && !pipe->is_over)
+	{
+		ssize_t done = write(pipe->fd, p, len);
+
+		if (done < 0 && errno == EINTR)
+			continue;
+		if (done < 0 && errno != EPIPE)
+			return mb_fail_errno(err, errno, "could not write to \"%s\"", pipe->program);
+		pipe->is_over = done < 0;
+		p += done > 0 ? done : 0;
+		len -= done > 0 ? (size_t) done : 0;
+	}
+	return MB_OK;
+}
+
+enum mb_code
+mb_pg_pipe_close(struct mb_pg_pipe *pipe, struct mb_error *err)
+{
+	enum mb_code code;
+
+	close(pipe->fd);
+	pipe->fd = -1;
+	code = await(NULL, pipe->program, pipe->pid, pipe->err_fd, err);
+	if (!code && pipe->is_over)
+		code = mb_fail(err, MB_IO, "\"%s\" did not read all of it", pipe->program);
+	pipe->pid = 0;
+	close(pipe->err_fd);
+	pipe->err_fd = -1;
+	return code;
+}
+
+void
+mb_pg_pipe_kill(struct mb_pg_pipe *pipe)
+{
+	if (pipe->pid > 0)
+	{
+		kill(pipe->pid, SIGTERM);
+		while (waitpid(pipe->pid, NULL, 0) < 0 && errno == EINTR)
+			;
+	}
+	if (pipe->pid > 0 || pipe->program)
+	{
+		if (pipe->fd >= 0)
+			close(pipe->fd);
+		if (pipe->err_fd >= 0)
+			close(pipe->err_fd);
+	}
+	memset(pipe, 0, sizeof(*pipe));
+	pipe->fd = pipe->err_fd = -1;
 }

@@ -486,7 +486,7 @@ mb_postgres_restore(struct mb_component *component, struct mb_restore *restore,
 		code = write_all(&writer, err);
 	if (!code)
 		report(&writer);
-	if (!code && restore->wishes->table_count > 0)
+	if (!code && mb_pg_is_scratch(restore))
 		code = mb_pg_tables(pg, restore, &writer.place, err);
 	else if (!code && (restore->wishes->flags & MB_RESTORE_START))
 		code = mb_pg_start(pg, restore, &writer.place, err);

@@ -112,12 +112,34 @@ struct mb_pg_run
 	bool change_user;        /* to uid and gid; we are root */
 	uid_t uid;
 	gid_t gid;
-	int out_fd;       /* its stdout; -1: nowhere */
-	int fine_status;  /* an exit status that is as good as 0 */
-	bool die_with_us; /* it gets a SIGQUIT when this thread ends */
+	int out_fd;  /* its stdout; -1: nowhere */
+	bool has_in; /* in_fd is its stdin; else there is none */
+	int in_fd;
+	char *const *variables; /* "NAME=value" instead of ours, NULL-terminated; or NULL */
+	int fine_status;        /* an exit status that is as good as 0 */
+	bool die_with_us;       /* it gets a SIGQUIT when this thread ends */
 };
 /* Run to its end.  MB_IO with its last words for any other exit status. */
 enum mb_code mb_pg_run(const struct mb_pg_run *run, struct mb_error *err) MB_MUST_CHECK;
+/*
+ * The same, but what it reads is written to it: open, write, close.  A program that ends early is told by
+ * close; until then writing goes on into nothing.
+ */
+struct mb_pg_pipe
+{
+	const char *program;
+	pid_t pid; /* 0: none */
+	int fd;
+	int err_fd;
+	bool is_over; /* nobody reads any more */
+};
+enum mb_code mb_pg_pipe_open(struct mb_pg_pipe *pipe, const struct mb_pg_run *run,
+							 struct mb_error *err) MB_MUST_CHECK;
+enum mb_code mb_pg_pipe_write(struct mb_pg_pipe *pipe, const void *data, size_t len,
+							  struct mb_error *err) MB_MUST_CHECK;
+/* End of input, wait.  MB_IO with its last words. */
+enum mb_code mb_pg_pipe_close(struct mb_pg_pipe *pipe, struct mb_error *err) MB_MUST_CHECK;
+void mb_pg_pipe_kill(struct mb_pg_pipe *pipe); /* when nobody wants the rest; nothing when closed */
 /* Start and go on; the caller waits for it. */
 enum mb_code mb_pg_spawn(const struct mb_pg_run *run, int err_fd, pid_t *pid,
 						 struct mb_error *err) MB_MUST_CHECK;
@@ -173,6 +195,17 @@ enum mb_code mb_pg_scratch_connect(const struct mb_pg_scratch *scratch, const ch
 void mb_pg_scratch_stop(struct mb_pg_scratch *scratch);
 
 /* -- tables.c: single tables by way of a scratch server ------------------------------------------- */
+
+/* Is what is restored only there to be dumped? */
+static inline bool
+mb_pg_is_scratch(const struct mb_restore *restore)
+{
+	return restore->wishes->table_count > 0 || restore->wishes->dumped;
+}
+
+/* dump.c: hand over a dump of each database that restore->wishes wants (wishes->dumped). */
+enum mb_code mb_pg_dump_databases(const struct mb_pg_scratch *scratch,
+								  struct mb_error *err) MB_MUST_CHECK;
 
 enum mb_code mb_pg_tables(struct mb_postgres *pg, struct mb_restore *restore,
 						  const struct mb_pg_place *place, struct mb_error *err) MB_MUST_CHECK;

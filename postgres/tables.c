@@ -210,6 +210,8 @@ deliver(struct mb_pg_scratch *scratch, struct mb_error *err)
 	enum mb_code code;
 
 	mb_progress_phase(scratch->restore->progress, "dumping");
+	if (wishes->dumped)
+		return mb_pg_dump_databases(scratch, err);
 	if (wishes->into)
 	{
 		code = dump_to_file(scratch, scratch->dump, err);
@@ -259,12 +261,14 @@ mb_pg_tables(struct mb_postgres *pg, struct mb_restore *restore, const struct mb
 	clean_up(&scratch);
 	for (i = 0; i < restore->wishes->table_count; i++)
 		json_array_append_new(tables, json_string(restore->wishes->tables[i]));
-	json_object_set_new(restore->result, "tables", tables);
+	if (i > 0)
+		json_object_set(restore->result, "tables", tables);
+	json_decref(tables);
 	json_object_del(restore->result, "next");
 	/* They were the scratch cluster's. */
 	json_object_del(restore->result, "drop");
 	json_object_del(restore->result, "warnings");
-	if (!code)
+	if (!code && !restore->wishes->dumped)
 		mb_json_set_str(restore->result, "destination",
 						restore->wishes->into ? "the target server" : restore->wishes->output);
 	return code;

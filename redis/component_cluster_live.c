@@ -17,7 +17,6 @@
 #include <string.h>
 
 #include "core/base/fs.h"
-#include "core/engine/session.h"
 #include "redis/component_cluster.h"
 #include "redis/live.h"
 
@@ -463,12 +462,12 @@ mb_cluster_live_restore(struct mb_component *component, struct mb_restore *resto
 						struct mb_error *err)
 {
 	struct run run = {.component = component, .restore = restore};
-	char *lock = mb_asprintf("redis-live-%s", component->name);
+	char *lock = mb_asprintf("%s/redis-live-%s.lock", component->env->spool, component->name);
 	enum mb_code code;
 	int lock_fd;
 
 	run.directory = mb_redis_spool_path(mb_redis_of(component), ".scratch");
-	code = mb_session_lock(component->env, lock, 0, &lock_fd, err);
+	code = mb_lock_file(&lock_fd, lock, err);
 	if (code == MB_CONFLICT)
 		mb_error_hint(err, "Another restore of this component is running on this machine.");
 	if (!code)

@@ -18,7 +18,6 @@
 #include <unistd.h>
 
 #include "core/base/fs.h"
-#include "core/engine/session.h"
 #include "redis/live.h"
 
 struct run
@@ -305,7 +304,7 @@ mb_redis_live_restore(struct mb_component *component, struct mb_restore *restore
 					  struct mb_error *err)
 {
 	struct run run = {.restore = restore, .env = component->env, .live.component = component};
-	char *lock = mb_asprintf("redis-live-%s", component->name);
+	char *lock = mb_asprintf("%s/redis-live-%s.lock", component->env->spool, component->name);
 	enum mb_code code;
 	int lock_fd;
 
@@ -315,7 +314,7 @@ mb_redis_live_restore(struct mb_component *component, struct mb_restore *restore
 		return mb_cluster_live_restore(component, restore, err);
 	}
 	run.directory = mb_asprintf("%s/redis-scratch-%s", component->env->spool, component->name);
-	code = mb_session_lock(component->env, lock, 0, &lock_fd, err);
+	code = mb_lock_file(&lock_fd, lock, err);
 	if (code == MB_CONFLICT)
 		mb_error_hint(err, "Another restore of this component is running on this machine.");
 	if (!code)

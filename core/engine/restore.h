@@ -35,6 +35,13 @@ enum mb_restore_flags
 	MB_RESTORE_LOOK = 16  /* only to look into it: also what a restore would leave out (a cache) */
 };
 
+/*
+ * Takes a dump that is complete at `path`, which is removed afterwards.  database is NULL for what is
+ * the whole cluster's (roles, tablespaces).
+ */
+typedef enum mb_code (*mb_restore_dump_fn)(void *ctx, const char *database, const char *suffix,
+										   const char *path, struct mb_error *err);
+
 /* Keys whose time is over by now, although it was not at the moment that is restored to. */
 enum mb_expired
 {
@@ -57,6 +64,8 @@ struct mb_restore_wishes
 	size_t database_count;
 	char **tables; /* "DB.SCHEMA.TABLE": by way of a scratch server */
 	size_t table_count;
+	mb_restore_dump_fn dumped; /* not NULL: all databases, or those, as dumps by a scratch server */
+	void *dumped_ctx;
 	const char *output;      /* the tables go to this file ... */
 	const char *into;        /* ... or to this server (connection string) */
 	const char *rdb;         /* Redis: this RDB file in place of what the repository has, or NULL */
