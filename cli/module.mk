@@ -4,4 +4,5 @@ CLI_SRC += $(filter-out cli/wal_get_main.c,$(wildcard cli/*.c))
 WAL_GET_SRC = cli/wal_get_main.c $(addprefix walstreamer/,wal_get_quick.c wal_helper_ask.c restore_plan.c wal_name.c)
 
 # What unit tests need of this folder.
-UNIT_CLI_SRC += $(addprefix cli/,notify_state.c notify_mail.c cron.c schedule.c)
+ARCHIVE_SRC = $(addprefix cli/,archive_name.c archive_output.c archive_write.c archive_read.c archive_check.c archive_items.c)
+UNIT_CLI_SRC += $(addprefix cli/,notify_state.c notify_mail.c cron.c schedule.c) $(ARCHIVE_SRC)

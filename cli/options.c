@@ -10,9 +10,11 @@
 
 #define READS                                                                                 \
 	(CMD_CHECK | CMD_LIST | CMD_INFO | CMD_RESTORE | CMD_VERIFY | CMD_WAL_GET | CMD_OBJECTS | \
-	 CMD_REDIS)
-#define SELECTS \
-	(CMD_CHECK | CMD_BACKUP | CMD_STREAM | CMD_RESTORE | CMD_VERIFY | CMD_WAL_GET | CMD_WAL_PUSH)
+	 CMD_REDIS | CMD_EXPORT)
+#define TARGETS (CMD_RESTORE | CMD_VERIFY | CMD_EXPORT)
+#define SELECTS                                                                                    \
+	(CMD_CHECK | CMD_BACKUP | CMD_STREAM | CMD_RESTORE | CMD_VERIFY | CMD_WAL_GET | CMD_WAL_PUSH | \
+	 CMD_EXPORT | CMD_IMPORT)
 
 /* clang-format off */
 /* How an S3 server is reached: [repository], its copies, and [objects] (objectstore/s3_settings.h). */
@@ -46,22 +48,22 @@ const struct mb_option mb_options[] = {
 	{"new-key-file", 0, OPT_TEXT, SCOPE_COMMAND, CMD_KEY, NULL, NULL, "FILE", "add: a file of 32 random bytes or more that shall open it too"},
 	{"paper", 0, OPT_FLAG, SCOPE_COMMAND, CMD_KEY, NULL, NULL, NULL, "export: a new passphrase, printed with what one needs to know, for a safe"},
 	{"pause", 0, OPT_FLAG, SCOPE_COMMAND, CMD_BACKUP | CMD_MARK | CMD_REDIS, NULL, NULL, NULL, "hold Redis writes for the milliseconds of the cut"},
-	{"to-time", 0, OPT_TIME, SCOPE_COMMAND, CMD_RESTORE | CMD_VERIFY, NULL, NULL, "TIME", "to this time"},
-	{"to-mark", 0, OPT_TEXT, SCOPE_COMMAND, CMD_RESTORE | CMD_VERIFY, NULL, NULL, "NAME", "to this mark"},
-	{"to-lsn", 0, OPT_LSN, SCOPE_COMMAND, CMD_RESTORE | CMD_VERIFY, NULL, NULL, "LSN", "to this WAL position"},
-	{"to-xid", 0, OPT_TEXT, SCOPE_COMMAND, CMD_RESTORE | CMD_VERIFY, NULL, NULL, "XID", "to this transaction"},
-	{"to-name", 0, OPT_TEXT, SCOPE_COMMAND, CMD_RESTORE | CMD_VERIFY, NULL, NULL, "RESTORE_POINT", "to this restore point of pg_create_restore_point()"},
-	{"to-latest", 0, OPT_FLAG, SCOPE_COMMAND, CMD_RESTORE | CMD_VERIFY, NULL, NULL, NULL, "as far as there is WAL"},
-	{"to-backup", 0, OPT_FLAG, SCOPE_COMMAND, CMD_RESTORE | CMD_VERIFY, NULL, NULL, NULL, "to the cut of the backup (default)"},
-	{"timeline", 0, OPT_TEXT, SCOPE_COMMAND, CMD_RESTORE | CMD_VERIFY, "latest", "current|latest|N", "N", "along this timeline: current is the backup's own, latest the newest that leads to the target"},
-	{"exclusive", 0, OPT_FLAG, SCOPE_COMMAND, CMD_RESTORE | CMD_VERIFY, NULL, NULL, NULL, "stop just before the target"},
+	{"to-time", 0, OPT_TIME, SCOPE_COMMAND, TARGETS, NULL, NULL, "TIME", "to this time"},
+	{"to-mark", 0, OPT_TEXT, SCOPE_COMMAND, TARGETS, NULL, NULL, "NAME", "to this mark"},
+	{"to-lsn", 0, OPT_LSN, SCOPE_COMMAND, TARGETS, NULL, NULL, "LSN", "to this WAL position"},
+	{"to-xid", 0, OPT_TEXT, SCOPE_COMMAND, TARGETS, NULL, NULL, "XID", "to this transaction"},
+	{"to-name", 0, OPT_TEXT, SCOPE_COMMAND, TARGETS, NULL, NULL, "RESTORE_POINT", "to this restore point of pg_create_restore_point()"},
+	{"to-latest", 0, OPT_FLAG, SCOPE_COMMAND, TARGETS, NULL, NULL, NULL, "as far as there is WAL"},
+	{"to-backup", 0, OPT_FLAG, SCOPE_COMMAND, TARGETS, NULL, NULL, NULL, "to the cut of the backup (default)"},
+	{"timeline", 0, OPT_TEXT, SCOPE_COMMAND, TARGETS, "latest", "current|latest|N", "N", "along this timeline: current is the backup's own, latest the newest that leads to the target"},
+	{"exclusive", 0, OPT_FLAG, SCOPE_COMMAND, TARGETS, NULL, NULL, NULL, "stop just before the target"},
 	{"target-action", 0, OPT_CHOICE, SCOPE_COMMAND, CMD_RESTORE, "promote", "promote|pause|shutdown", "ACTION", "what Postgres does when the target is reached"},
 	{"tablespace", 0, OPT_LIST, SCOPE_COMMAND, CMD_RESTORE, NULL, NULL, "OLD=NEW", "put a tablespace into another directory, repeatable"},
 	{"tablespace-all", 0, OPT_TEXT, SCOPE_COMMAND, CMD_RESTORE, NULL, NULL, "DIR", "put every other tablespace into DIR/OID"},
 	{"wal-dir", 0, OPT_TEXT, SCOPE_COMMAND, CMD_RESTORE, NULL, NULL, "DIR", "put pg_wal there and make a link to it"},
 	{"delta", 0, OPT_FLAG, SCOPE_COMMAND, CMD_RESTORE | CMD_OBJECTS, NULL, NULL, NULL, "over what is there: write only what differs (Postgres, buckets)"},
 	{"force", 0, OPT_FLAG, SCOPE_COMMAND, CMD_RESTORE, NULL, NULL, NULL, "with --delta: also over another cluster's data directory"},
-	{"database", 0, OPT_LIST, SCOPE_COMMAND, CMD_RESTORE, NULL, NULL, "NAME", "Postgres: only this database comes back whole, repeatable"},
+	{"database", 0, OPT_LIST, SCOPE_COMMAND, TARGETS, NULL, NULL, "NAME", "Postgres: only this database comes back whole, repeatable"},
 	{"table", 0, OPT_LIST, SCOPE_COMMAND, CMD_RESTORE, NULL, NULL, "DB.SCHEMA.TABLE", "Postgres: only this table, to --output or --into, repeatable"},
 	{"output", 0, OPT_TEXT, SCOPE_COMMAND, CMD_RESTORE, NULL, NULL, "FILE", "write the tables to this new file, as SQL"},
 	{"into", 0, OPT_TEXT, SCOPE_COMMAND, CMD_RESTORE, NULL, NULL, "CONNINFO", "load the tables into this database, in one transaction"},
@@ -83,6 +85,10 @@ const struct mb_option mb_options[] = {
 	{"dry-run", 'n', OPT_FLAG, SCOPE_COMMAND, CMD_RESTORE | CMD_OBJECTS | CMD_REDIS, NULL, NULL, NULL, "plan and show, write nothing"},
 	{"yes", 'y', OPT_FLAG, SCOPE_COMMAND, CMD_KEY | CMD_RESTORE | CMD_OBJECTS | CMD_REDIS, NULL, NULL, NULL, "do not ask"},
 	{"repository", 0, OPT_TEXT, SCOPE_COMMAND, READS, NULL, NULL, "NAME", "read this copy of the repository, [repository:NAME]"},
+	{"force", 0, OPT_FLAG, SCOPE_COMMAND, CMD_EXPORT | CMD_IMPORT, NULL, NULL, NULL, "export: replace a file that exists; import: also where there is something already (databases are renamed, objects and files replaced)"},
+	{"encrypt", 0, OPT_FLAG, SCOPE_COMMAND, CMD_EXPORT, NULL, NULL, NULL, "encrypt, also when the name does not end in .enc"},
+	{"dry-run", 'n', OPT_FLAG, SCOPE_COMMAND, CMD_IMPORT, NULL, NULL, NULL, "check every checksum and say what is in it, touch nothing"},
+	{"yes", 'y', OPT_FLAG, SCOPE_COMMAND, CMD_IMPORT, NULL, NULL, NULL, "do not ask"},
 	{"read-data", 0, OPT_CHOICE, SCOPE_COMMAND, CMD_VERIFY, "changed", "full|changed|none", "HOW", "read every blob; the packs of the backups named; or only commits and manifests"},
 	{"older-than", 0, OPT_DURATION, SCOPE_COMMAND, CMD_VERIFY, NULL, NULL, "TIME", "read only what was not read for so long; the oldest first"},
 	{"budget", 0, OPT_TEXT, SCOPE_COMMAND, CMD_VERIFY, NULL, NULL, "TIME|SIZE", "stop after so long (30min) or so much (200GiB), and go on there next time"},
@@ -103,6 +109,7 @@ const struct mb_option mb_options[] = {
 	{"log-level", 0, OPT_CHOICE, SCOPE_GLOBAL, CMD_ANY, "info", "error|warning|info|debug", "LEVEL", "how much to say on stderr"},
 	{"log-format", 0, OPT_CHOICE, SCOPE_GLOBAL, CMD_ANY, "text", "text|json", "FORMAT", "lines for people or for machines"},
 	{"spool", 0, OPT_TEXT, SCOPE_GLOBAL, CMD_ANY, "/var/lib/mbackup/spool", NULL, "DIR", "local directory for state, locks and temporary files"},
+	{"export-passphrase", 0, OPT_SECRET, SCOPE_GLOBAL, CMD_EXPORT | CMD_IMPORT, NULL, NULL, "SECRET", "what archives of \"mbackup export\" are encrypted with"},
 	{"catch-up-interval", 0, OPT_DURATION, SCOPE_GLOBAL, CMD_ANY, "30s", NULL, "TIME", "how often a copy of the repository that is behind is tried again"},
 	{"drill-directory", 0, OPT_TEXT, SCOPE_GLOBAL, CMD_VERIFY, NULL, NULL, "DIR", "where drills restore to (default: $TMPDIR or /var/tmp)"},
 	{"drill-age", 0, OPT_DURATION, SCOPE_GLOBAL, CMD_CHECK | CMD_DAEMON, "0", NULL, "TIME", "check warns when the last drill that passed is older; 0: never"},

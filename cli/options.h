@@ -37,7 +37,9 @@ enum mb_command_id
 	CMD_DAEMON = 1 << 16,
 	CMD_CATALOG = 1 << 17,
 	CMD_KEY = 1 << 18,
-	CMD_SCHEDULE = 1 << 24
+	CMD_SCHEDULE = 1 << 24,
+	CMD_EXPORT = 1 << 26,
+	CMD_IMPORT = 1 << 27
 };
 #define CMD_ANY 0x7FFFFFFFu
 

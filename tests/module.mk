@@ -14,3 +14,4 @@ all: $(BUILD)/fault.so
 $(BUILD)/tests/unit/http_test: $(addprefix $(BUILD)/cli/,http_request.o http_metrics.o daemon_document.o)
 $(BUILD)/tests/unit/http_test: LDLIBS_MBACKUP := $(BUILD)/libmbackup.a $(LDLIBS_MBACKUP)
 $(BUILD)/tests/fuzz/http_host_fuzz: $(BUILD)/cli/http_request.o
+$(BUILD)/tests/fuzz/archive_fuzz: $(patsubst %.c,$(BUILD)/%.o,$(ARCHIVE_SRC))
