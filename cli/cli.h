@@ -158,6 +158,7 @@ enum mb_code cmd_catalog(struct mb_cli *cli, struct mb_error *err);
 enum mb_code cmd_schedule(struct mb_cli *cli, struct mb_error *err);
 enum mb_code cmd_export(struct mb_cli *cli, struct mb_error *err);
 enum mb_code cmd_import(struct mb_cli *cli, struct mb_error *err);
+enum mb_code cmd_compat(struct mb_cli *cli, struct mb_error *err);
 enum mb_code cmd_version(struct mb_cli *cli, struct mb_error *err);
 enum mb_code cmd_help(struct mb_cli *cli, struct mb_error *err);
 
@@ -181,6 +182,7 @@ void render_verify(const json_t *answer, FILE *out);
 void render_schedule(const json_t *answer, FILE *out);
 void render_export(const json_t *answer, FILE *out);
 void render_import(const json_t *answer, FILE *out);
+void render_compat(const json_t *answer, FILE *out);
 void render_version(const json_t *answer, FILE *out);
 
 #endif

@@ -4,6 +4,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "cli/backup_conf.h"
 #include "cli/cli.h"
 #include "core/base/fs.h"
 
@@ -147,24 +148,33 @@ default_spool(struct mb_cli *cli)
 }
 
 static enum mb_code
-write_config(struct mb_cli *cli, const char *path, struct mb_error *err)
+write_config_file(const char *path, const struct mb_buf *text, struct mb_error *err)
 {
-	struct mb_buf text = {0};
 	char *parent = mb_strdup(path);
 	char *slash = strrchr(parent, '/');
 	enum mb_code code = MB_OK;
 
-	write_config_text(cli, cli->env.repo->id_text, &text);
 	if (slash && slash != parent)
 	{
 		*slash = '\0';
 		code = mb_mkdirs(parent, 0755, err);
 	}
 	if (!code)
-		code = mb_file_write_durable(path, text.data, text.len, 0600, err);
+		code = mb_file_write_durable(path, text->data, text->len, 0600, err);
+	free(parent);
+	return code;
+}
+
+static enum mb_code
+write_config(struct mb_cli *cli, const char *path, struct mb_error *err)
+{
+	struct mb_buf text = {0};
+	enum mb_code code;
+
+	write_config_text(cli, cli->env.repo->id_text, &text);
+	code = write_config_file(path, &text, err);
 	if (code)
 		mb_error_context(err, "the repository was made, but not its configuration file");
-	free(parent);
 	mb_buf_release(&text);
 	return code;
 }
@@ -239,11 +249,53 @@ create_copies(struct mb_cli *cli, enum mb_code code, size_t *made, struct mb_err
 	return code;
 }
 
+/* The variables of older scripts as a file, which is then read like any other. */
+static enum mb_code
+take_over(struct mb_cli *cli, const char *from, struct backup_conf *conf, struct mb_error *err)
+{
+	const char *url = mb_config_get(&cli->config, SCOPE_REPOSITORY, "url");
+	char *path = mb_config_path(&cli->config), *own = NULL;
+	struct backup_conf_options options = {.repository = url};
+	struct mb_buf text = {0};
+	enum mb_code code = backup_conf_read(conf, from, err);
+
+	default_spool(cli);
+	options.spool = mb_config_get(&cli->config, SCOPE_GLOBAL, "spool");
+	mb_buf_printf(&text,
+				  "# mbackup.conf - made of \"%s\" by \"mbackup init\"; every key is "
+				  "explained in docs/configuration.md.\n\n",
+				  from);
+	if (!code && !url && backup_conf_get(conf, "BACKUP_DIR"))
+		options.repository = own = mb_path_join(backup_conf_get(conf, "BACKUP_DIR"), "repository");
+	if (!code && !options.repository)
+	{
+		code = mb_fail(err, MB_CONFIG, "\"%s\" sets no BACKUP_DIR", from);
+		mb_error_hint(err, "Say where backups are kept with --repository-url URL.");
+	}
+	if (!code)
+		code = backup_conf_write(conf, &options, &text, err);
+	if (!code)
+		code = write_config_file(path, &text, err);
+	/* Everything from here on is as if it had been there before. */
+	if (!code)
+	{
+		free(cli->config.path);
+		cli->config.path = NULL;
+		code = mb_config_read(&cli->config, 0, err);
+	}
+	mb_buf_wipe(&text);
+	free(own);
+	free(path);
+	return code;
+}
+
 enum mb_code
 cmd_init(struct mb_cli *cli, struct mb_error *err)
 {
+	const char *from = option(cli, "from-backup-conf", 0);
+	struct backup_conf conf = {0};
 	char *path = cli->config.path ? mb_strdup(cli->config.path) : mb_config_path(&cli->config);
-	bool keeps_config = cli->config.path != NULL;
+	bool keeps_config = cli->config.path != NULL, written = false;
 	enum mb_code code = MB_OK;
 	size_t copies = 0;
 
@@ -255,6 +307,17 @@ cmd_init(struct mb_cli *cli, struct mb_error *err)
 		mb_fail(err, MB_CONFLICT, "\"%s\" exists already and is not overwritten", path);
 		code = mb_error_hint(err, "Edit it, move it away, or name another one with --config; "
 								  "\"mbackup init\" alone makes the repository that it names.");
+	}
+	if (!code && keeps_config && from)
+	{
+		mb_fail(err, MB_CONFLICT, "\"%s\" exists already and is not overwritten", path);
+		code = mb_error_hint(err, "Move it away, or name another one with --config.");
+	}
+	if (!code && from)
+	{
+		code = take_over(cli, from, &conf, err);
+		keeps_config = true;
+		written = !code;
 	}
 	if (!code && !keeps_config)
 		default_spool(cli);
@@ -273,6 +336,15 @@ cmd_init(struct mb_cli *cli, struct mb_error *err)
 					  "id", cli->env.repo->id_text, "encryption",
 					  cli->env.repo->suite == MB_SUITE_NONE ? "none" : "aes-256-gcm", "config",
 					  path);
+	if (cli->answer && from)
+	{
+		json_object_set(json_object_get(cli->answer, "init"), "taken", conf.taken);
+		json_object_set(json_object_get(cli->answer, "init"), "not_taken", conf.not_taken);
+	}
+	/* Without a repository the file would only be in the way of the next attempt. */
+	if (code && written && !cli->env.repo)
+		unlink(path);
+	backup_conf_release(&conf);
 	free(path);
 	return code;
 }

@@ -89,6 +89,8 @@ const struct mb_option mb_options[] = {
 	{"encrypt", 0, OPT_FLAG, SCOPE_COMMAND, CMD_EXPORT, NULL, NULL, NULL, "encrypt, also when the name does not end in .enc"},
 	{"dry-run", 'n', OPT_FLAG, SCOPE_COMMAND, CMD_IMPORT, NULL, NULL, NULL, "check every checksum and say what is in it, touch nothing"},
 	{"yes", 'y', OPT_FLAG, SCOPE_COMMAND, CMD_IMPORT, NULL, NULL, NULL, "do not ask"},
+	{"backup-conf", 0, OPT_TEXT, SCOPE_COMMAND, CMD_COMPAT, NULL, NULL, "FILE", "the backup.conf of the scripts (default: $BACKUP_CONF, else the environment alone)"},
+	{"from-backup-conf", 0, OPT_TEXT, SCOPE_COMMAND, CMD_INIT, NULL, NULL, "FILE", "take over the backup.conf of shell scripts, and their variables in the environment"},
 	{"read-data", 0, OPT_CHOICE, SCOPE_COMMAND, CMD_VERIFY, "changed", "full|changed|none", "HOW", "read every blob; the packs of the backups named; or only commits and manifests"},
 	{"older-than", 0, OPT_DURATION, SCOPE_COMMAND, CMD_VERIFY, NULL, NULL, "TIME", "read only what was not read for so long; the oldest first"},
 	{"budget", 0, OPT_TEXT, SCOPE_COMMAND, CMD_VERIFY, NULL, NULL, "TIME|SIZE", "stop after so long (30min) or so much (200GiB), and go on there next time"},

@@ -39,7 +39,8 @@ enum mb_command_id
 	CMD_KEY = 1 << 18,
 	CMD_SCHEDULE = 1 << 24,
 	CMD_EXPORT = 1 << 26,
-	CMD_IMPORT = 1 << 27
+	CMD_IMPORT = 1 << 27,
+	CMD_COMPAT = 1 << 28
 };
 #define CMD_ANY 0x7FFFFFFFu
 

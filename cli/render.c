@@ -39,6 +39,33 @@ print_warnings(const json_t *object, const char *indent, FILE *out)
 		fprintf(out, "%swarning: %s\n", indent, json_string_value(json_array_get(list, i)));
 }
 
+/* What became of the variables of older scripts. */
+static void
+render_take_over(const json_t *init, FILE *out)
+{
+	const json_t *taken = json_object_get(init, "taken");
+	const json_t *not_taken = json_object_get(init, "not_taken");
+	size_t i;
+
+	for (i = 0; i < json_array_size(taken); i++)
+	{
+		const json_t *item = json_array_get(taken, i);
+
+		fprintf(out, "taken     %-20s %s: %s\n", mb_json_str(item, "name", "?"),
+				mb_json_str(item, "value", "(secret)"), mb_json_str(item, "becomes", "?"));
+	}
+	for (i = 0; i < json_array_size(not_taken); i++)
+	{
+		const json_t *item = json_array_get(not_taken, i);
+		char line[32] = "";
+
+		if (mb_json_int(item, "line", 0) > 0)
+			snprintf(line, sizeof(line), "line %lld: ", (long long) mb_json_int(item, "line", 0));
+		fprintf(out, "left out  %-20s %s%s\n", mb_json_str(item, "name", "?"), line,
+				mb_json_str(item, "why", "?"));
+	}
+}
+
 void
 render_init(const json_t *answer, FILE *out)
 {
@@ -50,6 +77,7 @@ render_init(const json_t *answer, FILE *out)
 	if (strcmp(mb_json_str(init, "encryption", ""), "none") != 0)
 		fprintf(out, "Keep the passphrase or key file in a second place: without it nothing can be "
 					 "restored.\n");
+	render_take_over(init, out);
 	fprintf(out, "Next: mbackup check, then mbackup backup.\n");
 }
 

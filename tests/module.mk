@@ -15,3 +15,4 @@ $(BUILD)/tests/unit/http_test: $(addprefix $(BUILD)/cli/,http_request.o http_met
 $(BUILD)/tests/unit/http_test: LDLIBS_MBACKUP := $(BUILD)/libmbackup.a $(LDLIBS_MBACKUP)
 $(BUILD)/tests/fuzz/http_host_fuzz: $(BUILD)/cli/http_request.o
 $(BUILD)/tests/fuzz/archive_fuzz: $(patsubst %.c,$(BUILD)/%.o,$(ARCHIVE_SRC))
+$(BUILD)/tests/fuzz/backup_conf_fuzz: $(patsubst %.c,$(BUILD)/%.o,$(BACKUP_CONF_SRC))
