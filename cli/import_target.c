@@ -1,4 +1,5 @@
 /* import_target.c - see import.h: the members of an archive into their places. */
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -169,6 +170,13 @@ take_object(struct import_run *run, struct import_target *target, struct archive
 		take_line(&as, line);
 		code = put_file(target, reader, &as, mb_buf_cstr(&key), progress, err);
 		target->loaded += !code;
+		/* "a/b" where "a" is an object too: there is no directory for it. */
+		if (code && err->sys_errno == ENOTDIR)
+		{
+			mb_error_clear(err);
+			code = MB_OK;
+			target->left_out++;
+		}
 	}
 	mb_buf_release(&key);
 	return code;
