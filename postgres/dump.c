@@ -21,7 +21,8 @@ run_to_file(const struct mb_pg_scratch *scratch, const char *const *argv, bool a
 							.change_user = as_server && scratch->place->change_owner,
 							.uid = scratch->place->uid,
 							.gid = scratch->place->gid,
-							.die_with_us = true};
+							.die_with_us = true,
+							.cancel = scratch->restore->env->cancel};
 	enum mb_code code = mb_cancel_check(scratch->restore->env->cancel, err);
 
 	if (code)

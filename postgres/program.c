@@ -12,10 +12,12 @@
 #include <unistd.h>
 
 #include "core/base/fs.h"
+#include "core/base/time.h"
 #include "postgres/restore_private.h"
 
 #define LAST_WORDS_BYTES 700
 #define MAX_GROUPS 256
+#define POLL_MS 20
 
 /* -- finding ------------------------------------------------------------------------------------- */
 
@@ -229,10 +231,25 @@ static enum mb_code
 await(const struct mb_pg_run *run, const char *program, pid_t pid, int err_fd, struct mb_error *err)
 {
 	char words[LAST_WORDS_BYTES];
+	bool has_cancel = run && run->cancel, is_told = false;
 	int status = 0;
+	pid_t ended;
 
-	while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
-		;
+	while ((ended = waitpid(pid, &status, has_cancel ? WNOHANG : 0)) != pid)
+	{
+		if (ended < 0 && errno != EINTR)
+			break;
+		if (!has_cancel)
+			continue;
+		if (!is_told && mb_cancelled(run->cancel))
+		{
+			kill(pid, SIGTERM);
+			is_told = true;
+		}
+		mb_sleep_ms(POLL_MS);
+	}
+	if (is_told)
+		return mb_cancel_check(run->cancel, err);
 	if (WIFEXITED(status) &&
 		(WEXITSTATUS(status) == 0 || (run && WEXITSTATUS(status) == run->fine_status)))
 		return MB_OK;

@@ -115,9 +115,10 @@ struct mb_pg_run
 	int out_fd;  /* its stdout; -1: nowhere */
 	bool has_in; /* in_fd is its stdin; else there is none */
 	int in_fd;
-	char *const *variables; /* "NAME=value" instead of ours, NULL-terminated; or NULL */
-	int fine_status;        /* an exit status that is as good as 0 */
-	bool die_with_us;       /* it gets a SIGQUIT when this thread ends */
+	char *const *variables;         /* "NAME=value" instead of ours, NULL-terminated; or NULL */
+	int fine_status;                /* an exit status that is as good as 0 */
+	bool die_with_us;               /* it gets a SIGQUIT when this thread ends */
+	const struct mb_cancel *cancel; /* ends it: MB_INTERRUPTED; NULL: nothing does */
 };
 /* Run to its end.  MB_IO with its last words for any other exit status. */
 enum mb_code mb_pg_run(const struct mb_pg_run *run, struct mb_error *err) MB_MUST_CHECK;

@@ -6,6 +6,9 @@
 stack_begin
 stack_postgres || exit 1
 stack_redis || exit 1
+# What is synced is not what this tests: no waiting for the disk.
+export LD_PRELOAD=$BUILD/fault.so MBACKUP_FAULT_NOSYNC=1
+echo "fsync = off" >>"$PGDATA/postgresql.conf"; pg_ctl -D "$PGDATA" reload >/dev/null
 stack_config
 export TMPDIR=$T/tmp; mkdir "$TMPDIR"
 odd=$'od\'d "x=y\\z'
@@ -106,6 +109,26 @@ assert not wanted, wanted
 PY
 is "$?" 0 "every object is there, under the key that the index says"
 [ -s "$T/objects.judge" ] && diag "$(cat "$T/objects.judge")"
+
+# -- another moment -----------------------------------------------------------------------------------------------
+start_stream
+mb backup >/dev/null 2>&1
+sql "CREATE TABLE moment AS SELECT 'at the mark' AS t" -d shop; rcli set moment mark >/dev/null; echo mark >"$T/objects/moment"
+run mb mark here
+is "$status" 0 "a mark"
+[ "$status" = 0 ] || diag "$err$out"
+sql "DROP TABLE moment" -d shop; rcli del moment >/dev/null; rm "$T/objects/moment"
+run mb export "$T/mark.tar" --to-mark here --database shop
+is "$status" 0 "export to a mark, one database"
+[ "$status" = 0 ] || diag "$err"
+stack_kill "$STREAM"
+is "$(tar -tf "$T/mark.tar" | grep -c '^postgres/.*\.dump$')" 1 "... has one"
+is "$(tar -xOf "$T/mark.tar" postgres/shop.sql | grep -c 'at the mark'):$(tar -xOf "$T/mark.tar" minio/uploads/moment):$(tar -xOf "$T/mark.tar" redis/redis.rdb | grep -ac moment)" 1:mark:1 "... of that moment, all of it"
+"$MBACKUP" --config "$CONF" export "$T/stop.tar" >/dev/null 2>&1 & pid=$!
+wait_for 20 bash -c "ls '$TMPDIR'/mbackup-export-*/data/postmaster.pid"
+kill -TERM "$pid"; wait "$pid"
+is "$?" 143 "SIGTERM in the middle"
+is "$(ls "$TMPDIR"; ls "$T" | grep stop.tar)" "" "... leaves nothing"
 
 # -- refused, and nothing touched -------------------------------------------------------------------------------
 dropdb restored; dropdb restored2

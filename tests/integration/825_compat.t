@@ -8,6 +8,9 @@ stack_postgres || exit 1
 key="the-old-key-$RANDOM$RANDOM" redispass="redis-secret-$RANDOM" s3secret="s3-secret-$RANDOM"
 export REDISCLI_AUTH=$redispass
 stack_redis --requirepass "$redispass" || exit 1
+# What is synced is not what this tests: no waiting for the disk.
+export LD_PRELOAD=$BUILD/fault.so MBACKUP_FAULT_NOSYNC=1
+echo "fsync = off" >>"$PGDATA/postgresql.conf"; pg_ctl -D "$PGDATA" reload >/dev/null
 export TMPDIR=$T/tmp; mkdir "$TMPDIR" "$T/objects" "$T/etc"
 createdb shop
 sql "CREATE TABLE t AS SELECT generate_series(1, 5000) AS i" -d shop
@@ -62,6 +65,7 @@ is "$(grep -rlaF -e "$key" -e "$redispass" "$T/run.err" "$T/run.out" "$T/backups
 # The arguments of everything that runs meanwhile.
 env BACKUP_CONF="$conf" BACKUP_TYPE=postgres "$MBACKUP" compat backup >"$T/second.out" 2>"$T/second.err" & pid=$!
 : >"$T/args"
+wait_for 20 bash -c "ls -d '$T'/backups/.mbackup-work-*"
 while kill -0 "$pid" 2>/dev/null
 do
 	cat /proc/[0-9]*/cmdline 2>/dev/null | tr '\0' ' ' >>"$T/args"
