@@ -63,7 +63,7 @@ const struct mb_option mb_options[] = {
 	{"wal-dir", 0, OPT_TEXT, SCOPE_COMMAND, CMD_RESTORE, NULL, NULL, "DIR", "put pg_wal there and make a link to it"},
 	{"delta", 0, OPT_FLAG, SCOPE_COMMAND, CMD_RESTORE | CMD_OBJECTS, NULL, NULL, NULL, "over what is there: write only what differs (Postgres, buckets)"},
 	{"force", 0, OPT_FLAG, SCOPE_COMMAND, CMD_RESTORE, NULL, NULL, NULL, "with --delta: also over another cluster's data directory"},
-	{"database", 0, OPT_LIST, SCOPE_COMMAND, TARGETS, NULL, NULL, "NAME", "Postgres: only this database comes back whole, repeatable"},
+	{"database", 0, OPT_LIST, SCOPE_COMMAND, CMD_RESTORE | CMD_EXPORT, NULL, NULL, "NAME", "Postgres: only this database comes back whole, repeatable"},
 	{"table", 0, OPT_LIST, SCOPE_COMMAND, CMD_RESTORE, NULL, NULL, "DB.SCHEMA.TABLE", "Postgres: only this table, to --output or --into, repeatable"},
 	{"output", 0, OPT_TEXT, SCOPE_COMMAND, CMD_RESTORE, NULL, NULL, "FILE", "write the tables to this new file, as SQL"},
 	{"into", 0, OPT_TEXT, SCOPE_COMMAND, CMD_RESTORE, NULL, NULL, "CONNINFO", "load the tables into this database, in one transaction"},
