@@ -315,6 +315,7 @@ backup_conf_parse(struct backup_conf *conf, const char *text, size_t len, backup
 
 	memset(conf, 0, sizeof(*conf));
 	conf->values = json_object();
+	conf->inherited = json_object();
 	conf->not_taken = json_array();
 	conf->taken = json_array();
 	if (len > 0 && memchr(text, 0, len))
@@ -333,6 +334,7 @@ void
 backup_conf_release(struct backup_conf *conf)
 {
 	json_decref(conf->values);
+	json_decref(conf->inherited);
 	json_decref(conf->not_taken);
 	json_decref(conf->taken);
 	memset(conf, 0, sizeof(*conf));

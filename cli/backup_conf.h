@@ -15,7 +15,8 @@
 
 struct backup_conf
 {
-	json_t *values; /* name -> text, owned */
+	json_t *inherited; /* names of those that came from the environment, owned */
+	json_t *values;    /* name -> text, owned */
 	json_t *
 		not_taken; /* array of {line, name, why}, owned: what was not understood, or has no meaning */
 	json_t *taken; /* array of {name, becomes}, owned; without secrets */
@@ -38,7 +39,7 @@ const char *backup_conf_get(const struct backup_conf *conf, const char *name);
 enum mb_code backup_conf_flag(const struct backup_conf *conf, const char *name, bool dflt,
 							  bool *value, struct mb_error *err) MB_MUST_CHECK;
 
-/* Where secrets go that the text is not to hold. */
+/* Where secrets go.  One from the environment is never written: a comment says where it comes from. */
 enum backup_conf_secrets
 {
 	BACKUP_CONF_WRITE,      /* into the text */

@@ -19,8 +19,10 @@ static const struct
 	const char *why;
 } known[] = {
 	{"BACKUP_DIR", "url in [repository], or where the archives are", NULL},
-	{"BACKUP_TYPE", "--type of \"mbackup backup\"; of \"mbackup compat\" itself", NULL},
-	{"RETENTION_DAYS", "days in [retention]; of \"mbackup compat\" itself", NULL},
+	{"BACKUP_TYPE", NULL,
+	 "\"mbackup backup --type\" says it each time; \"mbackup compat\" reads it"},
+	{"RETENTION_DAYS", NULL,
+	 "no rule for the repository was made of it; \"mbackup compat\" reads it"},
 	{"COMPRESS", "compression in [repository]", NULL},
 	{"ENCRYPT", "encryption in [repository]", NULL},
 	{"ENCRYPTION_KEY", "passphrase in [repository]", NULL},
@@ -76,7 +78,10 @@ backup_conf_read(struct backup_conf *conf, const char *path, struct mb_error *er
 	/* As in the scripts, what the file sets counts and the rest comes from the environment. */
 	for (i = 0; !code && i < KNOWN_COUNT; i++)
 		if (!json_object_get(conf->values, known[i].name) && getenv(known[i].name))
+		{
 			mb_json_set_str(conf->values, known[i].name, getenv(known[i].name));
+			mb_json_set_bool(conf->inherited, known[i].name, true);
+		}
 	mb_buf_wipe(&text);
 	return code;
 }
@@ -118,23 +123,30 @@ put_key(struct writer *writer, const char *key, const char *value)
 	mb_buf_printf(writer->out, "%s = %s\n", key, value);
 }
 
-/* "password" of component "redis": MBACKUP_REDIS_PASSWORD */
+/* "password" of component "redis": MBACKUP_REDIS_PASSWORD.  The value is that of the first name, or the other. */
 static void
-put_secret(struct writer *writer, const char *key, const char *component, const char *value)
+put_secret(struct writer *writer, const char *key, const char *component, const char *name,
+		   const char *other)
 {
+	const char *value = get(writer, name, other);
+	const char *source = get(writer, name, NULL) ? name : other;
 	char *variable, *p;
 
 	if (!value)
 		return;
-	if (writer->options->secrets == BACKUP_CONF_WRITE)
-	{
-		put_key(writer, key, value);
-		return;
-	}
-	variable = mb_asprintf("MBACKUP_%s_%s", component, key);
+	variable = strcmp(key, "passphrase") == 0 ? mb_strdup("MBACKUP_PASSPHRASE")
+											  : mb_asprintf("MBACKUP_%s_%s", component, key);
 	for (p = variable; *p; p++)
 		*p = *p == '-' || *p == ':' ? '_' : (char) toupper((unsigned char) *p);
-	setenv(variable, value, 1);
+	if (writer->options->secrets == BACKUP_CONF_ENVIRONMENT ||
+		json_object_get(writer->conf->inherited, source))
+	{
+		/* For our children, or for what this process does next. */
+		setenv(variable, value, 1);
+		mb_buf_printf(writer->out, "# %s comes from the environment: %s\n", key, variable);
+	}
+	else
+		put_key(writer, key, value);
 	free(variable);
 }
 
@@ -158,7 +170,7 @@ put_repository(struct writer *writer)
 	if (!encrypt)
 		mb_buf_put_str(writer->out, "encryption = none\n");
 	else if (key)
-		put_secret(writer, "passphrase", "repository", key);
+		put_secret(writer, "passphrase", "repository", "ENCRYPTION_KEY", NULL);
 	mb_buf_printf(writer->out, "compression = %s\n", compress ? "zstd:1" : "none");
 	if (!writer->code && copy && get(writer, "S3_BUCKET", NULL))
 	{
@@ -172,7 +184,7 @@ put_repository(struct writer *writer)
 			put_key(writer, "region", get(writer, "S3_REGION", NULL));
 		if (get(writer, "S3_ACCESS_KEY", NULL))
 			put_key(writer, "access-key", get(writer, "S3_ACCESS_KEY", NULL));
-		put_secret(writer, "secret-key", "repository_s3", get(writer, "S3_SECRET_KEY", NULL));
+		put_secret(writer, "secret-key", "repository_s3", "S3_SECRET_KEY", NULL);
 		free(url);
 	}
 	else if (!writer->code && copy)
@@ -209,7 +221,7 @@ put_postgres(struct writer *writer)
 	put_conninfo(&conninfo, "dbname", database ? database : "postgres");
 	mb_buf_put_str(writer->out, "\n[postgres]\n");
 	put_key(writer, "conninfo", mb_buf_cstr(&conninfo));
-	put_secret(writer, "password", "postgres", get(writer, "POSTGRES_PASSWORD", NULL));
+	put_secret(writer, "password", "postgres", "POSTGRES_PASSWORD", NULL);
 	mb_buf_release(&conninfo);
 }
 
@@ -226,7 +238,7 @@ put_redis(struct writer *writer)
 			  : mb_asprintf("redis://%s:%s", host ? host : "127.0.0.1", port ? port : "6379");
 	mb_buf_put_str(writer->out, "\n[redis]\n");
 	put_key(writer, "url", url);
-	put_secret(writer, "password", "redis", get(writer, "REDIS_PASSWORD", NULL));
+	put_secret(writer, "password", "redis", "REDIS_PASSWORD", NULL);
 	free(url);
 }
 
@@ -245,7 +257,7 @@ put_bucket(struct writer *writer, const char *bucket, size_t number)
 		put_key(writer, "endpoint", get(writer, "MINIO_ENDPOINT", NULL));
 	if (get(writer, "MINIO_ACCESS_KEY", "MINIO_ROOT_USER"))
 		put_key(writer, "access-key", get(writer, "MINIO_ACCESS_KEY", "MINIO_ROOT_USER"));
-	put_secret(writer, "secret-key", name, get(writer, "MINIO_SECRET_KEY", "MINIO_ROOT_PASSWORD"));
+	put_secret(writer, "secret-key", name, "MINIO_SECRET_KEY", "MINIO_ROOT_PASSWORD");
 	free(url);
 	free(name);
 }
