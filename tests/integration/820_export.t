@@ -31,7 +31,7 @@ head -c 5000000 /dev/urandom >"$T/objects/big"
 echo "option = value" >"$T/etc/app.conf"; chmod 640 "$T/etc/app.conf"
 echo deep >"$T/etc/sub/"$'we\\ird\nname'
 ln -s ../nowhere "$T/etc/sub/link"; ln -s /etc/passwd "$T/etc/absolute"
-mkdir "$T/etc/hollow"
+mkdir "$T/etc/hollow"; ln "$T/etc/app.conf" "$T/etc/second name"
 rcli set s x >/dev/null; rcli hset h a 1 b 2 >/dev/null; rcli rpush l 1 2 3 >/dev/null; rcli sadd m a b >/dev/null
 rcli zadd z 1 a 2.5 b >/dev/null; rcli xadd x 1-1 f v >/dev/null; rcli pfadd p a b c >/dev/null; rcli setbit bits 100 1 >/dev/null
 rcli -n 3 set other db >/dev/null; rcli set later 1 EX 100000 >/dev/null
@@ -68,7 +68,7 @@ is "$(grep -c '^configs/config/.*app.conf$' "$T/list")" 1 "to the standard outpu
 mkdir "$T/o"
 ok "openssl and tar open it" bash -c "openssl enc -d -aes-256-cbc -pbkdf2 -pass env:MBACKUP_EXPORT_PASSPHRASE -in '$T/x.tar.gz.enc' | tar -xzf - -C '$T/o'"
 ok "sha256sum -c" bash -c "cd '$T/o' && sha256sum -c --quiet --strict metadata/SHA256SUMS"
-is "$(cd "$T/o" && find . -type f ! -path ./metadata/SHA256SUMS | wc -l)" "$(wc -l <"$T/o/metadata/SHA256SUMS")" "... of every file"
+is "$(cd "$T/o" && find . -type f ! -path ./metadata/SHA256SUMS -printf '%i\n' | sort -u | wc -l)" "$(wc -l <"$T/o/metadata/SHA256SUMS")" "... of every file"
 ok "backup-info.json says what it is" python3 - "$T/o/metadata/backup-info.json" <<'PY'
 import json, sys
 info = json.load(open(sys.argv[1]))
@@ -229,6 +229,7 @@ rm "$T/objects.old/later"
 ok "the objects are the same" diff -r "$T/objects.old" "$T/objects"
 ok "the files are the same" diff -r --no-dereference "$T/etc.old" "$T/etc"
 is "$(stat -c '%a %Y' "$T/etc/app.conf")" "$(stat -c '%a %Y' "$T/etc.old/app.conf")" "... with mode and time"
+ok "... hard links" test "$T/etc/app.conf" -ef "$T/etc/second name"
 ok "... and empty directories" test -d "$T/etc/hollow"
 sql "INSERT INTO t VALUES (-1, 'kept')" -d shop
 run mb import "$T/x.tar.gz.enc" --yes --force --component postgres --json
