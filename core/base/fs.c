@@ -246,7 +246,8 @@ mb_dir_is_empty(const char *path, bool *empty, struct mb_error *err)
 		return mb_fail_errno(err, errno, "could not read directory \"%s\"", path);
 	for (errno = 0; !found && (entry = readdir(dir)) != NULL; errno = 0)
 		found = strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0 &&
-				strcmp(entry->d_name, "lost+found") != 0;
+				strcmp(entry->d_name, "lost+found") != 0 &&
+				!mb_starts_with(entry->d_name, MB_KEPT_PREFIX);
 	if (!found && errno)
 		code = mb_fail_errno(err, errno, "could not read directory \"%s\"", path);
 	else

@@ -48,7 +48,14 @@ enum mb_code mb_rmtree(const char *path, struct mb_error *err) MB_MUST_CHECK;
 /* The same for one name in an open directory, whatever it is. */
 enum mb_code mb_rmtree_at(int dir_fd, const char *name, struct mb_error *err) MB_MUST_CHECK;
 
-/* *empty is true for a missing or empty directory ("lost+found" does not count). */
+/*
+ * What a restore has moved aside, to be put back by a rollback, stands in directories whose names
+ * begin so (core/engine/safety.h).  It is nobody's data: no backup takes it, no restore
+ * minds it.
+ */
+#define MB_KEPT_PREFIX ".mbackup-"
+
+/* *empty is true for a missing or empty directory ("lost+found" and what is kept do not count). */
 enum mb_code mb_dir_is_empty(const char *path, bool *empty, struct mb_error *err) MB_MUST_CHECK;
 
 /*

@@ -1,0 +1,523 @@
+/* safety.c - see safety.h: keeping directories as a whole, and putting them back. */
+#include "core/engine/safety.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "core/base/fs.h"
+#include "core/engine/safety_private.h"
+
+#define OLD "-old-"
+
+static const char *const methods[] = {"empty", "rename", "move", "files", "reflink", "none"};
+
+/* -- small ones --------------------------------------------------------------------------------- */
+
+void
+mb_safety_names_add(struct mb_safety_names *names, const char *name, size_t len)
+{
+	names->items = mb_grow(names->items, &names->cap, names->count + 1, sizeof(*names->items));
+	names->items[names->count++] = mb_strndup(name, len);
+}
+
+void
+mb_safety_names_release(struct mb_safety_names *names)
+{
+	while (names->count > 0)
+		free(names->items[--names->count]);
+	free(names->items);
+	memset(names, 0, sizeof(*names));
+}
+
+struct mb_safety *
+mb_safety_new(const char *path, const char *only, unsigned wishes)
+{
+	struct mb_safety *safety = mb_calloc(1, sizeof(*safety));
+
+	safety->path = mb_strdup(path);
+	safety->only = only ? mb_strdup(only) : NULL;
+	safety->wishes = wishes;
+	return safety;
+}
+
+void
+mb_safety_free(struct mb_safety *safety)
+{
+	if (!safety)
+		return;
+	mb_safety_names_release(&safety->keep);
+	mb_safety_names_release(&safety->put);
+	free(safety->path);
+	free(safety->only);
+	free(safety->kept);
+	free(safety->why);
+	free(safety);
+}
+
+const char *
+mb_safety_method_name(enum mb_safety_method method)
+{
+	return methods[method];
+}
+
+enum mb_code
+mb_rename_new(int from_fd, const char *from, int to_fd, const char *to, struct mb_error *err)
+{
+	struct stat st;
+
+	if (renameat2(from_fd, from, to_fd, to, RENAME_NOREPLACE) == 0)
+		return MB_OK;
+	/* A filesystem without the flag: looked at before, which is all that can be done there. */
+	if (errno == EINVAL || errno == ENOSYS)
+	{
+		if (fstatat(to_fd, to, &st, AT_SYMLINK_NOFOLLOW) == 0)
+			errno = EEXIST;
+		else if (renameat(from_fd, from, to_fd, to) == 0)
+			return MB_OK;
+	}
+	return mb_fail_errno(err, errno, "could not rename \"%s\" to \"%s\"", from, to);
+}
+
+static bool
+is_name_left_alone(const char *name)
+{
+	return strcmp(name, ".") == 0 || strcmp(name, "..") == 0 || strcmp(name, "lost+found") == 0 ||
+		   mb_starts_with(name, MB_KEPT_PREFIX);
+}
+
+/* The names in a directory, all at once: it is changed while they are gone through. */
+enum mb_code
+mb_safety_read(int dir_fd, const char *path, struct mb_safety_names *names, struct mb_error *err)
+{
+	int fd = openat(dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *dir = fd >= 0 ? fdopendir(fd) : NULL;
+	enum mb_code code = MB_OK;
+	struct dirent *entry;
+
+	if (!dir)
+	{
+		code = mb_fail_errno(err, errno, "could not read directory \"%s\"", path);
+		if (fd >= 0)
+			close(fd);
+		return code;
+	}
+	for (errno = 0; (entry = readdir(dir)) != NULL; errno = 0)
+		if (!is_name_left_alone(entry->d_name))
+			mb_safety_names_add(names, entry->d_name, strlen(entry->d_name));
+	if (errno)
+		code = mb_fail_errno(err, errno, "could not read directory \"%s\"", path);
+	closedir(dir);
+	return code;
+}
+
+char *
+mb_safety_other(const struct mb_safety *safety, const char *word)
+{
+	char *at = NULL, *p = safety->kept, *made;
+
+	while ((p = strstr(p, OLD)) != NULL)
+		at = p++;
+	MB_ASSERT(at);
+	made = mb_asprintf("%.*s%s%s", (int) (at - safety->kept), safety->kept, word, at + strlen(OLD));
+	return made;
+}
+
+static const char *
+base_of(const char *path)
+{
+	return strrchr(path, '/') + 1;
+}
+
+static enum mb_code
+open_above(const char *path, int *fd, struct mb_error *err)
+{
+	char *parent = mb_strdup(path), *slash = strrchr(parent, '/');
+	enum mb_code code = MB_OK;
+
+	slash[slash == parent] = '\0';
+	*fd = open(parent, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (*fd < 0)
+		code = mb_fail_errno(err, errno, "could not open directory \"%s\"", parent);
+	free(parent);
+	return code;
+}
+
+enum mb_code
+mb_open_or_make(int dir_fd, const char *name, int *fd, struct mb_error *err)
+{
+	if (mkdirat(dir_fd, name, 0700) != 0 && errno != EEXIST)
+		return mb_fail_errno(err, errno, "could not create directory \"%s\"", name);
+	*fd = openat(dir_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (*fd < 0)
+		return mb_fail_errno(err, errno, "could not open directory \"%s\"", name);
+	return MB_OK;
+}
+
+static enum mb_code
+sync_directory(int fd, const char *path, struct mb_error *err)
+{
+	return fsync(fd) == 0 ? MB_OK : mb_fail_errno(err, errno, "could not sync \"%s\"", path);
+}
+
+enum mb_code
+mb_safety_open(const struct mb_safety *safety, int *fd, struct mb_error *err)
+{
+	struct stat st;
+
+	*fd = open(safety->path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (*fd < 0)
+		return mb_fail_errno(err, errno, "could not open directory \"%s\"", safety->path);
+	if (fstat(*fd, &st) == 0 && (!safety->existed || ((uint64_t) st.st_dev == safety->dev &&
+													  (uint64_t) st.st_ino == safety->ino)))
+		return MB_OK;
+	close(*fd);
+	mb_fail(err, MB_CONFLICT, "\"%s\" is another directory than the one that was looked at",
+			safety->path);
+	return mb_error_hint(err, "Somebody has replaced it. Look at it, then run the restore again.");
+}
+
+/* -- keeping ------------------------------------------------------------------------------------- */
+
+static enum mb_code
+keep_by_rename(const struct mb_safety *safety, struct mb_error *err)
+{
+	struct stat st;
+	int above, fd;
+	enum mb_code code = open_above(safety->path, &above, err);
+
+	if (code)
+		return code;
+	/* Done by a run that died before it could say so. */
+	if (fstatat(above, base_of(safety->path), &st, AT_SYMLINK_NOFOLLOW) != 0 && errno == ENOENT &&
+		fstatat(above, base_of(safety->kept), &st, AT_SYMLINK_NOFOLLOW) == 0)
+		code = MB_OK;
+	else
+	{
+		code = mb_safety_open(safety, &fd, err);
+		if (!code)
+			close(fd);
+		if (!code)
+			code = mb_rename_new(above, base_of(safety->path), above, base_of(safety->kept), err);
+	}
+	if (!code)
+		code = sync_directory(above, safety->path, err);
+	close(above);
+	return code;
+}
+
+/* Names of one directory into another; what has gone before is not there any more. */
+static enum mb_code
+move_names(int from_fd, const char *from, int to_fd, const char *only, struct mb_error *err)
+{
+	struct mb_safety_names names = {0};
+	enum mb_code code = MB_OK;
+	size_t i;
+
+	if (only)
+		mb_safety_names_add(&names, only, strlen(only));
+	else
+		code = mb_safety_read(from_fd, from, &names, err);
+	for (i = 0; !code && i < names.count; i++)
+	{
+		code = mb_rename_new(from_fd, names.items[i], to_fd, names.items[i], err);
+		if (code == MB_NOT_FOUND && only)
+			code = MB_OK;
+	}
+	mb_safety_names_release(&names);
+	/* Both directories: on a crash no name may be in neither. */
+	if (!code)
+		code = sync_directory(to_fd, from, err);
+	if (!code)
+		code = sync_directory(from_fd, from, err);
+	return code;
+}
+
+/*
+ * Under "-part-" until all of it is there: what is still beside such a directory is nobody's but the
+ * owner's, and a rollback must not take it for the restore's work.
+ */
+static enum mb_code
+keep_by_move(const struct mb_safety *safety, struct mb_error *err)
+{
+	char *part = mb_safety_other(safety, "-part-");
+	struct stat st;
+	int fd, to;
+	enum mb_code code = mb_safety_open(safety, &fd, err);
+
+	if (code)
+	{
+		free(part);
+		return code;
+	}
+	if (fstatat(fd, base_of(safety->kept), &st, AT_SYMLINK_NOFOLLOW) != 0)
+	{
+		code = mb_open_or_make(fd, base_of(part), &to, err);
+		if (!code)
+		{
+			code = move_names(fd, safety->path, to, safety->only, err);
+			close(to);
+		}
+		if (!code)
+			code = mb_rename_new(fd, base_of(part), fd, base_of(safety->kept), err);
+		if (!code)
+			code = sync_directory(fd, safety->path, err);
+	}
+	close(fd);
+	free(part);
+	if (code && err->sys_errno == EXDEV)
+		mb_error_hint(err,
+					  "Something below \"%.300s\" is a filesystem of its own. Restore into "
+					  "another place, or add --no-snapshot.",
+					  safety->path);
+	return code;
+}
+
+static enum mb_code
+keep_by_clone(const struct mb_safety *safety, struct mb_error *err)
+{
+	char *part = mb_asprintf("%s.part", safety->kept);
+	struct stat st;
+	int fd;
+	enum mb_code code;
+
+	if (lstat(safety->kept, &st) == 0)
+	{
+		free(part);
+		return MB_OK;
+	}
+	code = mb_safety_open(safety, &fd, err);
+	if (!code)
+	{
+		code = mb_clone_tree(fd, part, err);
+		close(fd);
+	}
+	if (!code)
+		code = mb_rename_new(AT_FDCWD, part, AT_FDCWD, safety->kept, err);
+	free(part);
+	return code;
+}
+
+enum mb_code
+mb_safety_keep(const struct mb_safety *safety, struct mb_error *err)
+{
+	switch (safety->method)
+	{
+		case MB_SAFETY_EMPTY:
+			return MB_OK;
+		case MB_SAFETY_RENAME:
+			return keep_by_rename(safety, err);
+		case MB_SAFETY_MOVE:
+			return keep_by_move(safety, err);
+		case MB_SAFETY_FILES:
+			return mb_safety_files_keep(safety, err);
+		case MB_SAFETY_REFLINK:
+			return keep_by_clone(safety, err);
+		case MB_SAFETY_NONE:
+			return safety->wishes & MB_SAFETY_IS_USED ? MB_OK : mb_safety_clear(safety, err);
+	}
+	MB_BUG("safety method %d", (int) safety->method);
+}
+
+/* -- the way back -------------------------------------------------------------------------------- */
+
+/* Everything in it but what is kept. */
+static enum mb_code
+empty_directory(const struct mb_safety *safety, struct mb_error *err)
+{
+	struct mb_safety_names names = {0};
+	enum mb_code code = MB_OK;
+	size_t i;
+	int fd = open(safety->path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+
+	if (fd < 0)
+		return errno == ENOENT ? MB_OK
+							   : mb_fail_errno(err, errno, "could not open \"%s\"", safety->path);
+	if (safety->only)
+		code = mb_rmtree_at(fd, safety->only, err);
+	else
+		code = mb_safety_read(fd, safety->path, &names, err);
+	for (i = 0; !code && i < names.count; i++)
+		code = mb_rmtree_at(fd, names.items[i], err);
+	mb_safety_names_release(&names);
+	close(fd);
+	return code;
+}
+
+enum mb_code
+mb_safety_clear(const struct mb_safety *safety, struct mb_error *err)
+{
+	if (safety->method == MB_SAFETY_REFLINK || (safety->wishes & MB_SAFETY_IS_USED))
+		return MB_OK;
+	if (safety->is_list)
+		return mb_safety_files_clear(safety, err);
+	return empty_directory(safety, err);
+}
+
+/* Owner and mode of the directory itself, which a restore may have set. */
+static enum mb_code
+set_as_it_was(const struct mb_safety *safety, int fd, struct mb_error *err)
+{
+	if (geteuid() == 0 && fchown(fd, safety->uid, safety->gid) != 0)
+		return mb_fail_errno(err, errno, "could not set the owner of \"%s\"", safety->path);
+	if (fchmod(fd, safety->mode) != 0)
+		return mb_fail_errno(err, errno, "could not set the mode of \"%s\"", safety->path);
+	return MB_OK;
+}
+
+/* PATH -> PATH.mbackup-new-<id>, PATH.mbackup-old-<id> -> PATH, and the first removed. */
+static enum mb_code
+put_back_by_rename(const struct mb_safety *safety, struct mb_error *err)
+{
+	char *away = mb_safety_other(safety, "-new-");
+	struct stat st;
+	int above;
+	enum mb_code code = open_above(safety->path, &above, err);
+
+	if (code)
+	{
+		free(away);
+		return code;
+	}
+	if (fstatat(above, base_of(safety->kept), &st, AT_SYMLINK_NOFOLLOW) == 0)
+	{
+		code = mb_rename_new(above, base_of(safety->path), above, base_of(away), err);
+		if (code == MB_NOT_FOUND)
+			code = MB_OK;
+		if (!code)
+			code = mb_rename_new(above, base_of(safety->kept), above, base_of(safety->path), err);
+		if (!code)
+			code = sync_directory(above, safety->path, err);
+	}
+	else if (fstatat(above, base_of(safety->path), &st, AT_SYMLINK_NOFOLLOW) != 0 ||
+			 (safety->method == MB_SAFETY_RENAME && (uint64_t) st.st_ino != safety->ino))
+	{
+		code = mb_fail(err, MB_NOT_FOUND, "what was in \"%s\" is not in \"%s\" any more",
+					   safety->path, safety->kept);
+		mb_error_hint(err, "Somebody has moved or removed it.");
+	}
+	if (!code)
+		code = mb_rmtree_at(above, base_of(away), err);
+	close(above);
+	free(away);
+	return code;
+}
+
+/* Names from one of our directories in `fd` back beside it, and it removed; that it is gone is fine. */
+static enum mb_code
+move_out(int fd, const char *path, struct mb_error *err)
+{
+	int from = openat(fd, base_of(path), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	enum mb_code code;
+
+	if (from < 0)
+		return errno == ENOENT ? MB_OK : mb_fail_errno(err, errno, "could not open \"%s\"", path);
+	code = move_names(from, path, fd, NULL, err);
+	close(from);
+	if (!code && unlinkat(fd, base_of(path), AT_REMOVEDIR) != 0)
+		code = mb_fail_errno(err, errno, "could not remove \"%s\"", path);
+	return code;
+}
+
+/*
+ * While the kept directory is called "-old-", what is beside it is the restore's; from the moment
+ * that it is called "-back-" what is beside it is its own.
+ */
+static enum mb_code
+put_back_by_move(const struct mb_safety *safety, struct mb_error *err)
+{
+	char *back = mb_safety_other(safety, "-back-"), *part = mb_safety_other(safety, "-part-");
+	struct stat st;
+	int fd;
+	enum mb_code code = mb_safety_open(safety, &fd, err);
+
+	if (!code)
+	{
+		code = move_out(fd, part, err);
+		if (!code && fstatat(fd, base_of(safety->kept), &st, AT_SYMLINK_NOFOLLOW) == 0)
+		{
+			code = empty_directory(safety, err);
+			if (!code)
+				code = mb_rename_new(fd, base_of(safety->kept), fd, base_of(back), err);
+			if (!code)
+				code = sync_directory(fd, safety->path, err);
+		}
+		if (!code)
+			code = move_out(fd, back, err);
+		if (!code)
+			code = set_as_it_was(safety, fd, err);
+		close(fd);
+	}
+	free(back);
+	free(part);
+	return code;
+}
+
+static enum mb_code
+put_back_nothing(const struct mb_safety *safety, struct mb_error *err)
+{
+	enum mb_code code = mb_safety_clear(safety, err);
+	int fd;
+
+	if (code || safety->only || safety->is_list)
+		return code;
+	if (!safety->existed)
+		return rmdir(safety->path) == 0 || errno == ENOENT || errno == ENOTEMPTY
+				   ? MB_OK
+				   : mb_fail_errno(err, errno, "could not remove \"%s\"", safety->path);
+	if (mb_safety_open(safety, &fd, err))
+		return err->code;
+	code = set_as_it_was(safety, fd, err);
+	close(fd);
+	return code;
+}
+
+enum mb_code
+mb_safety_put_back(const struct mb_safety *safety, struct mb_error *err)
+{
+	switch (safety->method)
+	{
+		case MB_SAFETY_EMPTY:
+			return put_back_nothing(safety, err);
+		case MB_SAFETY_RENAME:
+		case MB_SAFETY_REFLINK:
+			return put_back_by_rename(safety, err);
+		case MB_SAFETY_MOVE:
+			return put_back_by_move(safety, err);
+		case MB_SAFETY_FILES:
+			return mb_safety_files_put_back(safety, err);
+		case MB_SAFETY_NONE:
+			break;
+	}
+	return mb_fail(err, MB_UNSUPPORTED, "what was in \"%s\" was not kept", safety->path);
+}
+
+enum mb_code
+mb_safety_forget(const struct mb_safety *safety, struct mb_error *err)
+{
+	static const char *const words[] = {OLD, "-new-", "-back-", "-part-"};
+	enum mb_code code = MB_OK;
+	size_t i;
+
+	for (i = 0; !code && safety->kept && i < sizeof(words) / sizeof(*words); i++)
+	{
+		char *path = mb_safety_other(safety, words[i]);
+
+		code = mb_rmtree(path, err);
+		free(path);
+	}
+	return code;
+}
+
+bool
+mb_safety_is_kept(const struct mb_safety *safety)
+{
+	struct stat st;
+
+	return safety->kept && lstat(safety->kept, &st) == 0;
+}
