@@ -188,9 +188,12 @@ files_wanted(void *ctx, const char *path, const struct stat *st)
 {
 	struct files_scan *scan = ctx;
 	const struct files_component *files = scan->files;
+	const char *slash = strrchr(path, '/');
 	bool is_directory = S_ISDIR(st->st_mode);
 
+	/* What a restore has moved aside is nobody's configuration either. */
 	if (is_in_spool(files->base.env, path) ||
+		mb_starts_with(slash ? slash + 1 : path, MB_KEPT_PREFIX) ||
 		mb_patterns_match(&files->exclude, path,
 						  is_directory ? MB_PATH_DIRECTORY : MB_PATH_OTHER) ||
 		(!is_directory && is_on_other_filesystem(scan, st)))
@@ -200,6 +203,43 @@ files_wanted(void *ctx, const char *path, const struct stat *st)
 	if (is_on_other_filesystem(scan, st) || (files->skips_caches && is_cache(scan, path)))
 		return MB_SCAN_SHOW;
 	return is_repository(scan, path) ? MB_SCAN_SKIP : MB_SCAN_TAKE;
+}
+
+/* What a backup would have the contents of: no sockets, no devices. */
+static bool
+is_captured(void *ctx, const char *path, const struct stat *st)
+{
+	return (S_ISREG(st->st_mode) || S_ISLNK(st->st_mode) || S_ISDIR(st->st_mode)) &&
+		   files_wanted(ctx, path, st) == MB_SCAN_TAKE;
+}
+
+static void add_device(struct files_scan *scan, const char *root);
+
+enum mb_code
+files_walk(struct files_component *files, int root_fd, struct mb_safety_names *roots,
+		   struct mb_safety_names *names, struct mb_error *err)
+{
+	struct files_scan scan = {.files = files, .root_fd = root_fd};
+	enum mb_code code = MB_OK;
+	char *path;
+	size_t i;
+
+	for (i = 0; !code && (path = mb_settings_list(files->base.settings, "paths", i)); i++)
+	{
+		size_t found;
+
+		code = mb_roots_add(&scan.roots, path, &files->exclude, &found, err);
+		free(path);
+	}
+	for (i = 0; !code && i < scan.roots.count; i++)
+		add_device(&scan, scan.roots.items[i]);
+	for (i = 0; !code && i < scan.roots.count; i++)
+	{
+		mb_safety_names_add(roots, scan.roots.items[i], strlen(scan.roots.items[i]));
+		code = mb_walk_names(root_fd, scan.roots.items[i], is_captured, &scan, names, err);
+	}
+	mb_roots_release(&scan.roots);
+	return code;
 }
 
 /* -- deciding ---------------------------------------------------------------------------------------- */
@@ -530,6 +570,9 @@ const struct mb_component_ops mb_files_component_ops = {
 	.restore = files_restore,
 	.revive = mb_tree_revive,
 	.lay_down = mb_nothing_lay_down,
-	.health = mb_nothing_health,
+	.holds = mb_files_holds,
+	.keep = mb_nothing_kept,
+	.undo = mb_nothing_kept,
+	.health = mb_files_health,
 	.describe = files_describe,
 };

@@ -82,14 +82,16 @@ struct promotion
 struct files_restore
 {
 	struct mb_restore *restore;
+	bool is_quiet; /* only asks: nothing is warned of */
 	size_t masked;
+	size_t stayed;
 	struct promotion *promotions; /* sorted by first */
 	size_t promotion_count;
 	size_t promotion_cap;
 };
 
-static bool
-is_wanted(const struct mb_restore *restore, const char *path)
+bool
+files_is_wanted(const struct mb_restore *restore, const char *path)
 {
 	bool wanted = restore->only_count == 0;
 	size_t i;
@@ -146,10 +148,10 @@ find_promotions(struct files_restore *files, struct mb_error *err)
 		char *path;
 
 		if (entry->type != MB_ENTRY_HARDLINK || !entry->link_target ||
-			is_wanted(restore, entry->link_target))
+			files_is_wanted(restore, entry->link_target))
 			continue;
 		path = mb_strndup(entry->path, entry->path_len);
-		if (is_wanted(restore, path) && files->promotion_count < MAX_PROMOTED)
+		if (files_is_wanted(restore, path) && files->promotion_count < MAX_PROMOTED)
 		{
 			files->promotions = mb_grow(files->promotions, &files->promotion_cap,
 										files->promotion_count + 1, sizeof(*files->promotions));
@@ -196,23 +198,41 @@ choose(struct files_restore *files, const struct mb_entry *entry, struct mb_buf 
 	if (entry->type == MB_ENTRY_HARDLINK && entry->link_target)
 	{
 		promotion = promoted(files, entry->link_target);
-		return is_wanted(files->restore, mb_buf_cstr(name)) &&
+		return files_is_wanted(files->restore, mb_buf_cstr(name)) &&
 			   !(promotion && strcmp(promotion->name, mb_buf_cstr(name)) == 0);
 	}
 	if (entry->type == MB_ENTRY_FILE)
 		promotion = promoted(files, mb_buf_cstr(name));
 	if (!promotion)
-		return is_wanted(files->restore, mb_buf_cstr(name));
+		return files_is_wanted(files->restore, mb_buf_cstr(name));
 	mb_buf_reset(name);
 	mb_buf_put_str(name, promotion->name);
 	return true;
+}
+
+/* In its own place a file with its secrets is worth more than one without. */
+static bool
+stays(struct files_restore *files, const struct mb_entry *entry, struct mb_buf *name)
+{
+	char *path;
+	bool is_there;
+
+	if (!files->restore->own_place || !(entry->flags & MB_ENTRY_MASKED))
+		return false;
+	path = mb_asprintf("/%s", mb_buf_cstr(name));
+	is_there = faccessat(AT_FDCWD, path, F_OK, AT_SYMLINK_NOFOLLOW) == 0;
+	if (is_there && !files->is_quiet && files->stayed++ < MAX_MASKED_NAMED)
+		mb_restore_warn(files->restore,
+						"\"%s\" stays as it is now: the backup has it with masked secrets", path);
+	free(path);
+	return is_there;
 }
 
 static bool
 files_select(void *ctx, const struct mb_entry *entry, struct mb_buf *name, int *dir_fd)
 {
 	(void) dir_fd;
-	return choose(ctx, entry, name);
+	return choose(ctx, entry, name) && !stays(ctx, entry, name);
 }
 
 static enum mb_code
@@ -241,7 +261,10 @@ refuse_existing(struct mb_restore *restore, int root_fd, struct mb_error *err)
 	{
 		char *path = mb_strndup(entry->path, entry->path_len);
 
-		if (entry->type != MB_ENTRY_DIR && faccessat(root_fd, path, F_OK, AT_SYMLINK_NOFOLLOW) == 0)
+		if (entry->type != MB_ENTRY_DIR &&
+			!(restore->own_place && (entry->flags & MB_ENTRY_MASKED)) &&
+			files_is_wanted(restore, path) &&
+			faccessat(root_fd, path, F_OK, AT_SYMLINK_NOFOLLOW) == 0)
 		{
 			code = mb_fail(err, MB_CONFLICT, "\"/%s\" exists already", path);
 			mb_error_hint(err,
@@ -329,6 +352,20 @@ refuse_strangers(struct mb_restore *restore, int root_fd, struct mb_error *err)
 	while (names.count > 0)
 		free(names.items[--names.count]);
 	free(names.items);
+	return code;
+}
+
+/* -- for others ------------------------------------------------------------------------------------- */
+
+enum mb_code
+files_names(struct mb_restore *restore, struct mb_safety_names *names, struct mb_error *err)
+{
+	struct files_restore files = {.restore = restore, .is_quiet = true};
+	enum mb_code code = restore->only_count > 0 ? find_promotions(&files, err) : MB_OK;
+
+	if (!code)
+		code = mb_restore_names(restore, files_select, &files, names, err);
+	release_promotions(&files);
 	return code;
 }
 

@@ -13,6 +13,7 @@
 #include "core/base/time.h"
 #include "core/engine/stack.h"
 #include "objectstore/bucket_apply.h"
+#include "objectstore/bucket_listing.h"
 #include "objectstore/bucket_restore_private.h"
 #include "objectstore/component_objects.h"
 
@@ -82,7 +83,7 @@ choose_how(struct bucket_restore *run)
 		mb_json_bool(meta, "versioned", false) && !mb_json_bool(meta, "current_only", false);
 	run->place.s3 = run->bucket->s3;
 	run->place.bucket = run->name;
-	if (run->restore->wishes->flags & MB_RESTORE_DELTA)
+	if ((run->restore->wishes->flags & MB_RESTORE_DELTA) || run->is_full)
 	{
 		run->how = HOW_DELTA;
 		run->is_history = false;
@@ -95,6 +96,24 @@ choose_how(struct bucket_restore *run)
 		run->place.flags |= MB_PUT_TIMES;
 	if (run->how == HOW_EXACT && !mb_json_bool(meta, "current_only", false))
 		run->place.flags |= MB_PUT_IDS;
+}
+
+/* A bucket that is replaced where it stands, and holds anything, gets what differs. */
+static enum mb_code
+look_inside(struct bucket_restore *run, struct mb_error *err)
+{
+	const struct mb_listed_key *key = NULL;
+	struct mb_bucket_listing *listing;
+	enum mb_code code;
+
+	if (!run->restore->own_place || !run->exists)
+		return MB_OK;
+	listing = mb_bucket_listing_new(run->bucket->s3, run->name, run->within, 0,
+									run->restore->env->cancel);
+	code = mb_bucket_listing_next(listing, &key, err);
+	mb_bucket_listing_free(listing);
+	run->is_full = !code && key;
+	return code;
 }
 
 static void
@@ -137,6 +156,16 @@ check_bucket(const struct bucket_restore *run, struct mb_error *err)
 		{
 			mb_fail(err, MB_NOT_FOUND, "bucket \"%s\" does not exist", run->name);
 			return mb_error_hint(err, "Leave --delta out: the bucket is made.");
+		}
+		/* What is kept first is all that there is of such a bucket. */
+		if ((!run->target.is_versioned || run->target.is_suspended) && run->restore->own_place)
+		{
+			if (!run->restore->is_cleared)
+				mb_restore_warn(run->restore,
+								"bucket \"%s\" keeps no versions: a rollback puts back what is "
+								"current now, and nothing older",
+								run->name);
+			return MB_OK;
 		}
 		if ((!run->target.is_versioned || run->target.is_suspended) &&
 			!(run->restore->wishes->flags & MB_RESTORE_FORCE))
@@ -286,6 +315,8 @@ prepare(struct bucket_restore *run, struct mb_error *err)
 		code = look_at_target(run, err);
 	if (!code)
 		code = mb_bucket_config_load(&run->source, restore->env->repo, &restore->commit, err);
+	if (!code)
+		code = look_inside(run, err);
 	if (code)
 		return code;
 	choose_how(run);
@@ -318,6 +349,9 @@ mb_bucket_plan(struct mb_bucket *bucket, struct mb_restore *restore, struct mb_e
 			code = refuse_odd(&run, err);
 		if (!code)
 			describe(&run, restore->plan);
+		/* What is kept of it goes into the repository; a copy takes nothing. */
+		if (!code && restore->own_place && run.exists)
+			mb_json_set_str(restore->plan, "keep", restore->env->is_copy ? "none" : "scan");
 	}
 	release(&run);
 	return code;
@@ -432,7 +466,7 @@ keep_present(struct bucket_restore *run, struct mb_error *err)
 	struct mb_restore *restore = run->restore;
 	char id[MB_ID_TEXT] = "", now[MB_TIME_TEXT], *undo;
 
-	if (run->how != HOW_DELTA || !run->is_own)
+	if (run->how != HOW_DELTA || !run->is_own || restore->kept)
 		return MB_OK;
 	if (restore->env->is_copy)
 	{
@@ -496,5 +530,70 @@ mb_bucket_restore(struct mb_bucket *bucket, struct mb_restore *restore, struct m
 						"they were restored",
 						(unsigned long long) run.ambiguous);
 	release(&run);
+	return code;
+}
+
+/* -- over what is there --------------------------------------------------------------------------- */
+
+enum mb_code
+mb_bucket_keep(struct mb_bucket *bucket, struct mb_restore *restore, struct mb_error *err)
+{
+	struct bucket_restore run = {.bucket = bucket, .restore = restore};
+	char id[MB_ID_TEXT] = "", now[MB_TIME_TEXT];
+	enum mb_code code = MB_OK;
+
+	if (!mb_json_str(restore->plan, "keep", NULL) || restore->env->is_copy)
+		return MB_OK;
+	mb_progress_phase(restore->progress, "keeping what is there");
+	code = mb_scan_run(&run.bucket->base, id, err);
+	if (code)
+		return mb_error_context(err, "could not keep what is in \"%s\" now", bucket->name);
+	mb_time_format(now, mb_time_now_us());
+	/* Nothing is written until that moment is past by more than the clocks may differ. */
+	mb_sleep_ms(2 * bucket->margin_us / 1000 + PRESENT_SLACK_MS);
+	restore->kept = json_pack("{s:s, s:s}", "backup", id, "time", now);
+	return MB_OK;
+}
+
+enum mb_code
+mb_bucket_undo(struct mb_bucket *bucket, struct mb_restore *restore, struct mb_error *err)
+{
+	struct mb_restore_wishes wishes = *restore->wishes;
+	const struct mb_restore_wishes *given = restore->wishes;
+	const char *id = mb_json_str(restore->kept, "backup", "");
+	enum mb_code code;
+
+	code = mb_commit_get(restore->env->repo, restore->component, id, &restore->commit, err);
+	if (code)
+		return mb_error_context(err, "what was in \"%s\" is not in the repository any more",
+								bucket->name);
+	/* The bucket is brought to that scan's state: what the restore has put is deleted, or marked so. */
+	wishes.flags |= MB_RESTORE_DELTA | MB_RESTORE_FORCE;
+	restore->wishes = &wishes;
+	restore->target.kind = MB_TARGET_TIME;
+	restore->stack_time_us = mb_json_time(restore->kept, "time");
+	code = mb_bucket_restore(bucket, restore, err);
+	restore->wishes = given;
+	return code;
+}
+
+enum mb_code
+mb_bucket_health(struct mb_bucket *bucket, struct mb_restore *restore, struct mb_error *err)
+{
+	const struct mb_listed_key *key;
+	struct mb_bucket_listing *listing;
+	enum mb_code code = mb_bucket_connect(bucket, err);
+
+	if (!code)
+	{
+		listing = mb_bucket_listing_new(bucket->s3, bucket->name, bucket->prefix,
+										MB_LISTING_CURRENT, bucket->base.env->cancel);
+		code = mb_bucket_listing_next(listing, &key, err);
+		mb_bucket_listing_free(listing);
+	}
+	if (code && code != MB_INTERRUPTED)
+		err->code = code = MB_NEGATIVE;
+	if (!code && restore)
+		mb_json_set_str(restore->result, "health", "lists");
 	return code;
 }

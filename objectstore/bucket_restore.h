@@ -17,5 +17,12 @@ enum mb_code mb_bucket_plan(struct mb_bucket *bucket, struct mb_restore *restore
 							struct mb_error *err) MB_MUST_CHECK;
 enum mb_code mb_bucket_restore(struct mb_bucket *bucket, struct mb_restore *restore,
 							   struct mb_error *err) MB_MUST_CHECK;
+/* A restore over what is there: a scan into the repository, and back to it; see component.h. */
+enum mb_code mb_bucket_keep(struct mb_bucket *bucket, struct mb_restore *restore,
+							struct mb_error *err) MB_MUST_CHECK;
+enum mb_code mb_bucket_undo(struct mb_bucket *bucket, struct mb_restore *restore,
+							struct mb_error *err) MB_MUST_CHECK;
+enum mb_code mb_bucket_health(struct mb_bucket *bucket, struct mb_restore *restore,
+							  struct mb_error *err) MB_MUST_CHECK;
 
 #endif

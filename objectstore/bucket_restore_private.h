@@ -30,6 +30,7 @@ struct bucket_restore
 	bool is_history; /* every version, not only what is current */
 	bool is_own;     /* the bucket that was backed up: the same ids are the same versions */
 	bool exists;     /* the bucket */
+	bool is_full;    /* it is the component's own, is replaced, and holds something */
 	struct mb_bucket_config source; /* of the backup */
 	struct mb_bucket_config target; /* of the bucket, when it exists */
 	struct mb_state_time time;

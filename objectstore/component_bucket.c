@@ -108,6 +108,41 @@ bucket_restore(struct mb_component *component, struct mb_restore *restore, struc
 	return mb_bucket_restore((struct mb_bucket *) component, restore, err);
 }
 
+/* A directory for its objects as files. */
+static enum mb_code
+bucket_holds(struct mb_component *component, struct mb_restore *restore,
+			 struct mb_holdings *holdings, struct mb_error *err)
+{
+	const char *path = mb_json_str(restore->plan, "destination", "");
+
+	(void) component;
+	(void) err;
+	if (strcmp(mb_json_str(restore->plan, "how", ""), "files") == 0)
+		mb_holdings_add(holdings,
+						mb_safety_new(mb_starts_with(path, "file://") ? path + strlen("file://")
+																	  : path,
+									  NULL, MB_SAFETY_STAYS));
+	return MB_OK;
+}
+
+static enum mb_code
+bucket_keep(struct mb_component *component, struct mb_restore *restore, struct mb_error *err)
+{
+	return mb_bucket_keep((struct mb_bucket *) component, restore, err);
+}
+
+static enum mb_code
+bucket_undo(struct mb_component *component, struct mb_restore *restore, struct mb_error *err)
+{
+	return mb_bucket_undo((struct mb_bucket *) component, restore, err);
+}
+
+static enum mb_code
+bucket_health(struct mb_component *component, struct mb_restore *restore, struct mb_error *err)
+{
+	return mb_bucket_health((struct mb_bucket *) component, restore, err);
+}
+
 static char *
 bucket_describe(struct mb_component *component)
 {
@@ -136,6 +171,9 @@ const struct mb_component_ops mb_bucket_component_ops = {
 	.restore = bucket_restore,
 	.revive = mb_tree_revive,
 	.lay_down = mb_nothing_lay_down,
-	.health = mb_nothing_health,
+	.holds = bucket_holds,
+	.keep = bucket_keep,
+	.undo = bucket_undo,
+	.health = bucket_health,
 	.describe = bucket_describe,
 };

@@ -10,6 +10,7 @@
 
 #include "core/base/fs.h"
 #include "core/base/time.h"
+#include "core/engine/replace.h"
 #include "core/engine/scan.h"
 #include "objectstore/component_objects.h"
 
@@ -61,9 +62,9 @@ static enum mb_scan_wish
 directory_wanted(void *ctx, const char *path, const struct stat *st)
 {
 	(void) ctx;
-	(void) path;
 	(void) st;
-	return MB_SCAN_TAKE;
+	/* What a restore has moved aside. */
+	return mb_starts_with(path, MB_KEPT_PREFIX) ? MB_SCAN_SKIP : MB_SCAN_TAKE;
 }
 
 static bool
@@ -243,8 +244,11 @@ directory_plan(struct mb_component *component, struct mb_restore *restore, struc
 		mb_fail(err, MB_CONFIG, "destination \"%s\" is not an absolute path", path);
 		return mb_error_hint(err, "Write --component %s=/a/directory", component->name);
 	}
+	mb_json_set_str(restore->plan, "destination", path);
 	code = mb_objects_choose_scan(restore, err);
-	if (!code && mb_restore_directory(path, MB_DIRECTORY_CHECK, 0755, err))
+	/* What is in its own directory is moved aside first. */
+	if (!code && !(restore->own_place && !restore->is_cleared) &&
+		mb_restore_directory(path, MB_DIRECTORY_CHECK, 0755, err))
 		code = mb_restore_in_the_way(restore, err);
 	return code;
 }
@@ -298,27 +302,47 @@ directory_select(void *ctx, const struct mb_entry *entry, struct mb_buf *name, i
 	return matches_only(picker->restore, mb_buf_cstr(name));
 }
 
+/* Which version of a key it is: by this machine's clock. */
+static struct picker
+begin_picker(const struct directory *directory, struct mb_restore *restore)
+{
+	struct picker picker = {.restore = restore, .newest_ns = UINT64_MAX, .deleted_ns = UINT64_MAX};
+	int64_t local_us =
+		restore->stack_time_us + mb_json_int(restore->commit.meta, "clock_skew_us", 0);
+
+	if (restore->stack_time_us && restore->target.kind != MB_TARGET_LATEST)
+	{
+		picker.newest_ns = (uint64_t) (local_us + directory->margin_us) * 1000;
+		picker.deleted_ns = (uint64_t) (local_us - directory->margin_us) * 1000;
+	}
+	return picker;
+}
+
+/* Some keys of the component's own directory: the others stay beside them. */
+static bool
+is_part(const struct mb_restore *restore)
+{
+	return restore->own_place && restore->only_count > 0;
+}
+
 static enum mb_code
 directory_restore(struct mb_component *component, struct mb_restore *restore, struct mb_error *err)
 {
 	struct directory *directory = (struct directory *) component;
 	const char *path = destination_path(directory, restore);
-	struct picker picker = {.restore = restore, .newest_ns = UINT64_MAX, .deleted_ns = UINT64_MAX};
+	struct picker picker = begin_picker(directory, restore);
 	struct mb_tree tree = {.flags = MB_TREE_OWNER | MB_TREE_TIMES,
 						   .select = directory_select,
 						   .ctx = &picker};
-	enum mb_code code;
+	enum mb_code code = MB_OK;
 
-	if (restore->stack_time_us && restore->target.kind != MB_TARGET_LATEST)
+	if (is_part(restore))
+		code = mb_mkdirs(path, 0755, err);
+	else
 	{
-		int64_t local_us =
-			restore->stack_time_us + mb_json_int(restore->commit.meta, "clock_skew_us", 0);
-
-		picker.newest_ns = (uint64_t) (local_us + directory->margin_us) * 1000;
-		picker.deleted_ns = (uint64_t) (local_us - directory->margin_us) * 1000;
+		mb_restore_made(restore, path);
+		code = mb_restore_directory(path, MB_DIRECTORY_CREATE, 0755, err);
 	}
-	mb_restore_made(restore, path);
-	code = mb_restore_directory(path, MB_DIRECTORY_CREATE, 0755, err);
 	if (code)
 		return code;
 	tree.root_fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -336,6 +360,53 @@ directory_restore(struct mb_component *component, struct mb_restore *restore, st
 						"%zu objects were deleted around the target, nobody knows on which "
 						"side: they were restored",
 						picker.ambiguous);
+	return MB_OK;
+}
+
+/* -- over what is there ------------------------------------------------------------------------------- */
+
+static bool
+is_named(void *ctx, const char *path, const struct stat *st)
+{
+	return S_ISDIR(st->st_mode) || matches_only(ctx, path);
+}
+
+/* Who writes into it has it mounted or open: the directory itself stays the same one. */
+static enum mb_code
+directory_holds(struct mb_component *component, struct mb_restore *restore,
+				struct mb_holdings *holdings, struct mb_error *err)
+{
+	struct directory *directory = (struct directory *) component;
+	const char *path = destination_path(directory, restore);
+	struct picker picker = begin_picker(directory, restore);
+	struct mb_safety *safety = mb_safety_new(path, NULL, MB_SAFETY_STAYS);
+	enum mb_code code = MB_OK;
+	int fd;
+
+	mb_holdings_add(holdings, safety);
+	if (!is_part(restore))
+		return MB_OK;
+	safety->is_list = true;
+	code = mb_restore_names(restore, directory_select, &picker, &safety->put, err);
+	fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (!code && fd >= 0)
+		code = mb_walk_names(fd, "", is_named, restore, &safety->keep, err);
+	if (fd >= 0)
+		close(fd);
+	mb_buf_release(&picker.key);
+	return code;
+}
+
+static enum mb_code
+directory_health(struct mb_component *component, struct mb_restore *restore, struct mb_error *err)
+{
+	struct directory *directory = (struct directory *) component;
+	const char *path = restore ? destination_path(directory, restore) : directory->path;
+
+	if (access(path, R_OK | X_OK) != 0)
+		return mb_fail(err, MB_NEGATIVE, "%s cannot be read: %s", path, strerror(errno));
+	if (restore)
+		mb_json_set_str(restore->result, "health", "can be read");
 	return MB_OK;
 }
 
@@ -393,6 +464,9 @@ const struct mb_component_ops mb_directory_component_ops = {
 	.restore = directory_restore,
 	.revive = mb_tree_revive,
 	.lay_down = mb_nothing_lay_down,
-	.health = mb_nothing_health,
+	.holds = directory_holds,
+	.keep = mb_nothing_kept,
+	.undo = mb_nothing_kept,
+	.health = directory_health,
 	.describe = directory_describe,
 };

@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "core/base/time.h"
-#include "postgres/private.h"
+#include "postgres/restore_private.h"
 
 /* Without any progress of the WAL stream for so long a backup fails. */
 #define SETTLE_IDLE_MS 120000
@@ -384,21 +384,6 @@ postgres_stream(struct mb_component *component, struct mb_error *err)
 
 /* -- small ones ------------------------------------------------------------------------------------------ */
 
-static enum mb_code
-postgres_health(struct mb_component *component, struct mb_error *err)
-{
-	struct mb_postgres *pg = (struct mb_postgres *) component;
-	enum mb_code code;
-
-	mb_postgres_disconnect(pg);
-	code = mb_postgres_connect(pg, err);
-	if (!code && pg->server.in_recovery)
-		code = mb_fail(err, MB_NEGATIVE, "the server is still in recovery");
-	else if (code == MB_UNREACHABLE)
-		code = err->code = MB_NEGATIVE;
-	return code;
-}
-
 static char *
 postgres_describe(struct mb_component *component)
 {
@@ -434,7 +419,10 @@ mb_postgres_component_ops(const struct mb_wal_ops *wal)
 		.restore = mb_postgres_restore,
 		.revive = mb_postgres_revive,
 		.lay_down = mb_postgres_lay_down,
-		.health = postgres_health,
+		.holds = mb_postgres_holds,
+		.keep = mb_nothing_kept,
+		.undo = mb_nothing_kept,
+		.health = mb_postgres_health,
 		.describe = postgres_describe,
 	};
 

@@ -283,7 +283,7 @@ add_name(struct scan *scan, const char *dir, const struct names *names, const ch
 	enum mb_code code = MB_OK;
 	struct stat st;
 
-	if (is_excluded(scan, dir, name))
+	if (is_excluded(scan, dir, name) || mb_starts_with(name, MB_KEPT_PREFIX))
 		;
 	else if (lstat(full, &st) != 0)
 	{

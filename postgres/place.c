@@ -145,6 +145,37 @@ check_apart(const struct mb_pg_place *place, struct mb_error *err)
 	return MB_OK;
 }
 
+/*
+ * As --wal-dir says; else as it was planned; else where pg_wal leads in the place that is
+ * replaced: whoever gave the WAL a disk of its own wants it there again.
+ */
+static void
+find_wal_dir(struct mb_pg_place *place, const struct mb_restore *restore)
+{
+	const char *wanted = restore->wishes->wal_dir;
+	char target[PATH_MAX], *link;
+	ssize_t len = -1;
+
+	if (!wanted)
+		wanted = mb_json_str(restore->plan, "wal_dir", NULL);
+	if (wanted)
+	{
+		place->wal_dir = mb_strdup(wanted);
+		return;
+	}
+	if (!restore->own_place || restore->is_cleared)
+		return;
+	link = mb_path_join(place->directory, "pg_wal");
+	len = readlink(link, target, sizeof(target) - 1);
+	if (len > 0)
+	{
+		target[len] = '\0';
+		if (target[0] == '/')
+			place->wal_dir = mb_strdup(target);
+	}
+	free(link);
+}
+
 enum mb_code
 mb_pg_place_read(struct mb_pg_place *place, const struct mb_restore *restore, struct mb_error *err)
 {
@@ -165,12 +196,14 @@ mb_pg_place_read(struct mb_pg_place *place, const struct mb_restore *restore, st
 			 (long long) mb_json_int(meta, "catalog_version", 0));
 	find_owner(place, meta);
 	code = read_tablespaces(place, restore, err);
-	if (!code && restore->wishes->wal_dir)
+	if (!code)
+		find_wal_dir(place, restore);
+	if (!code && place->wal_dir)
 	{
-		place->wal_dir = mb_strdup(restore->wishes->wal_dir);
 		if (*place->wal_dir != '/')
-			code = mb_fail(err, MB_CONFIG, "--wal-dir \"%s\" must be an absolute path",
-						   place->wal_dir);
+			code =
+				mb_fail(err, MB_CONFIG, "the directory of pg_wal, \"%s\", must be an absolute path",
+						place->wal_dir);
 	}
 	if (!code)
 		code = check_apart(place, err);
@@ -449,33 +482,103 @@ check_writable(const char *path, struct mb_error *err)
 	return code;
 }
 
-enum mb_code
-mb_pg_place_check(struct mb_pg_place *place, struct mb_restore *restore, struct mb_error *err)
+/* A server that will be stopped before anything is touched is in nobody's way now. */
+static enum mb_code
+check_server(const struct mb_pg_place *place, struct mb_restore *restore, const char *service,
+			 struct mb_error *err)
 {
-	bool empty = true;
-	enum mb_code code = MB_OK;
+	bool is_stopped = restore->own_place && !restore->is_cleared &&
+					  (service || (restore->wishes->flags & MB_RESTORE_HOOK_STOPS));
+
+	if (is_stopped || mb_pg_not_running(place->directory, err) == MB_OK)
+		return MB_OK;
+	if (restore->own_place)
+		mb_error_hint(err,
+					  "Stop it; or say in [%s] how a restore does, such as service = "
+					  "pg_ctlcluster:15/main or service = pg_ctl.",
+					  restore->component);
+	return mb_restore_in_the_way(restore, err);
+}
+
+/* What is moved aside must be what one thinks: this cluster, of this version. */
+static enum mb_code
+check_replaced(const struct mb_pg_place *place, const struct mb_restore *restore,
+			   struct mb_error *err)
+{
+	char *path = mb_path_join(place->directory, "PG_VERSION");
+	long wanted = (long) mb_json_int(restore->commit.meta, "version_num", 0) / 10000, found;
+	struct mb_buf text = {0};
+	enum mb_code code = mb_file_read(&text, path, SMALL_FILE_BYTES, err);
+
+	if (code == MB_NOT_FOUND)
+	{
+		mb_error_clear(err);
+		code = MB_OK;
+	}
+	else if (!code)
+	{
+		found = strtol(mb_buf_cstr(&text), NULL, 10);
+		if (wanted && found && found != wanted && !(restore->wishes->flags & MB_RESTORE_FORCE))
+		{
+			code = mb_fail(err, MB_UNSUPPORTED,
+						   "\"%s\" is of PostgreSQL %ld, the backup of PostgreSQL %ld",
+						   place->directory, found, wanted);
+			mb_error_hint(err,
+						  "Restore it elsewhere (--component %s=DIRECTORY); or, with a server "
+						  "of version %ld installed, add --force.",
+						  restore->component, wanted);
+		}
+		if (!code)
+			code = check_system(place, restore, err);
+	}
+	mb_buf_release(&text);
+	free(path);
+	return code;
+}
+
+/* Of a tablespace directory only the cluster's own name in it is moved aside. */
+static enum mb_code
+check_cleared_tablespace(const struct mb_pg_place *place, const char *path, struct mb_error *err)
+{
+	char *own = mb_path_join(path, place->version_dir);
+	struct stat st;
+	bool there = lstat(own, &st) == 0;
+
+	free(own);
+	return there ? mb_fail(err, MB_CONFLICT, "\"%s/%s\" exists", path, place->version_dir) : MB_OK;
+}
+
+enum mb_code
+mb_pg_place_check(struct mb_pg_place *place, struct mb_restore *restore, const char *service,
+				  struct mb_error *err)
+{
+	bool empty = true, will_clear;
+	enum mb_code code = check_server(place, restore, service, err);
 	size_t i;
 
-	if (mb_pg_not_running(place->directory, err))
-		code = mb_restore_in_the_way(restore, err);
 	if (!code && (restore->wishes->flags & MB_RESTORE_DELTA))
 		code = mb_dir_is_empty(place->directory, &empty, err);
 	place->delta = !code && !empty;
+	will_clear = restore->own_place && !restore->is_cleared && !place->delta;
 	if (!code && place->delta)
 		code = check_delta(place, restore, err);
+	else if (!code && will_clear)
+		code = check_replaced(place, restore, err);
 	else if (!code && mb_restore_directory(place->directory, MB_DIRECTORY_CHECK, place->mode, err))
 		code = mb_restore_in_the_way(restore, err);
-	for (i = 0; !code && i < place->tablespace_count; i++)
+	for (i = 0; !code && !will_clear && i < place->tablespace_count; i++)
 	{
 		char *link = mb_asprintf("pg_tblspc/%s", place->tablespaces[i].oid);
 
-		code = check_outside(place, link, place->tablespaces[i].new_path, err);
+		code = restore->own_place && !place->delta
+				   ? check_cleared_tablespace(place, place->tablespaces[i].new_path, err)
+				   : check_outside(place, link, place->tablespaces[i].new_path, err);
 		if (code == MB_CONFLICT)
 			mb_error_hint(err, "Give the tablespace another place: --tablespace %s=DIRECTORY.",
 						  place->tablespaces[i].old_path);
 		free(link);
 	}
-	if (!code && place->wal_dir)
+	if (!code && place->wal_dir && !will_clear)
 		code = check_outside(place, "pg_wal", place->wal_dir, err);
 	for (i = 0; !code && i < mb_pg_place_root_count(place); i++)
 		code = check_writable(mb_pg_place_root(place, i), err);
@@ -491,7 +594,8 @@ open_root(const struct mb_pg_place *place, struct mb_restore *restore, const cha
 	enum mb_code code = MB_OK;
 	bool empty = true;
 
-	if (place->delta)
+	/* Beside what is kept, or what is another version's, it need not be made. */
+	if (place->delta || restore->own_place)
 		code = mb_dir_is_empty(path, &empty, err);
 	if (!code && empty)
 	{

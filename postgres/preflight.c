@@ -117,7 +117,8 @@ find_filesystem(struct preflight *flight, size_t root, struct mb_error *err)
 	int fd;
 
 	need->at = mb_strdup(mb_pg_place_root(&flight->place, root));
-	if (flight->place.delta)
+	if (flight->place.delta ||
+		(flight->restore->own_place && (flight->restore->wishes->flags & MB_RESTORE_UNKEPT)))
 	{
 		fd = open(need->at, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 		if (fd >= 0)
@@ -283,7 +284,7 @@ warn(struct preflight *flight)
 	struct mb_restore *restore = flight->restore;
 	const struct mb_pg_place *place = &flight->place;
 
-	if (place->delta)
+	if (place->delta && !restore->own_place)
 		mb_restore_warn(restore,
 						"what is in \"%s\" now is lost: it is brought to the backup's state, and "
 						"there is no way back",
@@ -310,7 +311,9 @@ mb_pg_preflight(struct mb_postgres *pg, struct mb_restore *restore, struct mb_er
 	const char *id = restore->candidates[restore->chosen].id;
 	enum mb_code code =
 		mb_commit_get(restore->env->repo, restore->component, id, &restore->commit, err);
-	bool starts = (restore->wishes->flags & MB_RESTORE_START) != 0 || mb_pg_is_scratch(restore);
+	const char *service = mb_settings_get(pg->base.settings, "service");
+	bool starts = (restore->wishes->flags & MB_RESTORE_START) != 0 || mb_pg_is_scratch(restore) ||
+				  (restore->own_place && service);
 	size_t i;
 
 	flight.place.fd = flight.place.wal_fd = -1;
@@ -321,7 +324,8 @@ mb_pg_preflight(struct mb_postgres *pg, struct mb_restore *restore, struct mb_er
 	if (!code)
 		code = mb_pg_place_read(&flight.place, restore, err);
 	if (!code)
-		code = mb_pg_place_check(&flight.place, restore, err);
+		code = mb_pg_place_check(&flight.place, restore,
+								 mb_settings_get(pg->base.settings, "service"), err);
 	if (!code)
 		code = check_space(&flight, err);
 	if (!code && starts)

@@ -481,14 +481,14 @@ mb_postgres_restore(struct mb_component *component, struct mb_restore *restore,
 		code = mb_pg_place_read(&writer.place, restore, err);
 	/* Planned long ago, perhaps: is it still as it was? */
 	if (!code)
-		code = mb_pg_place_check(&writer.place, restore, err);
+		code = mb_pg_place_check(&writer.place, restore, NULL, err);
 	if (!code)
 		code = write_all(&writer, err);
 	if (!code)
 		report(&writer);
 	if (!code && mb_pg_is_scratch(restore))
 		code = mb_pg_tables(pg, restore, &writer.place, err);
-	else if (!code && (restore->wishes->flags & MB_RESTORE_START))
+	else if (!code && (restore->wishes->flags & MB_RESTORE_START) && !restore->is_served)
 		code = mb_pg_start(pg, restore, &writer.place, err);
 	release_writer(&writer);
 	return code;

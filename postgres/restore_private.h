@@ -47,10 +47,10 @@ enum mb_code mb_pg_place_read(struct mb_pg_place *place, const struct mb_restore
 							  struct mb_error *err) MB_MUST_CHECK;
 /*
  * Can it be written?  MB_CONFLICT: not empty, another cluster's, a running server; MB_DENIED.
- * Touches nothing; sets place->delta.
+ * Touches nothing; sets place->delta.  service: how the server will be stopped, or NULL.
  */
 enum mb_code mb_pg_place_check(struct mb_pg_place *place, struct mb_restore *restore,
-							   struct mb_error *err) MB_MUST_CHECK;
+							   const char *service, struct mb_error *err) MB_MUST_CHECK;
 /* Make and open its directories; notes those that are new by mb_restore_made. */
 enum mb_code mb_pg_place_open(struct mb_pg_place *place, struct mb_restore *restore,
 							  struct mb_error *err) MB_MUST_CHECK;
@@ -194,6 +194,15 @@ enum mb_code mb_pg_scratch_connect(const struct mb_pg_scratch *scratch, const ch
 								   PGconn **conn, struct mb_error *err) MB_MUST_CHECK;
 /* Kill it; the directory is the caller's.  One that was never started is fine. */
 void mb_pg_scratch_stop(struct mb_pg_scratch *scratch);
+
+/* Wait until a server that somebody else starts has reached the target; fills "reached". */
+enum mb_code mb_pg_await(struct mb_postgres *pg, struct mb_restore *restore,
+						 const struct mb_pg_place *place, struct mb_error *err) MB_MUST_CHECK;
+/* in_place.c: a restore over what is there. */
+enum mb_code mb_postgres_holds(struct mb_component *component, struct mb_restore *restore,
+							   struct mb_holdings *holdings, struct mb_error *err);
+enum mb_code mb_postgres_health(struct mb_component *component, struct mb_restore *restore,
+								struct mb_error *err);
 
 /* -- tables.c: single tables by way of a scratch server ------------------------------------------- */
 

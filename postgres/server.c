@@ -360,3 +360,26 @@ mb_pg_start(struct mb_postgres *pg, struct mb_restore *restore, const struct mb_
 	free(starter.log);
 	return code;
 }
+
+enum mb_code
+mb_pg_await(struct mb_postgres *pg, struct mb_restore *restore, const struct mb_pg_place *place,
+			struct mb_error *err)
+{
+	struct starter starter = {.pg = pg, .restore = restore, .place = place};
+	enum mb_code code;
+
+	starter.log = mb_path_join(place->directory, MB_PG_START_LOG);
+	starter.reached = json_object_get(restore->result, "reached");
+	if (!starter.reached)
+	{
+		starter.reached = json_object();
+		json_object_set_new(restore->result, "reached", starter.reached);
+	}
+	starter.started_ms = mb_monotonic_ms();
+	mb_progress_phase(restore->progress, "recovering");
+	code = wait_for_target(&starter, err);
+	if (!code)
+		json_object_del(restore->result, "next");
+	free(starter.log);
+	return code;
+}

@@ -139,6 +139,20 @@ enum mb_code mb_redis_plan_target(struct mb_component *component, struct mb_rest
 enum mb_code mb_redis_plan_place(struct mb_component *component, struct mb_restore *restore,
 								 const char **directory, struct mb_error *err) MB_MUST_CHECK;
 
+/* -- a restore over what is there (component_redis_in_place.c) ------------------------------- */
+
+/* Its directory, when a service stops it; else the running server; sets restore->destination. */
+enum mb_code mb_redis_choose_own_place(struct mb_component *component, struct mb_restore *restore,
+									   struct mb_error *err) MB_MUST_CHECK;
+enum mb_code mb_redis_holds(struct mb_component *component, struct mb_restore *restore,
+							struct mb_holdings *holdings, struct mb_error *err);
+enum mb_code mb_redis_keep(struct mb_component *component, struct mb_restore *restore,
+						   struct mb_error *err);
+enum mb_code mb_redis_undo(struct mb_component *component, struct mb_restore *restore,
+						   struct mb_error *err);
+enum mb_code mb_redis_health(struct mb_component *component, struct mb_restore *restore,
+							 struct mb_error *err);
+
 /* The heads of all backups of the component, oldest first. */
 struct mb_redis_commits
 {

@@ -175,6 +175,16 @@ measure(struct run *run, uint64_t *bytes, struct mb_error *err)
 	return MB_OK;
 }
 
+/* Unless keep() has done so, before anything of this restore was in it. */
+static enum mb_code
+save_present(struct run *run, struct mb_error *err)
+{
+	if (!run->restore->kept)
+		return mb_live_save(&run->live, &run->before, &run->safety, err);
+	mb_live_dbs_release(&run->before);
+	return mb_live_dbs_read(run->live.redis, &run->before, err);
+}
+
 static enum mb_code
 transfer(struct run *run, struct mb_error *err)
 {
@@ -193,7 +203,7 @@ transfer(struct run *run, struct mb_error *err)
 	if (live->only_count == 0)
 		code = mb_live_swap_plan(live, &swap, &at_once, err);
 	if (!code)
-		code = mb_live_save(&run->live, &run->before, &run->safety, err);
+		code = save_present(run, err);
 	mb_progress_phase(run->restore->progress, "copying keys");
 	if (!code && at_once)
 		code =
@@ -215,8 +225,7 @@ empty(struct run *run, struct mb_error *err)
 {
 	struct mb_redis_reply reply = {0};
 
-	if (mb_live_save(&run->live, &run->before, &run->safety, err) ||
-		MB_REDIS_CALL(run->live.redis, &reply, err, "FLUSHALL", "ASYNC"))
+	if (save_present(run, err) || MB_REDIS_CALL(run->live.redis, &reply, err, "FLUSHALL", "ASYNC"))
 		return err->code;
 	mb_redis_reply_release(&reply);
 	mb_restore_warn(run->restore,

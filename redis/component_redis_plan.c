@@ -265,8 +265,12 @@ enum mb_code
 mb_redis_plan_place(struct mb_component *component, struct mb_restore *restore,
 					const char **directory, struct mb_error *err)
 {
-	const char *place = restore->destination;
+	const char *place;
 
+	if (restore->own_place && !restore->destination &&
+		mb_redis_choose_own_place(component, restore, err))
+		return err->code;
+	place = restore->destination;
 	if (!place)
 		place = mb_settings_get(component->settings, "dir");
 	if (!place)
@@ -278,6 +282,7 @@ mb_redis_plan_place(struct mb_component *component, struct mb_restore *restore,
 	if (restore->candidate_count == 0)
 		return mb_fail(err, MB_NOT_FOUND, "there is no backup of \"%s\"", component->name);
 	*directory = NULL;
+	mb_json_set_str(restore->plan, "destination", place);
 	if (restore->destination && mb_live_is_destination(place))
 		return MB_OK;
 	*directory = place;
@@ -285,7 +290,9 @@ mb_redis_plan_place(struct mb_component *component, struct mb_restore *restore,
 		mb_restore_warn(restore,
 						"--only selects keys when the destination is a running server: all "
 						"of Redis is restored");
-	if (mb_restore_directory(place, MB_DIRECTORY_CHECK, 0700, err))
+	/* What is in its own directory is moved aside first. */
+	if (!(restore->own_place && !restore->is_cleared) &&
+		mb_restore_directory(place, MB_DIRECTORY_CHECK, 0700, err))
 		return mb_restore_in_the_way(restore, err);
 	return MB_OK;
 }

@@ -292,6 +292,9 @@ const struct mb_component_ops mb_redis_rdb_component_ops = {
 	.verify = mb_nothing_verify,
 	.revive = mb_redis_revive,
 	.lay_down = mb_redis_lay_down,
-	.health = mb_nothing_health,
+	.holds = mb_redis_holds,
+	.keep = mb_redis_keep,
+	.undo = mb_redis_undo,
+	.health = mb_redis_health,
 	.describe = mb_redis_describe,
 };

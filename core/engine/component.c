@@ -136,11 +136,43 @@ mb_nothing_position(struct mb_component *component, struct mb_cut *cut, enum mb_
 }
 
 enum mb_code
-mb_nothing_health(struct mb_component *component, struct mb_error *err)
+mb_nothing_health(struct mb_component *component, struct mb_restore *restore, struct mb_error *err)
 {
 	(void) component;
+	(void) restore;
 	(void) err;
 	return MB_OK;
+}
+
+enum mb_code
+mb_nothing_kept(struct mb_component *component, struct mb_restore *restore, struct mb_error *err)
+{
+	return mb_nothing_health(component, restore, err);
+}
+
+enum mb_code
+mb_nothing_holds(struct mb_component *component, struct mb_restore *restore,
+				 struct mb_holdings *holdings, struct mb_error *err)
+{
+	(void) holdings;
+	return mb_nothing_health(component, restore, err);
+}
+
+void
+mb_holdings_add(struct mb_holdings *holdings, struct mb_safety *safety)
+{
+	holdings->items =
+		mb_grow(holdings->items, &holdings->cap, holdings->count + 1, sizeof(*holdings->items));
+	holdings->items[holdings->count++] = safety;
+}
+
+void
+mb_holdings_release(struct mb_holdings *holdings)
+{
+	while (holdings->count > 0)
+		mb_safety_free(holdings->items[--holdings->count]);
+	free(holdings->items);
+	memset(holdings, 0, sizeof(*holdings));
 }
 
 enum mb_code

@@ -19,6 +19,8 @@
  * Life of a restore: plan for every component (reads only; refuses what cannot be
  * done), then restore for every component.  A drill (engine/drill.h) is a restore into scratch
  * directories, then revive for every component, the user's health hook, and lay_down.
+ * Over what is there (stack_restore.h): plan, holds, keep, restore, health; and undo on the
+ * way back.
  *
  * Threads: a component is used by one thread at a time, but its stream runs on a
  * thread of its own with a component object of its own.
@@ -32,6 +34,7 @@
 #include "core/engine/capture.h"
 #include "core/engine/env.h"
 #include "core/engine/restore.h"
+#include "core/engine/safety.h"
 
 enum mb_capability
 {
@@ -112,6 +115,16 @@ struct mb_trial
 	void *running;    /* the driver's */
 };
 
+/* What a restore would write, as directories that can be moved aside; owned. */
+struct mb_holdings
+{
+	struct mb_safety **items;
+	size_t count;
+	size_t cap;
+};
+void mb_holdings_add(struct mb_holdings *holdings, struct mb_safety *safety); /* takes it */
+void mb_holdings_release(struct mb_holdings *holdings);
+
 struct mb_component_ops
 {
 	const char *kind;
@@ -172,8 +185,28 @@ struct mb_component_ops
 	enum mb_code (*revive)(struct mb_component *component, struct mb_trial *trial,
 						   struct mb_error *err);
 	void (*lay_down)(struct mb_component *component, struct mb_trial *trial);
-	/* After a start: is it well?  MB_NEGATIVE with the reason when not. */
-	enum mb_code (*health)(struct mb_component *component, struct mb_error *err);
+	/*
+	 * After plan: the directories that restore would write (struct mb_safety, not yet chosen).
+	 * None for what is not in a directory of this machine.
+	 */
+	enum mb_code (*holds)(struct mb_component *component, struct mb_restore *restore,
+						  struct mb_holdings *holdings, struct mb_error *err);
+	/*
+	 * The other way to keep what is there, where no directory can be moved (a bucket, a running
+	 * server): fills restore->kept, so that undo() brings it back.  Both may be killed and called
+	 * again; keep() never after restore() began.  kept stays NULL when there is nothing to do.
+	 */
+	enum mb_code (*keep)(struct mb_component *component, struct mb_restore *restore,
+						 struct mb_error *err);
+	enum mb_code (*undo)(struct mb_component *component, struct mb_restore *restore,
+						 struct mb_error *err);
+	/*
+	 * Is it well?  MB_NEGATIVE with the reason when not.  With a restore that replaced it: waits
+	 * until it is up and has reached the target, and adds to restore->result; without (NULL): as
+	 * it is now.
+	 */
+	enum mb_code (*health)(struct mb_component *component, struct mb_restore *restore,
+						   struct mb_error *err);
 	/* One line about it for `check` and `info`, e.g. "PostgreSQL 15.8 at /var/lib/..."; free() it. */
 	char *(*describe)(struct mb_component *component);
 };
@@ -196,7 +229,10 @@ enum mb_code mb_no_stream(struct mb_component *, struct mb_error *);
 enum mb_code mb_nothing_snapshot(struct mb_component *, struct mb_capture *, struct mb_error *);
 enum mb_code mb_nothing_position(struct mb_component *, struct mb_cut *, enum mb_moment,
 								 struct mb_error *);
-enum mb_code mb_nothing_health(struct mb_component *, struct mb_error *);
+enum mb_code mb_nothing_health(struct mb_component *, struct mb_restore *, struct mb_error *);
+enum mb_code mb_nothing_holds(struct mb_component *, struct mb_restore *, struct mb_holdings *,
+							  struct mb_error *);
+enum mb_code mb_nothing_kept(struct mb_component *, struct mb_restore *, struct mb_error *);
 enum mb_code mb_nothing_verify(struct mb_component *, const struct mb_commit *, struct mb_error *);
 /* Shared: what is below the directory is what the manifest says, by size and checksum (trial_tree.c). */
 enum mb_code mb_tree_revive(struct mb_component *, struct mb_trial *, struct mb_error *);

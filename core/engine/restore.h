@@ -32,7 +32,11 @@ enum mb_restore_flags
 	MB_RESTORE_DELTA = 2, /* over what is there: only what differs is written */
 	MB_RESTORE_FORCE = 4, /* ... even when it is another cluster's */
 	MB_RESTORE_START = 8, /* start the server and wait for the target */
-	MB_RESTORE_LOOK = 16  /* only to look into it: also what a restore would leave out (a cache) */
+	MB_RESTORE_LOOK = 16, /* only to look into it: also what a restore would leave out (a cache) */
+	MB_RESTORE_REPLACE =
+		32, /* what stands in the own places is moved aside first: stack_restore.h */
+	MB_RESTORE_HOOK_STOPS = 64, /* a hook stops servers that have no service of their own */
+	MB_RESTORE_UNKEPT = 128     /* ... moved aside?  no: removed (--no-snapshot) */
 };
 
 /*
@@ -111,6 +115,15 @@ struct mb_restore
 	/* TIME of the whole stack once the clock component has planned; 0 before. */
 	int64_t stack_time_us;
 	const struct mb_restore_wishes *wishes;
+	/*
+	 * Of a restore that replaces (MB_RESTORE_REPLACE), set by the engine: it goes into the
+	 * component's own place; what was there is out of the way by now; a service starts the server.
+	 */
+	bool own_place;
+	bool is_cleared;
+	bool is_served;
+	/* What keep() noted, for undo(); with it restore() keeps nothing more.  Owned. */
+	json_t *kept;
 	char **only; /* "--only PATTERN" as given */
 	size_t only_count;
 	struct mb_progress *progress;

@@ -1,4 +1,4 @@
-/* restore_run.c - mb_restore_run: plan everything, then restore everything. */
+/* restore_run.c - see restore_session.h; mb_restore_run: plan everything, then restore everything. */
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -6,30 +6,18 @@
 #include "core/base/fs.h"
 #include "core/base/time.h"
 #include "core/engine/docs.h"
-
-struct run
-{
-	const struct mb_stack *stack; /* already narrowed to what is restored */
-	const struct mb_restore_options *options;
-	char id[MB_ID_TEXT];
-	json_t *set;  /* of a BACKUP target, or the one named */
-	json_t *mark; /* of a MARK target */
-	struct mb_cut cut;
-	struct mb_restore *parts; /* parallel to stack->components */
-	double *seconds;
-	int64_t started_ms;
-};
+#include "core/engine/restore_session.h"
 
 /* -- finding what to restore --------------------------------------------------------------- */
 
 /* Does a set hold every component that is to be restored? */
 static bool
-holds_all(const struct run *run, const json_t *set)
+holds_all(const struct mb_restore_session *run, const json_t *set)
 {
 	size_t i;
 
-	for (i = 0; i < run->stack->count; i++)
-		if (!mb_set_commit_id(set, run->stack->components[i]->name))
+	for (i = 0; i < run->stack.count; i++)
+		if (!mb_set_commit_id(set, run->stack.components[i]->name))
 			return false;
 	return true;
 }
@@ -39,36 +27,36 @@ holds_all(const struct run *run, const json_t *set)
  * partial, or of one component only.
  */
 static enum mb_code
-latest_set(struct run *run, struct mb_error *err)
+latest_set(struct mb_restore_session *run, struct mb_error *err)
 {
 	json_t *sets;
 	size_t i;
 
-	if (mb_sets_list(run->stack->env->repo, &sets, err))
+	if (mb_sets_list(run->stack.env->repo, &sets, err))
 		return err->code;
 	for (i = json_array_size(sets); i > 0 && !run->set; i--)
 		if (holds_all(run, json_array_get(sets, i - 1)))
 			run->set = json_incref(json_array_get(sets, i - 1));
 	if (run->set && i + 1 < json_array_size(sets))
-		mb_log_info(run->stack->env->log, "backup %s is the newest that holds all of it",
+		mb_log_info(run->stack.env->log, "backup %s is the newest that holds all of it",
 					mb_json_str(run->set, "id", "?"));
 	json_decref(sets);
 	/* None holds all: let the newest say what it lacks. */
-	return run->set ? MB_OK : mb_set_find(run->stack->env->repo, "latest", &run->set, err);
+	return run->set ? MB_OK : mb_set_find(run->stack.env->repo, "latest", &run->set, err);
 }
 
 /* Refuse what no component could know: a moment that is still to come, or has no time. */
 static enum mb_code
-check_target(const struct run *run, struct mb_error *err)
+check_target(const struct mb_restore_session *run, struct mb_error *err)
 {
 	const struct mb_target *target = &run->options->target;
 	bool of_the_clock = target->kind == MB_TARGET_LSN || target->kind == MB_TARGET_XID ||
 						target->kind == MB_TARGET_NAME;
 
 	if (target->kind == MB_TARGET_TIME && target->time_us > mb_time_now_us() &&
-		!mb_stack_clock(run->stack))
+		!mb_stack_clock(&run->stack))
 		return mb_fail(err, MB_NOT_FOUND, "target time %s is in the future", target->text);
-	if (of_the_clock && !mb_stack_clock(run->stack))
+	if (of_the_clock && !mb_stack_clock(&run->stack))
 	{
 		mb_fail(err, MB_UNSUPPORTED, "\"%s\" says something to PostgreSQL only", target->text);
 		return mb_error_hint(err, "Restore postgres in the same run, or give --to-time or "
@@ -78,10 +66,10 @@ check_target(const struct run *run, struct mb_error *err)
 }
 
 static enum mb_code
-load_cut(struct run *run, struct mb_error *err)
+load_cut(struct mb_restore_session *run, struct mb_error *err)
 {
 	const struct mb_restore_options *options = run->options;
-	const struct mb_repo *repo = run->stack->env->repo;
+	const struct mb_repo *repo = run->stack.env->repo;
 	enum mb_code code = MB_OK;
 
 	if (options->target.kind == MB_TARGET_MARK)
@@ -127,7 +115,7 @@ load_candidates(struct mb_restore *part, struct mb_error *err)
 }
 
 static enum mb_code
-prefill(struct run *run, struct mb_restore *part, struct mb_error *err)
+prefill(struct mb_restore_session *run, struct mb_restore *part, struct mb_error *err)
 {
 	const char *id = NULL;
 	size_t i;
@@ -154,7 +142,7 @@ prefill(struct run *run, struct mb_restore *part, struct mb_error *err)
 }
 
 static const char *
-destination_of(const struct run *run, const char *component)
+destination_of(const struct mb_restore_session *run, const char *component)
 {
 	size_t i;
 
@@ -165,16 +153,17 @@ destination_of(const struct run *run, const char *component)
 }
 
 static enum mb_code
-prepare_part(struct run *run, size_t i, struct mb_error *err)
+prepare_part(struct mb_restore_session *run, size_t i, struct mb_error *err)
 {
-	struct mb_component *component = run->stack->components[i];
+	struct mb_component *component = run->stack.components[i];
 	struct mb_restore *part = &run->parts[i];
 	enum mb_code code;
 
-	part->env = run->stack->env;
+	part->env = run->stack.env;
 	snprintf(part->id, sizeof(part->id), "%s", run->id);
 	part->component = component->name;
 	part->destination = destination_of(run, component->name);
+	part->own_place = !part->destination && (run->options->wishes.flags & MB_RESTORE_REPLACE);
 	part->target = run->options->target;
 	if (run->options->target.kind == MB_TARGET_BACKUP ||
 		run->options->target.kind == MB_TARGET_MARK)
@@ -182,7 +171,7 @@ prepare_part(struct run *run, size_t i, struct mb_error *err)
 	part->wishes = &run->options->wishes;
 	part->only = run->options->only;
 	part->only_count = run->options->only_count;
-	part->progress = mb_env_progress(run->stack->env, component->name);
+	part->progress = mb_env_progress(run->stack.env, component->name);
 	part->plan = json_object();
 	part->result = json_object();
 	code = load_candidates(part, err);
@@ -193,7 +182,7 @@ prepare_part(struct run *run, size_t i, struct mb_error *err)
 
 /* The clock plans first, because it may be the only one who knows the time of the target. */
 static enum mb_code
-plan_all(struct run *run, struct mb_error *err)
+plan_all(struct mb_restore_session *run, struct mb_error *err)
 {
 	int64_t stack_time_us = 0;
 	size_t i;
@@ -202,9 +191,9 @@ plan_all(struct run *run, struct mb_error *err)
 		stack_time_us = run->options->target.time_us;
 	else if (run->cut.time_us)
 		stack_time_us = run->cut.time_us;
-	for (i = 0; i < run->stack->count; i++)
+	for (i = 0; i < run->stack.count; i++)
 	{
-		struct mb_component *component = run->stack->components[i];
+		struct mb_component *component = run->stack.components[i];
 		struct mb_restore *part = &run->parts[i];
 
 		part->stack_time_us = stack_time_us;
@@ -248,10 +237,10 @@ discard_part(struct mb_restore *part)
 	}
 }
 
-static enum mb_code
-restore_part(struct run *run, size_t i, struct mb_error *err)
+enum mb_code
+mb_restore_session_part(struct mb_restore_session *run, size_t i, struct mb_error *err)
 {
-	struct mb_component *component = run->stack->components[i];
+	struct mb_component *component = run->stack.components[i];
 	struct mb_restore *part = &run->parts[i];
 	int64_t started_ms = mb_monotonic_ms();
 	enum mb_code code;
@@ -263,10 +252,13 @@ restore_part(struct run *run, size_t i, struct mb_error *err)
 	mb_progress_phase(part->progress, code ? "failed" : "done");
 	if (!code)
 		return MB_OK;
+	/* What is in the way of a restore that replaces is its journal's business. */
+	if (run->options->wishes.flags & MB_RESTORE_REPLACE)
+		return mb_error_context(err, "could not restore \"%s\"", component->name);
 	discard_part(part);
 	mb_error_context(err, "could not restore \"%s\"", component->name);
 	if (i > 0)
-		mb_error_detail(err, "%zu of %zu components were restored before%s.", i, run->stack->count,
+		mb_error_detail(err, "%zu of %zu components were restored before%s.", i, run->stack.count,
 						part->made_count > 0 ? "; what this one had written was removed again"
 											 : "");
 	return code;
@@ -275,7 +267,7 @@ restore_part(struct run *run, size_t i, struct mb_error *err)
 /* -- the answer -------------------------------------------------------------------------------- */
 
 static json_t *
-target_json(const struct run *run)
+target_json(const struct mb_restore_session *run)
 {
 	static const char *const kinds[] = {"backup", "latest", "time", "mark", "lsn", "xid", "name"};
 	const struct mb_target *target = &run->options->target;
@@ -288,7 +280,7 @@ target_json(const struct run *run)
 }
 
 static json_t *
-part_json(const struct run *run, size_t i)
+part_json(const struct mb_restore_session *run, size_t i)
 {
 	const struct mb_restore *part = &run->parts[i];
 	json_t *json = json_object();
@@ -312,15 +304,15 @@ part_json(const struct run *run, size_t i)
 	return json;
 }
 
-static json_t *
-answer_json(const struct run *run)
+json_t *
+mb_restore_session_answer(const struct mb_restore_session *run)
 {
 	json_t *restore = json_object();
 	json_t *components = json_array();
 	int64_t reached_us = 0;
 	size_t i;
 
-	for (i = 0; i < run->stack->count; i++)
+	for (i = 0; i < run->stack.count; i++)
 	{
 		json_array_append_new(components, part_json(run, i));
 		if (run->parts[i].stack_time_us > reached_us)
@@ -346,12 +338,12 @@ answer_json(const struct run *run)
 	return json_pack("{s:o}", "restore", restore);
 }
 
-static void
-release_run(struct run *run)
+void
+mb_restore_session_release(struct mb_restore_session *run)
 {
 	size_t i, j;
 
-	for (i = 0; run->parts && i < run->stack->count; i++)
+	for (i = 0; run->parts && i < run->stack.count; i++)
 	{
 		struct mb_restore *part = &run->parts[i];
 
@@ -364,62 +356,164 @@ release_run(struct run *run)
 		mb_commit_release(&part->commit);
 		json_decref(part->plan);
 		json_decref(part->result);
+		json_decref(part->kept);
 	}
 	free(run->parts);
 	free(run->seconds);
 	json_decref(run->set);
 	json_decref(run->mark);
 	mb_cut_release(&run->cut);
+	mb_stack_release(&run->stack);
 }
 
+/* The components that are wanted, and room for their parts. */
 static enum mb_code
-run_restore(struct run *run, json_t **answer, struct mb_error *err)
+begin(struct mb_restore_session *run, const struct mb_stack *stack,
+	  const struct mb_restore_options *options, struct mb_error *err)
 {
-	enum mb_code code = check_target(run, err);
+	char **names = mb_calloc(options->destination_count + 1, sizeof(*names));
+	enum mb_code code;
+	size_t i;
+
+	memset(run, 0, sizeof(*run));
+	run->options = options;
+	run->started_ms = mb_monotonic_ms();
+	for (i = 0; i < options->destination_count; i++)
+		names[i] = options->destinations[i].component;
+	code = mb_stack_select(&run->stack, stack, names, options->destination_count, err);
+	free(names);
+	if (code)
+		return code;
+	/* Not the store's time: a restore must work from a repository that is read-only. */
+	mb_id_new(run->id, mb_time_now_us());
+	run->parts = mb_calloc(run->stack.count, sizeof(*run->parts));
+	run->seconds = mb_calloc(run->stack.count, sizeof(*run->seconds));
+	return MB_OK;
+}
+
+enum mb_code
+mb_restore_session_plan(struct mb_restore_session *run, const struct mb_stack *stack,
+						const struct mb_restore_options *options, struct mb_error *err)
+{
+	enum mb_code code = begin(run, stack, options, err);
 	size_t i;
 
 	if (!code)
+		code = check_target(run, err);
+	if (!code)
 		code = load_cut(run, err);
-	for (i = 0; !code && i < run->stack->count; i++)
+	for (i = 0; !code && i < run->stack.count; i++)
 		code = prepare_part(run, i, err);
 	if (!code)
 		code = plan_all(run, err);
-	if (!code && !(run->options->wishes.flags & MB_RESTORE_DRY_RUN))
-		for (i = 0; !code && i < run->stack->count; i++)
-		{
-			code = mb_cancel_check(run->stack->env->cancel, err);
-			if (!code)
-				code = restore_part(run, i, err);
-		}
-	if (!code)
-		*answer = answer_json(run);
 	return code;
 }
+
+/* -- another process goes on --------------------------------------------------------------------- */
+
+json_t *
+mb_restore_session_save(const struct mb_restore_session *run)
+{
+	json_t *json = json_object(), *parts = json_array();
+	size_t i;
+
+	mb_json_set_str(json, "id", run->id);
+	if (run->set)
+		json_object_set(json, "set", run->set);
+	if (run->cut.positions)
+		json_object_set_new(json, "cut", mb_cut_to_json(&run->cut));
+	for (i = 0; i < run->stack.count; i++)
+	{
+		const struct mb_restore *part = &run->parts[i];
+		json_t *saved = json_object();
+
+		mb_json_set_str(saved, "name", part->component);
+		mb_json_set_str(saved, "backup", part->candidates[part->chosen].id);
+		mb_json_set_bool(saved, "own_place", part->own_place);
+		mb_json_set_int(saved, "stack_time_us", part->stack_time_us);
+		if (part->destination)
+			mb_json_set_str(saved, "destination", part->destination);
+		json_object_set(saved, "plan", part->plan);
+		json_object_set(saved, "result", part->result);
+		json_array_append_new(parts, saved);
+	}
+	json_object_set_new(json, "parts", parts);
+	return json;
+}
+
+static enum mb_code
+resume_part(struct mb_restore_session *run, size_t i, const json_t *saved, struct mb_error *err)
+{
+	struct mb_restore *part = &run->parts[i];
+	const char *id = mb_json_str(saved, "backup", "");
+	enum mb_code code;
+
+	if (strcmp(mb_json_str(saved, "name", ""), run->stack.components[i]->name) != 0)
+		return mb_fail(err, MB_CONFIG, "the restore was of other components than \"%s\"",
+					   run->stack.components[i]->name);
+	code = prepare_part(run, i, err);
+	for (part->chosen = 0; !code && part->chosen < part->candidate_count; part->chosen++)
+		if (strcmp(part->candidates[part->chosen].id, id) == 0)
+			break;
+	if (!code && part->chosen == part->candidate_count)
+		code = mb_fail(err, MB_NOT_FOUND, "backup %s of \"%s\" is not in the repository any more",
+					   id, part->component);
+	if (!code)
+		code = mb_commit_get(part->env->repo, part->component, id, &part->commit, err);
+	if (code)
+		return code;
+	part->own_place = mb_json_bool(saved, "own_place", false);
+	part->destination = mb_json_str(saved, "destination", NULL);
+	part->stack_time_us = mb_json_int(saved, "stack_time_us", 0);
+	json_decref(part->plan);
+	part->plan = json_deep_copy(json_object_get(saved, "plan"));
+	json_decref(part->result);
+	part->result = json_deep_copy(json_object_get(saved, "result"));
+	return MB_OK;
+}
+
+enum mb_code
+mb_restore_session_resume(struct mb_restore_session *run, const struct mb_stack *stack,
+						  const struct mb_restore_options *options, const json_t *saved,
+						  struct mb_error *err)
+{
+	const json_t *parts = json_object_get(saved, "parts");
+	enum mb_code code = begin(run, stack, options, err);
+	size_t i;
+
+	if (code)
+		return code;
+	snprintf(run->id, sizeof(run->id), "%s", mb_json_str(saved, "id", ""));
+	run->set = json_incref(json_object_get(saved, "set"));
+	if (json_object_get(saved, "cut"))
+		code = mb_cut_from_json(&run->cut, json_object_get(saved, "cut"), err);
+	if (!code && json_array_size(parts) != run->stack.count)
+		code =
+			mb_fail(err, MB_CONFIG, "the restore was of %zu components, the configuration has %zu",
+					json_array_size(parts), run->stack.count);
+	for (i = 0; !code && i < run->stack.count; i++)
+		code = resume_part(run, i, json_array_get(parts, i), err);
+	return code;
+}
+
+/* -- all at once ----------------------------------------------------------------------------------- */
 
 enum mb_code
 mb_restore_run(const struct mb_stack *stack, const struct mb_restore_options *options,
 			   json_t **answer, struct mb_error *err)
 {
-	char **names = mb_calloc(options->destination_count + 1, sizeof(*names));
-	struct run run = {.options = options, .started_ms = mb_monotonic_ms()};
-	struct mb_stack chosen = {0};
-	enum mb_code code;
+	struct mb_restore_session run;
+	enum mb_code code = mb_restore_session_plan(&run, stack, options, err);
 	size_t i;
 
-	for (i = 0; i < options->destination_count; i++)
-		names[i] = options->destinations[i].component;
-	code = mb_stack_select(&chosen, stack, names, options->destination_count, err);
-	free(names);
-	if (!code)
+	for (i = 0; !code && !(options->wishes.flags & MB_RESTORE_DRY_RUN) && i < run.stack.count; i++)
 	{
-		/* Not the store's time: a restore must work from a repository that is read-only. */
-		mb_id_new(run.id, mb_time_now_us());
-		run.stack = &chosen;
-		run.parts = mb_calloc(chosen.count, sizeof(*run.parts));
-		run.seconds = mb_calloc(chosen.count, sizeof(*run.seconds));
-		code = run_restore(&run, answer, err);
-		release_run(&run);
+		code = mb_cancel_check(stack->env->cancel, err);
+		if (!code)
+			code = mb_restore_session_part(&run, i, err);
 	}
-	mb_stack_release(&chosen);
+	if (!code)
+		*answer = mb_restore_session_answer(&run);
+	mb_restore_session_release(&run);
 	return code;
 }
