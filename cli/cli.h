@@ -130,6 +130,28 @@ enum mb_code cli_confirm(const struct mb_cli *cli, const char *what, const char 
 /* drivers.c */
 const struct mb_component_ops *cli_find_driver(const char *kind);
 
+/* in_place.c: what a restore over what is there, a rollback and the hooks of a backup share. */
+struct mb_stack_restore_options;
+struct mb_hooks;
+/* [hooks], but for --no-hooks; texts are borrowed from the configuration. */
+void cli_read_hooks(const struct mb_cli *cli, struct mb_hooks *hooks);
+/* Everything but what is restored; free options->application with cli_free_in_place. */
+enum mb_code cli_read_in_place(struct mb_cli *cli, struct mb_stack_restore_options *options,
+							   struct mb_error *err) MB_MUST_CHECK;
+void cli_free_in_place(struct mb_stack_restore_options *options);
+
+/* references.c: mb_stack_restore_options.references; ctx is the struct mb_cli. */
+enum mb_code cli_check_references(void *ctx, json_t **found, struct mb_error *err) MB_MUST_CHECK;
+bool cli_has_references(const struct mb_cli *cli);
+
+/* report_html.c: the "restore" object as one page with nothing from outside. */
+enum mb_code cli_write_report(const char *path, const json_t *restore,
+							  struct mb_error *err) MB_MUST_CHECK;
+
+/* render_stack.c */
+void render_restore_plan(const json_t *plan, FILE *out);
+void render_stack_restore(const json_t *restore, FILE *out);
+
 /* progress.c: a thread that shows the progress of a command on stderr until stopped. */
 struct mb_progress_view;
 struct mb_progress_view *cli_progress_start(struct mb_cli *cli);
@@ -146,6 +168,7 @@ enum mb_code cmd_mark(struct mb_cli *cli, struct mb_error *err);
 enum mb_code cmd_list(struct mb_cli *cli, struct mb_error *err);
 enum mb_code cmd_info(struct mb_cli *cli, struct mb_error *err);
 enum mb_code cmd_restore(struct mb_cli *cli, struct mb_error *err);
+enum mb_code cmd_rollback(struct mb_cli *cli, struct mb_error *err);
 enum mb_code cmd_objects(struct mb_cli *cli, struct mb_error *err);
 enum mb_code cmd_redis(struct mb_cli *cli, struct mb_error *err);
 enum mb_code cmd_adopt(struct mb_cli *cli, struct mb_error *err);
@@ -173,6 +196,7 @@ void render_info(const json_t *answer, FILE *out);
 void render_mark(const json_t *answer, FILE *out);
 void render_list(const json_t *answer, FILE *out);
 void render_restore(const json_t *answer, FILE *out);
+void render_rollback(const json_t *answer, FILE *out);
 void render_objects(const json_t *answer, FILE *out);
 void render_redis(const json_t *answer, FILE *out);
 void render_adopt(const json_t *answer, FILE *out);

@@ -3,7 +3,10 @@
 #include <string.h>
 
 #include "cli/cli.h"
+#include "core/base/fs.h"
+#include "core/base/time.h"
 #include "core/engine/docs.h"
+#include "core/engine/stack_restore.h"
 
 /* The stack narrowed by --component NAME... */
 static enum mb_code
@@ -42,9 +45,60 @@ read_labels(const struct mb_cli *cli, json_t *labels, struct mb_error *err)
 	return MB_OK;
 }
 
+/* -- hooks ------------------------------------------------------------------------------------ */
+
+static json_t *
+backup_event(const struct mb_stack *stack, const json_t *set, const char *status,
+			 const struct mb_error *err)
+{
+	json_t *event = json_object(), *names = json_array();
+	size_t i;
+
+	for (i = 0; i < stack->count; i++)
+		json_array_append_new(names, json_string(stack->components[i]->name));
+	json_object_set_new(event, "components", names);
+	mb_json_set_str(event, "id", mb_json_str(set, "id", ""));
+	mb_json_set_str(event, "status", status);
+	if (err && err->code)
+		mb_json_set_str(event, "error", err->message);
+	if (set)
+		json_object_set(event, "backup", (json_t *) (uintptr_t) set);
+	return event;
+}
+
+static enum mb_code
+run_hook(struct mb_cli *cli, const struct mb_hooks *hooks, enum mb_hook hook, json_t *event,
+		 struct mb_error *err)
+{
+	char *output = mb_path_join(cli->env.spool, "hooks.log");
+	enum mb_code code = mb_hook_run(hooks, hook, event, &cli->env, output, err);
+
+	free(output);
+	json_decref(event);
+	return code;
+}
+
+/* After a backup, whatever came of it: a hook that fails changes nothing of that. */
+static void
+run_hooks_after(struct mb_cli *cli, const struct mb_hooks *hooks, const struct mb_stack *stack,
+				const json_t *set, enum mb_code outcome, const struct mb_error *err)
+{
+	const char *status = !outcome ? "complete" : outcome == MB_PARTIAL ? "partial" : "failed";
+	enum mb_hook last = outcome && outcome != MB_PARTIAL ? MB_HOOK_ON_FAILURE : MB_HOOK_ON_SUCCESS;
+	struct mb_error why;
+
+	mb_error_clear(&why);
+	if (run_hook(cli, hooks, MB_HOOK_AFTER_BACKUP, backup_event(stack, set, status, err), &why))
+		mb_log_warning(&cli->log, "%s", why.message);
+	mb_error_clear(&why);
+	if (run_hook(cli, hooks, last, backup_event(stack, set, status, err), &why))
+		mb_log_warning(&cli->log, "%s", why.message);
+}
+
 enum mb_code
 cmd_backup(struct mb_cli *cli, struct mb_error *err)
 {
+	struct mb_hooks hooks;
 	const char *type = mb_values_get(&cli->config.command_line, SCOPE_COMMAND, "type", 0);
 	struct mb_backup_options options = {.type = MB_BACKUP_AUTO};
 	struct mb_stack chosen = {0};
@@ -61,10 +115,17 @@ cmd_backup(struct mb_cli *cli, struct mb_error *err)
 	code = read_labels(cli, labels, err);
 	if (!code)
 		code = select_components(cli, &chosen, err);
+	cli_read_hooks(cli, &hooks);
 	if (!code)
 	{
-		code = mb_backup_run(&chosen, &options, &set, err);
-		cli_reconcile(cli);
+		code = run_hook(cli, &hooks, MB_HOOK_BEFORE_BACKUP, backup_event(&chosen, NULL, "", NULL),
+						err);
+		if (!code)
+		{
+			code = mb_backup_run(&chosen, &options, &set, err);
+			cli_reconcile(cli);
+		}
+		run_hooks_after(cli, &hooks, &chosen, set, code, err);
 	}
 	if (set)
 		cli->answer = json_pack("{s:o}", "backup", set);
@@ -121,12 +182,14 @@ check_buckets(struct mb_cli *cli, enum mb_code code, struct mb_error *err)
 
 	if (!checks.list)
 		return code;
+	mb_restores_check(cli->env.spool, &checks);
 	if (cli_check_places(cli, &checks, &why))
 		mb_check_add(&checks, MB_CHECK_FAILED, "repository", "bucket",
 					 why.hint[0] ? why.hint : "See the message.", "%s", why.message);
 	for (i = before; !code && i < json_array_size(checks.list); i++)
 		if (strcmp(mb_json_str(json_array_get(checks.list, i), "status", ""), "failed") == 0)
-			code = mb_fail(err, MB_NEGATIVE, "a check of the repository's bucket failed");
+			code = mb_fail(err, MB_NEGATIVE,
+						   "a check of a restore or of the repository's bucket failed");
 	return code;
 }
 
@@ -149,7 +212,26 @@ cmd_check(struct mb_cli *cli, struct mb_error *err)
 enum mb_code
 cmd_list(struct mb_cli *cli, struct mb_error *err)
 {
-	return mb_list_run(&cli->stack, &cli->answer, err);
+	enum mb_code code = mb_list_run(&cli->stack, &cli->answer, err);
+	const char *spool = mb_config_get(&cli->config, SCOPE_GLOBAL, "spool");
+	json_t *restores = NULL, *shown;
+	struct mb_error ignored;
+	size_t i;
+
+	/* Who may not look into the spool sees what the repository has. */
+	mb_error_clear(&ignored);
+	if (code || mb_restores_list(spool, &restores, &ignored))
+		return code;
+	shown = json_array();
+	for (i = 0; i < json_array_size(restores); i++)
+		if (mb_json_bool(json_array_get(restores, i), "rollback", false) ||
+			mb_json_int(json_array_get(restores, i), "kept_bytes", 0) > 0)
+			json_array_append(shown, json_array_get(restores, i));
+	if (json_array_size(shown) > 0)
+		json_object_set(cli->answer, "restores", shown);
+	json_decref(shown);
+	json_decref(restores);
+	return MB_OK;
 }
 
 enum mb_code

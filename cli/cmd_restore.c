@@ -9,6 +9,7 @@
 #include "cli/cli.h"
 #include "core/base/fs.h"
 #include "core/base/time.h"
+#include "core/engine/stack_restore.h"
 #include "postgres/component_postgres.h"
 
 /* A relative directory means one here; whoever restores may be somewhere else by then. */
@@ -84,31 +85,134 @@ check_rdb(const struct mb_restore_options *options, struct mb_error *err)
 	return MB_OK;
 }
 
-/* A restore over data, or into a component's own place, is asked for twice. */
+/* A restore over data that is named as a destination is asked for twice. */
 static enum mb_code
 confirm(const struct mb_cli *cli, const struct mb_restore_options *options, struct mb_error *err)
 {
-	bool delta = options->wishes.flags & MB_RESTORE_DELTA;
-	bool own_place = options->destination_count == 0, server = false;
+	bool delta = options->wishes.flags & MB_RESTORE_DELTA, server = false;
 	size_t i;
 
 	for (i = 0; i < options->destination_count; i++)
-	{
-		own_place = own_place || !options->destinations[i].destination;
 		server = server || is_server(options->destinations[i].destination);
-	}
-	if ((!own_place && !delta && !server) || (options->wishes.flags & MB_RESTORE_DRY_RUN))
+	if ((!delta && !server) || (options->wishes.flags & MB_RESTORE_DRY_RUN))
 		return MB_OK;
-	if (delta || server)
-		return cli_confirm(
-			cli,
-			delta ? "This replaces what is in a data directory, which is lost, and what is in a "
-					"bucket, which is kept first."
-				  : "This replaces the data of a running Redis (a copy goes into the spool).",
-			"a restore over existing data", "Look at it with --dry-run, then add --yes.", err);
-	return cli_confirm(cli, "This restores into the components' own places (they must be empty).",
-					   "a restore into the components' own places",
-					   "Add --yes, or give destinations with --component NAME=DIRECTORY.", err);
+	return cli_confirm(
+		cli,
+		delta ? "This replaces what is in a data directory, which is lost, and what is in a "
+				"bucket, which is kept first."
+			  : "This replaces the data of a running Redis (a copy goes into the spool).",
+		"a restore over existing data", "Look at it with --dry-run, then add --yes.", err);
+}
+
+/* -- over what is there -------------------------------------------------------------------------- */
+
+/* Does anything go into a component's own place? */
+static bool
+is_in_place(const struct mb_restore_options *options)
+{
+	size_t i;
+
+	for (i = 0; i < options->destination_count; i++)
+		if (!options->destinations[i].destination)
+			return options->wishes.rdb == NULL;
+	return options->destination_count == 0;
+}
+
+/* Show the plan, then ask; what cannot be undone has to be typed. */
+static enum mb_code
+confirm_plan(void *ctx, const json_t *plan, struct mb_error *err)
+{
+	struct mb_cli *cli = ctx;
+	char answer[64];
+
+	if (!mb_config_flag(&cli->config, "quiet"))
+		render_restore_plan(plan, stderr);
+	if (json_array_size(json_object_get(plan, "cannot_undo")) == 0 ||
+		mb_config_flag(&cli->config, "yes"))
+		return cli_confirm(cli, "Restore over what is there?",
+						   "a restore into the components' own places",
+						   "Look at it with --dry-run, then add --yes.", err);
+	fprintf(stderr, "What is there now will be LOST. Type \"lose it\" to go on: ");
+	if (!isatty(STDIN_FILENO) || !fgets(answer, sizeof(answer), stdin) ||
+		strncmp(answer, "lose it", 7) != 0)
+		return mb_fail(err, MB_CONFIG, "not confirmed: nothing was done");
+	return MB_OK;
+}
+
+/* Nobody who can neither be asked nor has answered waits for a plan. */
+static enum mb_code
+check_answer(const struct mb_cli *cli, const struct mb_restore_options *options,
+			 struct mb_error *err)
+{
+	if (mb_config_flag(&cli->config, "yes") || isatty(STDIN_FILENO) ||
+		(options->wishes.flags & MB_RESTORE_DRY_RUN) || mb_config_flag(&cli->config, "verify-only"))
+		return MB_OK;
+	mb_fail(err, MB_CONFIG, "a restore into the components' own places must be confirmed");
+	return mb_error_hint(err,
+						 "Look at it with --dry-run, then add --yes; or give destinations with "
+						 "--component NAME=DIRECTORY.");
+}
+
+static enum mb_code
+restore_in_place(struct mb_cli *cli, const struct mb_restore_options *options, struct mb_error *err)
+{
+	struct mb_stack_restore_options whole = {.restore = *options, .confirm = confirm_plan};
+	enum mb_code code = check_answer(cli, options, err);
+
+	if (!code)
+		code = cli_read_in_place(cli, &whole, err);
+	whole.restore.wishes.flags |= MB_RESTORE_REPLACE;
+	if (whole.flags & MB_STACK_NO_SNAPSHOT)
+		whole.restore.wishes.flags |= MB_RESTORE_UNKEPT;
+	if (whole.hooks.commands[MB_HOOK_STOP_SERVICES])
+		whole.restore.wishes.flags |= MB_RESTORE_HOOK_STOPS;
+	if (!code)
+		code = mb_stack_restore(&cli->stack, &whole, &cli->answer, err);
+	cli_free_in_place(&whole);
+	return code;
+}
+
+static enum mb_code
+continue_restore(struct mb_cli *cli, struct mb_error *err)
+{
+	struct mb_stack_restore_options options = {0};
+	enum mb_code code = cli_read_in_place(cli, &options, err);
+
+	if (!code)
+		code = mb_stack_continue(&cli->stack, &options,
+								 cli->words.count ? cli->words.items[0] : NULL, &cli->answer, err);
+	cli_free_in_place(&options);
+	return code;
+}
+
+/* The page is a copy of the answer: that it could not be written makes no restore fail. */
+static void
+write_report(struct mb_cli *cli)
+{
+	const char *path = cli_option(cli, "report");
+	const json_t *restore = json_object_get(cli->answer, "restore");
+	struct mb_error why;
+
+	mb_error_clear(&why);
+	if (path && restore && cli_write_report(path, restore, &why))
+		mb_log_warning(&cli->log, "the report was not written: %s", why.message);
+}
+
+/* What needs an own place means nothing elsewhere. */
+static enum mb_code
+check_elsewhere(const struct mb_cli *cli, struct mb_error *err)
+{
+	static const char *const names[] = {"no-snapshot", "rollback-on-failure", "verify-only"};
+	size_t i;
+
+	for (i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+		if (mb_config_flag(&cli->config, names[i]))
+		{
+			mb_fail(err, MB_CONFIG, "--%s goes together with a restore into the own places",
+					names[i]);
+			return mb_error_hint(err, "Name components without =DESTINATION.");
+		}
+	return MB_OK;
 }
 
 /* -- tables: a restore into a scratch directory ------------------------------------------------ */
@@ -255,9 +359,23 @@ read_wishes(const struct mb_cli *cli, struct mb_restore_wishes *wishes, struct m
 	wishes->port = port ? (unsigned) strtoul(port, NULL, 10) : 0;
 	if (wishes->port > 65535)
 		return mb_fail(err, MB_CONFIG, "\"%s\" is not a port", port);
-	if ((wishes->flags & MB_RESTORE_FORCE) && !(wishes->flags & MB_RESTORE_DELTA))
-		return mb_fail(err, MB_CONFIG, "--force goes together with --delta");
 	return timeout ? mb_duration_parse(&wishes->start_timeout_ms, timeout, err) : MB_OK;
+}
+
+static enum mb_code
+run(struct mb_cli *cli, const struct mb_restore_options *options, struct mb_error *err)
+{
+	bool is_delta = (options->wishes.flags & MB_RESTORE_DELTA) != 0;
+	enum mb_code code;
+
+	if (options->wishes.table_count == 0 && is_in_place(options))
+		return restore_in_place(cli, options, err);
+	code = check_elsewhere(cli, err);
+	if (!code && (options->wishes.flags & MB_RESTORE_FORCE) && !is_delta)
+		code = mb_fail(err, MB_CONFIG, "--force goes together with --delta, or an own place");
+	if (!code)
+		code = confirm(cli, options, err);
+	return code ? code : mb_restore_run(&cli->stack, options, &cli->answer, err);
 }
 
 enum mb_code
@@ -270,6 +388,12 @@ cmd_restore(struct mb_cli *cli, struct mb_error *err)
 	size_t count;
 	enum mb_code code;
 
+	if (mb_config_flag(&cli->config, "continue"))
+	{
+		code = continue_restore(cli, err);
+		write_report(cli);
+		return code;
+	}
 	options.backup = cli->words.count ? cli->words.items[0] : NULL;
 	destinations = read_destinations(cli, &count);
 	options.destinations = destinations;
@@ -284,9 +408,8 @@ cmd_restore(struct mb_cli *cli, struct mb_error *err)
 	if (!code)
 		code = make_scratch(cli, &scratch, &options, err);
 	if (!code)
-		code = confirm(cli, &options, err);
-	if (!code)
-		code = mb_restore_run(&cli->stack, &options, &cli->answer, err);
+		code = run(cli, &options, err);
+	write_report(cli);
 	remove_scratch(cli, &scratch);
 	free(options.wishes.tablespaces);
 	free(options.wishes.tables);

@@ -4,7 +4,9 @@
 
 #include "cli/cli.h"
 #include "core/base/time.h"
+#include "core/engine/docs.h"
 #include "core/engine/drill.h"
+#include "core/engine/stack_restore.h"
 
 /* --budget 30min or --budget 200GiB; a bare number would be neither. */
 static enum mb_code
@@ -136,6 +138,61 @@ refuse_without_restore(const struct mb_cli *cli, struct mb_error *err)
 	return MB_OK;
 }
 
+/* -- what restores have kept ---------------------------------------------------------------------- */
+
+/* When the youngest of the complete backups that were found whole began; 0: none. */
+static enum mb_code
+youngest_verified(const struct mb_cli *cli, int64_t *began_us, struct mb_error *err)
+{
+	json_t *sets = json_array(), *set;
+	enum mb_code code = MB_OK;
+	size_t i;
+
+	*began_us = 0;
+	if (cli->words.count == 0)
+	{
+		json_decref(sets);
+		sets = NULL;
+		code = mb_sets_list(cli->env.repo, &sets, err);
+	}
+	for (i = 0; !code && i < cli->words.count; i++)
+	{
+		code = mb_set_find(cli->env.repo, cli->words.items[i], &set, err);
+		if (!code)
+			json_array_append_new(sets, set);
+	}
+	for (i = 0; !code && i < json_array_size(sets); i++)
+	{
+		set = json_array_get(sets, i);
+		if (strcmp(mb_json_str(set, "status", ""), "complete") == 0 &&
+			mb_json_time(set, "started") > *began_us)
+			*began_us = mb_json_time(set, "started");
+	}
+	json_decref(sets);
+	return code;
+}
+
+/* What restores have kept is there until a younger backup is known to be whole: now one is. */
+static void
+expire_restores(struct mb_cli *cli)
+{
+	struct mb_env env = cli->env;
+	json_t *forgotten = json_array();
+	struct mb_error why;
+	int64_t began_us;
+
+	env.spool = mb_config_get(&cli->config, SCOPE_GLOBAL, "spool");
+	mb_error_clear(&why);
+	if (youngest_verified(cli, &began_us, &why) == MB_OK && began_us > 0 &&
+		mb_restores_expire(&env, began_us, forgotten, &why) == MB_OK &&
+		json_array_size(forgotten) > 0)
+		json_object_set(json_object_get(cli->answer, "verify"), "forgotten_restores", forgotten);
+	/* Another user's spool, a restore that runs: the next verify does it. */
+	if (why.code)
+		mb_log_debug(&cli->log, "%s", why.message);
+	json_decref(forgotten);
+}
+
 enum mb_code
 cmd_verify(struct mb_cli *cli, struct mb_error *err)
 {
@@ -150,5 +207,10 @@ cmd_verify(struct mb_cli *cli, struct mb_error *err)
 	if (mb_config_flag(&cli->config, "history"))
 		return show_history(cli, err);
 	code = read_options(cli, &options, err);
-	return code ? code : mb_verify_run(&cli->stack, &options, &cli->answer, err);
+	if (!code)
+		code = mb_verify_run(&cli->stack, &options, &cli->answer, err);
+	/* A part of the data, or none of it, proves no backup. */
+	if (!code && options.read_data != MB_READ_NONE && !mb_verify_goes_by_age(&options))
+		expire_restores(cli);
+	return code;
 }

@@ -21,10 +21,12 @@ static const struct
 	const char *name;
 	enum mb_scope scope;
 	bool is_component;
-} sections[] = {{"global", SCOPE_GLOBAL, false},    {"repository", SCOPE_REPOSITORY, false},
-				{"daemon", SCOPE_DAEMON, false},    {"schedule", SCOPE_SCHEDULE, false},
-				{"postgres", SCOPE_POSTGRES, true}, {"objects", SCOPE_OBJECTS, true},
-				{"redis", SCOPE_REDIS, true},       {"files", SCOPE_FILES, true}};
+} sections[] = {{"global", SCOPE_GLOBAL, false},     {"repository", SCOPE_REPOSITORY, false},
+				{"daemon", SCOPE_DAEMON, false},     {"schedule", SCOPE_SCHEDULE, false},
+				{"postgres", SCOPE_POSTGRES, true},  {"objects", SCOPE_OBJECTS, true},
+				{"redis", SCOPE_REDIS, true},        {"files", SCOPE_FILES, true},
+				{"hooks", SCOPE_HOOKS, false},       {"services", SCOPE_SERVICES, false},
+				{"reference", SCOPE_REFERENCE, true}};
 #define SECTION_COUNT (sizeof(sections) / sizeof(sections[0]))
 
 struct reader
@@ -54,7 +56,8 @@ unknown_section(struct reader *reader, const char *section)
 	if (nearest.best)
 		return mb_error_hint(reader->err, "Did you mean [%s]?", nearest.best);
 	return mb_error_hint(reader->err, "Sections are [global], [repository], [postgres], [objects], "
-									  "[redis] and [files]; components may be named "
+									  "[redis], [files], [daemon], [hooks], [services] and "
+									  "[reference]; components may be named "
 									  "([objects:uploads]), and so are copies of the "
 									  "repository ([repository:offsite]).");
 }
@@ -235,10 +238,12 @@ take_key(struct reader *reader, const char *key, const char *raw_value)
 		code = unknown_key(reader, scope, key);
 	else
 	{
-		if (option->type != OPT_SECRET || suffix[0])
-			strip_comment(value);
-		else
+		if (option->type == OPT_SECRET && !suffix[0])
 			reader->holds_secret = true;
+		/* A # may be part of a command or a query. */
+		else if (scope != SCOPE_HOOKS && scope != SCOPE_REFERENCE &&
+				 !mb_starts_with(option->name, "service-"))
+			strip_comment(value);
 		if (!suffix[0])
 			code = mb_option_check(option, value, origin, reader->err);
 	}

@@ -25,6 +25,7 @@ const struct mb_command mb_commands[] = {
 	{"list", CMD_LIST, cmd_list, NEEDS_CONFIG | NEEDS_REPOSITORY | NEEDS_STACK, 0, 0, "", "backups, marks and recovery windows", render_list},
 	{"info", CMD_INFO, cmd_info, NEEDS_CONFIG | NEEDS_REPOSITORY, 0, 1, "[BACKUP]", "one backup: its cut, components and sizes", render_info},
 	{"restore", CMD_RESTORE, cmd_restore, NEEDS_CONFIG | NEEDS_REPOSITORY | NEEDS_STACK | NEEDS_SPOOL | SHOWS_PROGRESS, 0, 1, "[BACKUP]", "bring the stack back to a backup, a mark or a moment", render_restore},
+	{"rollback", CMD_ROLLBACK, cmd_rollback, NEEDS_CONFIG | NEEDS_STACK | NEEDS_SPOOL | SHOWS_PROGRESS, 0, 1, "[RESTORE]", "undo the last restore over what was there", render_rollback},
 	{"adopt", CMD_ADOPT, cmd_adopt, NEEDS_CONFIG | NEEDS_REPOSITORY | NEEDS_STACK | NEEDS_SPOOL, 0, 1, "[DIRECTORY]", "let a restored Postgres cluster continue as the original", render_adopt},
 	{"objects", CMD_OBJECTS, cmd_objects, NEEDS_CONFIG | NEEDS_REPOSITORY | NEEDS_STACK | NEEDS_SPOOL | SHOWS_PROGRESS, 2, 1000, "VERB NAME ...", "one bucket by itself: snapshot, ls, cat, diff, restore, verify, iam", render_objects},
 	{"redis", CMD_REDIS, cmd_redis, NEEDS_CONFIG | NEEDS_REPOSITORY | NEEDS_STACK | NEEDS_SPOOL | SHOWS_PROGRESS, 1, 1000, "VERB [NAME] ...", "one Redis by itself: snapshot, info, ls, restore", render_redis},

@@ -62,7 +62,7 @@ const struct mb_option mb_options[] = {
 	{"tablespace-all", 0, OPT_TEXT, SCOPE_COMMAND, CMD_RESTORE, NULL, NULL, "DIR", "put every other tablespace into DIR/OID"},
 	{"wal-dir", 0, OPT_TEXT, SCOPE_COMMAND, CMD_RESTORE, NULL, NULL, "DIR", "put pg_wal there and make a link to it"},
 	{"delta", 0, OPT_FLAG, SCOPE_COMMAND, CMD_RESTORE | CMD_OBJECTS, NULL, NULL, NULL, "over what is there: write only what differs (Postgres, buckets)"},
-	{"force", 0, OPT_FLAG, SCOPE_COMMAND, CMD_RESTORE, NULL, NULL, NULL, "with --delta: also over another cluster's data directory"},
+	{"force", 0, OPT_FLAG, SCOPE_COMMAND, CMD_RESTORE, NULL, NULL, NULL, "also over another cluster's data directory, or another version's"},
 	{"database", 0, OPT_LIST, SCOPE_COMMAND, CMD_RESTORE | CMD_EXPORT, NULL, NULL, "NAME", "Postgres: only this database comes back whole, repeatable"},
 	{"table", 0, OPT_LIST, SCOPE_COMMAND, CMD_RESTORE, NULL, NULL, "DB.SCHEMA.TABLE", "Postgres: only this table, to --output or --into, repeatable"},
 	{"output", 0, OPT_TEXT, SCOPE_COMMAND, CMD_RESTORE, NULL, NULL, "FILE", "write the tables to this new file, as SQL"},
@@ -82,8 +82,8 @@ const struct mb_option mb_options[] = {
 	{"versions", 0, OPT_FLAG, SCOPE_COMMAND, CMD_OBJECTS, NULL, NULL, NULL, "ls: every version and delete marker, not only what is current"},
 	{"version-id", 0, OPT_TEXT, SCOPE_COMMAND, CMD_OBJECTS, NULL, NULL, "ID", "cat: this version"},
 	{"apply", 0, OPT_FLAG, SCOPE_COMMAND, CMD_OBJECTS, NULL, NULL, NULL, "iam: import it into the server"},
-	{"dry-run", 'n', OPT_FLAG, SCOPE_COMMAND, CMD_RESTORE | CMD_OBJECTS | CMD_REDIS, NULL, NULL, NULL, "plan and show, write nothing"},
-	{"yes", 'y', OPT_FLAG, SCOPE_COMMAND, CMD_KEY | CMD_RESTORE | CMD_OBJECTS | CMD_REDIS, NULL, NULL, NULL, "do not ask"},
+	{"dry-run", 'n', OPT_FLAG, SCOPE_COMMAND, CMD_RESTORE | CMD_ROLLBACK | CMD_OBJECTS | CMD_REDIS, NULL, NULL, NULL, "plan and show, write nothing"},
+	{"yes", 'y', OPT_FLAG, SCOPE_COMMAND, CMD_KEY | CMD_RESTORE | CMD_ROLLBACK | CMD_OBJECTS | CMD_REDIS, NULL, NULL, NULL, "do not ask"},
 	{"repository", 0, OPT_TEXT, SCOPE_COMMAND, READS, NULL, NULL, "NAME", "read this copy of the repository, [repository:NAME]"},
 	{"force", 0, OPT_FLAG, SCOPE_COMMAND, CMD_EXPORT | CMD_IMPORT, NULL, NULL, NULL, "export: replace a file that exists; import: also where there is something already (databases are renamed, objects and files replaced)"},
 	{"encrypt", 0, OPT_FLAG, SCOPE_COMMAND, CMD_EXPORT, NULL, NULL, NULL, "encrypt, also when the name does not end in .enc"},
@@ -106,6 +106,14 @@ const struct mb_option mb_options[] = {
 	{"root", 0, OPT_TEXT, SCOPE_COMMAND, CMD_SCHEDULE, NULL, NULL, "DIR", "install, uninstall: below this directory instead of /, for packages"},
 	{"dry-run", 'n', OPT_FLAG, SCOPE_COMMAND, CMD_SCHEDULE, NULL, NULL, NULL, "install, uninstall: show the files, write nothing"},
 	{"yes", 'y', OPT_FLAG, SCOPE_COMMAND, CMD_SCHEDULE, NULL, NULL, NULL, "do not ask"},
+	{"continue", 0, OPT_FLAG, SCOPE_COMMAND, CMD_RESTORE, NULL, NULL, NULL, "go on with a restore that was interrupted (the word is then its id)"},
+	{"no-snapshot", 0, OPT_FLAG, SCOPE_COMMAND, CMD_RESTORE, NULL, NULL, NULL, "what is in the own places now is removed, not kept: there is no way back"},
+	{"no-hooks", 0, OPT_FLAG, SCOPE_COMMAND, CMD_BACKUP | CMD_RESTORE | CMD_ROLLBACK, NULL, NULL, NULL, "run none of [hooks]"},
+	{"rollback-on-failure", 0, OPT_FLAG, SCOPE_COMMAND, CMD_RESTORE, NULL, NULL, NULL, "when a step or a health check fails, put everything back at once"},
+	{"verify-only", 0, OPT_FLAG, SCOPE_COMMAND, CMD_RESTORE, NULL, NULL, NULL, "plan, look at everything, read all that would be restored; write nothing"},
+	{"report", 0, OPT_TEXT, SCOPE_COMMAND, CMD_RESTORE, NULL, NULL, "FILE.html", "also write the report of the restore as a page"},
+	{"list", 0, OPT_FLAG, SCOPE_COMMAND, CMD_ROLLBACK, NULL, NULL, NULL, "show the restores that there were, and what is kept of them"},
+	{"forget", 0, OPT_FLAG, SCOPE_COMMAND, CMD_ROLLBACK, NULL, NULL, NULL, "remove what the restore has kept: it cannot be rolled back any more"},
 
 	{"workers", 'w', OPT_INTEGER, SCOPE_GLOBAL, CMD_ANY, "auto", "auto|1..64", "N", "threads that read, compress and write (auto: cores, at most 4)"},
 	{"log-level", 0, OPT_CHOICE, SCOPE_GLOBAL, CMD_ANY, "info", "error|warning|info|debug", "LEVEL", "how much to say on stderr"},
@@ -161,6 +169,10 @@ const struct mb_option mb_options[] = {
 	{"ack", 0, OPT_CHOICE, SCOPE_POSTGRES, 0, "repository", "repository|spool", "WHERE", "where WAL must be durable before the server is told that it is flushed"},
 	{"spool-limit", 0, OPT_SIZE, SCOPE_POSTGRES, 0, "4GiB", NULL, "SIZE", "with ack = spool: how much may wait there for the repository"},
 	{"password", 0, OPT_SECRET, SCOPE_POSTGRES, 0, NULL, NULL, "SECRET", "when ~/.pgpass and peer are no option"},
+	{"service", 0, OPT_TEXT, SCOPE_POSTGRES, 0, NULL, NULL, "SERVICE", "how a restore stops and starts the server: systemd:NAME, compose:FILE#SERVICE, pg_ctlcluster:VERSION/NAME, pg_ctl or command"},
+	{"service-stop", 0, OPT_TEXT, SCOPE_POSTGRES, 0, NULL, NULL, "COMMAND", "with service = command: stops it"},
+	{"service-start", 0, OPT_TEXT, SCOPE_POSTGRES, 0, NULL, NULL, "COMMAND", "with service = command: starts it"},
+	{"service-status", 0, OPT_TEXT, SCOPE_POSTGRES, 0, NULL, NULL, "COMMAND", "with service = command: exit status 0 when it runs"},
 
 	{"url", 0, OPT_TEXT, SCOPE_OBJECTS, 0, NULL, NULL, "URL", "s3://BUCKET[/PREFIX], or file:///DIR: a directory stands for a bucket"},
 	S3_ROWS(SCOPE_OBJECTS, 0),
@@ -186,7 +198,11 @@ const struct mb_option mb_options[] = {
 	{"role", 0, OPT_CHOICE, SCOPE_REDIS, 0, "data", "data|cache", "ROLE", "cache: comes back empty, because no cut makes a stale cache right"},
 	{"capture", 0, OPT_CHOICE, SCOPE_REDIS, 0, "replica", "replica|rdb", "HOW", "rdb: a snapshot and no stream, key by key where the server refuses PSYNC"},
 	{"redis-server", 0, OPT_TEXT, SCOPE_REDIS, 0, "redis-server", NULL, "PROGRAM", "the program that loads a backup which goes into a running server"},
-	{"dir", 0, OPT_TEXT, SCOPE_REDIS, 0, NULL, NULL, "DIR", "the server's data directory, where a restore goes"},
+	{"dir", 0, OPT_TEXT, SCOPE_REDIS, 0, NULL, NULL, "DIR", "the server's data directory, where a restore goes when a service stops the server"},
+	{"service", 0, OPT_TEXT, SCOPE_REDIS, 0, NULL, NULL, "SERVICE", "how a restore stops and starts the server: systemd:NAME, compose:FILE#SERVICE, pg_ctlcluster:VERSION/NAME, pg_ctl or command"},
+	{"service-stop", 0, OPT_TEXT, SCOPE_REDIS, 0, NULL, NULL, "COMMAND", "with service = command: stops it"},
+	{"service-start", 0, OPT_TEXT, SCOPE_REDIS, 0, NULL, NULL, "COMMAND", "with service = command: starts it"},
+	{"service-status", 0, OPT_TEXT, SCOPE_REDIS, 0, NULL, NULL, "COMMAND", "with service = command: exit status 0 when it runs"},
 
 	{"paths", 0, OPT_LIST, SCOPE_FILES, 0, NULL, NULL, "PATHS", "files, trees and globs; ** is any number of directories"},
 	{"exclude", 0, OPT_LIST, SCOPE_FILES, 0, NULL, NULL, "PATTERNS", "what to leave out, as in .gitignore: NAME, DIRECTORY/, /PATH, **, and !PATTERN for what stays"},
@@ -196,6 +212,24 @@ const struct mb_option mb_options[] = {
 	{"mask", 0, OPT_LIST, SCOPE_FILES, 0, NULL, NULL, "KEYS", "names of further keys that are secrets, such as *_dsn; !KEY for what is none"},
 	{"mask-files", 0, OPT_LIST, SCOPE_FILES, 0, NULL, NULL, "PATTERNS", "further files that are masked, as in exclude"},
 	{"scan-interval", 0, OPT_DURATION, SCOPE_FILES, 0, "60s", NULL, "TIME", "how often \"mbackup stream\" looks for changes"},
+
+	{"application", 0, OPT_LIST, SCOPE_SERVICES, 0, NULL, NULL, "SERVICES", "what is stopped before anything is restored, and started last"},
+	{"timeout", 0, OPT_DURATION, SCOPE_SERVICES, 0, "5min", NULL, "TIME", "how long stopping or starting one may take; 0: as long as it takes"},
+
+	{"before-backup", 0, OPT_TEXT, SCOPE_HOOKS, 0, NULL, NULL, "COMMAND", "before a backup; when it fails there is none"},
+	{"after-backup", 0, OPT_TEXT, SCOPE_HOOKS, 0, NULL, NULL, "COMMAND", "after a backup, whatever came of it"},
+	{"before-restore", 0, OPT_TEXT, SCOPE_HOOKS, 0, NULL, NULL, "COMMAND", "before anything is touched; when it fails nothing is"},
+	{"after-restore", 0, OPT_TEXT, SCOPE_HOOKS, 0, NULL, NULL, "COMMAND", "when everything is restored, started and well"},
+	{"stop-services", 0, OPT_TEXT, SCOPE_HOOKS, 0, NULL, NULL, "COMMAND", "stops what [services] and service do not"},
+	{"start-services", 0, OPT_TEXT, SCOPE_HOOKS, 0, NULL, NULL, "COMMAND", "starts it again"},
+	{"health-check", 0, OPT_TEXT, SCOPE_HOOKS, 0, NULL, NULL, "COMMAND", "is the stack well?  Exit status 0: yes"},
+	{"on-failure", 0, OPT_TEXT, SCOPE_HOOKS, 0, NULL, NULL, "COMMAND", "after a backup or a restore that failed"},
+	{"on-success", 0, OPT_TEXT, SCOPE_HOOKS, 0, NULL, NULL, "COMMAND", "after one that did not"},
+	{"timeout", 0, OPT_DURATION, SCOPE_HOOKS, 0, "10min", NULL, "TIME", "a hook that takes longer is killed and has failed; 0: never"},
+
+	{"sql", 0, OPT_TEXT, SCOPE_REFERENCE, 0, NULL, NULL, "QUERY", "yields bucket and key of every object that the rows name, and version, etag, size where they say them"},
+	{"sql-file", 0, OPT_TEXT, SCOPE_REFERENCE, 0, NULL, NULL, "FILE", "the same query, in a file"},
+	{"database", 0, OPT_TEXT, SCOPE_REFERENCE, 0, NULL, NULL, "NAME", "where it is asked (default: the database of conninfo)"},
 };
 /* clang-format on */
 
@@ -366,6 +400,8 @@ mb_option_long_name(const struct mb_option *option, char out[80])
 	const char *prefix = option->scope == SCOPE_REPOSITORY ? "repository-"
 						 : option->scope == SCOPE_DAEMON   ? "daemon-"
 						 : option->scope == SCOPE_SCHEDULE ? "schedule-"
+						 : option->scope == SCOPE_HOOKS    ? "hooks-"
+						 : option->scope == SCOPE_SERVICES ? "services-"
 														   : "";
 
 	snprintf(out, 80, "%s%s", prefix, option->name);

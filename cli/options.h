@@ -38,6 +38,7 @@ enum mb_command_id
 	CMD_CATALOG = 1 << 17,
 	CMD_KEY = 1 << 18,
 	CMD_SCHEDULE = 1 << 24,
+	CMD_ROLLBACK = 1 << 25,
 	CMD_EXPORT = 1 << 26,
 	CMD_IMPORT = 1 << 27,
 	CMD_COMPAT = 1 << 28
@@ -55,6 +56,9 @@ enum mb_scope
 	SCOPE_OBJECTS,
 	SCOPE_REDIS,
 	SCOPE_FILES,
+	SCOPE_HOOKS,
+	SCOPE_SERVICES,
+	SCOPE_REFERENCE,
 	SCOPE_COUNT
 };
 

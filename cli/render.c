@@ -310,6 +310,16 @@ render_list(const json_t *answer, FILE *out)
 	if (drill)
 		fprintf(out, "\nlast drill: %s, %s, RTO %.1f s\n", short_time(drill, "started", drilled),
 				mb_json_str(drill, "status", "?"), number(drill, "rto_seconds"));
+	for (i = 0; i < json_array_size(json_object_get(answer, "restores")); i++)
+	{
+		const json_t *one = json_array_get(json_object_get(answer, "restores"), i);
+		char kept[MB_SIZE_TEXT];
+
+		fprintf(out, "\nRestore %s is %s%s%s: mbackup rollback --list\n",
+				mb_json_str(one, "id", "?"), mb_json_str(one, "status", "?"),
+				mb_json_int(one, "kept_bytes", 0) > 0 ? ", keeps " : "",
+				mb_json_int(one, "kept_bytes", 0) > 0 ? size_of(one, "kept_bytes", kept) : "");
+	}
 }
 
 /* A running Redis: what became of its keys, and the way back. */
@@ -341,6 +351,21 @@ render_restore(const json_t *answer, FILE *out)
 	char time[MB_TIME_TEXT];
 	size_t i;
 
+	if (!restore)
+	{
+		/* It failed and was rolled back. */
+		if (json_object_get(answer, "rollback"))
+			render_rollback(answer, out);
+		return;
+	}
+	if (json_object_get(restore, "keeps"))
+	{
+		if (dry_run || mb_json_bool(restore, "verify_only", false))
+			render_restore_plan(restore, out);
+		else
+			render_stack_restore(restore, out);
+		return;
+	}
 	fprintf(out, "restore %s%s: to %s%s%s", mb_json_str(restore, "id", "?"),
 			dry_run ? " (planned only)" : "", mb_json_str(target, "kind", "?"),
 			mb_json_str(target, "value", NULL) ? " " : "", mb_json_str(target, "value", ""));

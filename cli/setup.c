@@ -260,6 +260,9 @@ open_components(struct mb_cli *cli, struct mb_error *err)
 			const struct mb_component_ops *ops = cli_find_driver(settings->kind);
 			enum mb_code code;
 
+			/* [reference] is a section with a name, and no component. */
+			if (strcmp(settings->kind, "reference") == 0)
+				continue;
 			MB_ASSERT(ops != NULL);
 			if (((ops->capabilities & MB_CAP_CLOCK) != 0) != (pass == 0))
 				continue;

@@ -103,8 +103,12 @@ run mb restore --component "files=$T/dry" --dry-run
 is "$status" 0 "--dry-run: exit 0"
 [ ! -e "$T/dry" ]
 result "--dry-run: nothing written" $?
+before=$(cd "$T" && find objects etc -type f | sort | xargs sha256sum)
 run mb restore --yes
-is "$status" 4 "own places that are not empty: exit 4"
+is "$status" 0 "own places that are not empty: what is there is kept"
+run mb rollback --yes
+is "$status" 0 "and comes back"
+is "$(cd "$T" && find objects etc -type f | sort | xargs sha256sum)" "$before" "as it was"
 
 # targets that mean nothing here
 run mb restore --to-lsn 0/1 --component "uploads=$T/r"
