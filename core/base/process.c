@@ -65,6 +65,7 @@ open_input(const char *text, int *fd, struct mb_error *err)
 	return code;
 }
 
+/* Without a file what it says is only for the tail. */
 static enum mb_code
 open_output(struct running *running, struct mb_error *err)
 {
@@ -72,10 +73,10 @@ open_output(struct running *running, struct mb_error *err)
 
 	running->output_fd =
 		path ? open(path, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600)
-			 : open("/dev/null", O_WRONLY | O_CLOEXEC);
+			 : memfd_create("mbackup-output", MFD_CLOEXEC);
 	if (running->output_fd < 0)
-		return mb_fail_errno(err, errno, "could not open \"%s\"", path ? path : "/dev/null");
-	running->output_start = path ? lseek(running->output_fd, 0, SEEK_END) : 0;
+		return mb_fail_errno(err, errno, "could not open \"%s\"", path ? path : "memory");
+	running->output_start = lseek(running->output_fd, 0, SEEK_END);
 	return MB_OK;
 }
 
@@ -214,7 +215,7 @@ wait_for(const struct running *running, int *status, struct mb_error *err)
 static char *
 read_tail(const struct running *running)
 {
-	off_t end = running->process->output_path ? lseek(running->output_fd, 0, SEEK_END) : 0;
+	off_t end = lseek(running->output_fd, 0, SEEK_END);
 	off_t from = running->output_start;
 	char *text = mb_calloc(1, MB_PROCESS_TAIL_BYTES + 1);
 	struct mb_error ignored;

@@ -24,7 +24,7 @@ struct mb_process
 	const char *const *argv;        /* argv[0] is looked for in PATH; ends with NULL */
 	const char *const *environment; /* "NAME=value" in addition to ours; ends with NULL; or NULL */
 	const char *input;              /* its stdin; NULL: empty */
-	const char *output_path;        /* appended to, made 0600; NULL: thrown away */
+	const char *output_path;        /* appended to, made 0600; NULL: kept for the tail only */
 	int64_t timeout_ms;             /* 0: none */
 	bool change_user;               /* to uid and gid; we are root */
 	uid_t uid;
