@@ -6,6 +6,7 @@
 #include "core/base/fs.h"
 #include "core/base/time.h"
 #include "core/engine/docs.h"
+#include "core/engine/restore_journal.h"
 #include "core/engine/stack_restore.h"
 
 /* The stack narrowed by --component NAME... */
@@ -78,6 +79,21 @@ run_hook(struct mb_cli *cli, const struct mb_hooks *hooks, enum mb_hook hook, js
 	return code;
 }
 
+/* A stack that is half restored is backed up as it is, but not without a word. */
+static void
+warn_of_restore(struct mb_cli *cli)
+{
+	char id[MB_ID_TEXT] = "";
+	struct mb_error ignored;
+
+	mb_error_clear(&ignored);
+	if (mb_journal_unfinished(id, cli->env.spool, &ignored) == MB_OK && id[0])
+		mb_log_warning(&cli->log,
+					   "restore %s is not finished: this is a backup of what it has left; see "
+					   "\"mbackup rollback --list\"",
+					   id);
+}
+
 /* After a backup, whatever came of it: a hook that fails changes nothing of that. */
 static void
 run_hooks_after(struct mb_cli *cli, const struct mb_hooks *hooks, const struct mb_stack *stack,
@@ -116,6 +132,7 @@ cmd_backup(struct mb_cli *cli, struct mb_error *err)
 	if (!code)
 		code = select_components(cli, &chosen, err);
 	cli_read_hooks(cli, &hooks);
+	warn_of_restore(cli);
 	if (!code)
 	{
 		code = run_hook(cli, &hooks, MB_HOOK_BEFORE_BACKUP, backup_event(&chosen, NULL, "", NULL),

@@ -539,7 +539,7 @@ enum mb_code
 mb_bucket_keep(struct mb_bucket *bucket, struct mb_restore *restore, struct mb_error *err)
 {
 	struct bucket_restore run = {.bucket = bucket, .restore = restore};
-	char id[MB_ID_TEXT] = "", now[MB_TIME_TEXT];
+	char id[MB_ID_TEXT] = "", now[MB_TIME_TEXT], *undo;
 	enum mb_code code = MB_OK;
 
 	if (!mb_json_str(restore->plan, "keep", NULL) || restore->env->is_copy)
@@ -552,6 +552,10 @@ mb_bucket_keep(struct mb_bucket *bucket, struct mb_restore *restore, struct mb_e
 	/* Nothing is written until that moment is past by more than the clocks may differ. */
 	mb_sleep_ms(2 * bucket->margin_us / 1000 + PRESENT_SLACK_MS);
 	restore->kept = json_pack("{s:s, s:s}", "backup", id, "time", now);
+	undo = mb_asprintf("mbackup rollback %s", restore->id);
+	json_object_set_new(restore->result, "before",
+						json_pack("{s:s, s:s, s:s}", "backup", id, "time", now, "undo", undo));
+	free(undo);
 	return MB_OK;
 }
 

@@ -97,6 +97,37 @@ like "$err" "was not kept" "says why"
 is "$(ls -A "$T/objects" | tr '\n' ' ')" "a b " "nothing is left over"
 present
 
+# -- no room, and a mount point -------------------------------------------------------------------------------
+head -c 3000000 /dev/urandom >"$T/objects/big"
+mb backup --component uploads >/dev/null 2>&1
+cat >"$T/mounted" <<-EOT
+	#!/bin/bash
+	mount -t tmpfs -o size=\$1 tmpfs "$T/objects" || exit 77
+	echo there >"$T/objects/there"
+	shift
+	"$MBACKUP" --config "$CONF" restore --component uploads --yes "\$@" || exit
+	[ "\$(ls -A "$T/objects" | grep -c mbackup-old)" = 1 ] && [ -e "$T/objects/big" ] && [ ! -e "$T/objects/there" ] || exit 78
+	"$MBACKUP" --config "$CONF" rollback --yes || exit
+	[ "\$(ls -A "$T/objects")" = there ] || exit 79
+EOT
+chmod +x "$T/mounted"
+run unshare -c --keep-caps -m "$T/mounted" 20m --dry-run
+if [ "$status" = 78 ]
+then
+	run unshare -c --keep-caps -m "$T/mounted" 2m
+	is "$status" 8 "no room beside what is kept: exit 8, before anything is touched"
+	like "$err" "needs 2.9 MiB on the filesystem of \"$T/objects\"" "says where and how much"
+	is "$(mb rollback --list --json | json restores.-1.status)" finished "no restore was begun"
+	run unshare -c --keep-caps -m "$T/mounted" 20m
+	is "$status" 0 "a mount point is filled, and what was in it put back"
+	[ "$status" = 0 ] || diag "$out$err"
+	like "$err" "a mount point" "the plan says why it is moved inside"
+else
+	diag "no mounts here: $err"
+fi
+rm "$T/objects/big"
+mb backup --component uploads >/dev/null 2>&1
+
 # -- services -----------------------------------------------------------------------------------------------------
 stand_in() # name: notes its arguments, and does what the file $T/NAME.d/ARGUMENT says
 {
