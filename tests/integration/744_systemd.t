@@ -108,6 +108,39 @@ say stream "$(systemctl is-active mbackup-stream)"
 systemctl start mbackup
 say "and the daemon" "$(systemctl is-active mbackup) $(systemctl is-active mbackup-stream)"
 systemctl stop mbackup
+
+# A cluster that systemd starts, restored in place: service = systemd:NAME.
+install -d -o postgres -m 700 /tmp/credentials
+install -o postgres -m 400 /etc/mbackup/credentials/passphrase /tmp/credentials/mbackup_passphrase
+export CREDENTIALS_DIRECTORY=/tmp/credentials MBACKUP_CONFIG=/etc/mbackup/mbackup.conf
+data=/var/lib/postgresql/test/data
+bin=$(cat /usr/local/bin/bindir)
+runuser -u postgres -- "$bin/pg_ctl" -D $data -m fast -w stop >/dev/null
+cat >/etc/systemd/system/shopdb.service <<E
+[Unit]
+DefaultDependencies=no
+[Service]
+Type=forking
+User=postgres
+Environment=MBACKUP_CONFIG=/etc/mbackup/mbackup.conf
+LoadCredential=mbackup_passphrase:/etc/mbackup/credentials/passphrase
+ExecStart=$bin/pg_ctl -D $data -l /var/lib/postgresql/test/log -W start -o "-c unix_socket_directories=/run/postgresql -c listen_addresses="
+ExecStop=$bin/pg_ctl -D $data -m fast stop
+TimeoutStartSec=infinity
+E
+systemctl daemon-reload
+systemctl start shopdb
+sed -i 's/^conninfo.*/&\nservice = systemd:shopdb/' /etc/mbackup/mbackup.conf
+for _ in $(seq 30); do q 'SELECT 1' >/dev/null && break; sleep 1; done
+q "CREATE TABLE shop AS SELECT 'backup'::text AS v"
+runuser -u postgres -- mbackup backup --component postgres
+say "shop backup" $?
+q "UPDATE shop SET v = 'later'"
+mbackup restore --component postgres --yes
+say "shop restored" "$? $(systemctl is-active shopdb) $(q 'SELECT v FROM shop')"
+mbackup rollback --yes
+say "shop back" "$? $(systemctl is-active shopdb) $(q 'SELECT v FROM shop')"
+systemctl stop shopdb
 say finished yes
 END
 chmod +x "$T/prepare" "$T/judge"
@@ -145,6 +178,7 @@ machine()
 	mount --bind "$T/out" out
 	cp -r "$T/install/usr/local/." usr/local/
 	cp "$T/prepare" "$T/judge" usr/local/bin/
+	echo "$BIN" >usr/local/bin/bindir
 	cp "$T/sql"/* "./$SHARE/extension/"
 	mount -t tmpfs tmpfs tmp
 	# Nothing of this machine's own is started.
@@ -159,7 +193,7 @@ machine()
 	exec chroot . env -i container=other PATH=/usr/sbin:/usr/bin:/sbin:/bin /lib/systemd/systemd --unit=test.target --show-status=no --log-target=console
 }
 export -f machine unit
-export T CGROUP SHARE
+export T CGROUP SHARE BIN
 (
 	echo "$BASHPID" >"$CGROUP/cgroup.procs"
 	exec unshare --fork --kill-child=KILL --pid --mount --uts --ipc --cgroup bash -c machine
@@ -187,4 +221,7 @@ expect "by timer: backup" 0 "mbackup-backup.service"
 expect "by timer: verify" 0 "mbackup-verify.service"
 expect stream active "mbackup-stream.service"
 expect "and the daemon" "active inactive" "... which the daemon replaces"
+expect "shop backup" 0 "a cluster of a unit is backed up"
+expect "shop restored" "0 active backup" "restored in place, systemd stops and starts it"
+expect "shop back" "0 active later" "... and back"
 done_testing
