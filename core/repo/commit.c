@@ -254,13 +254,19 @@ mb_refs_decode(struct mb_pack_refs *refs, uint64_t count, const void *data, size
 
 /* -- names ----------------------------------------------------------------------------------- */
 
+void
+mb_commit_blob_name(char out[MB_NAME_MAX], const char *component, const char *id)
+{
+	snprintf(out, MB_NAME_MAX, PREFIX "%s/%s" LEAF, component, id);
+}
+
 static enum mb_code
 commit_blob_name(char out[MB_NAME_MAX], const char *component, const char *id, struct mb_error *err)
 {
 	if (!mb_component_name_is_valid(component) || !mb_id_is_valid(id))
 		return mb_fail(err, MB_NOT_FOUND, "there is no backup \"%.64s\" of component \"%.64s\"", id,
 					   component);
-	snprintf(out, MB_NAME_MAX, PREFIX "%s/%s" LEAF, component, id);
+	mb_commit_blob_name(out, component, id);
 	return MB_OK;
 }
 
@@ -297,6 +303,7 @@ add_name(void *ctx, const struct mb_blob_info *info, struct mb_error *err)
 	(void) err;
 	if (!parse_commit_name(&name, info->name))
 		return MB_OK;
+	name.put_us = info->modified_us;
 	names->items = mb_grow(names->items, &names->cap, names->count + 1, sizeof(names->items[0]));
 	names->items[names->count++] = name;
 	return MB_OK;

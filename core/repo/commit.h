@@ -58,12 +58,15 @@ enum mb_code mb_commit_get(const struct mb_repo *repo, const char *component, co
 enum mb_code mb_commit_head(const struct mb_repo *repo, const char *component, const char *id,
 							struct mb_commit *commit, struct mb_error *err) MB_MUST_CHECK;
 void mb_commit_release(struct mb_commit *commit);
+/* "backups/<component>/<id>/commit" */
+void mb_commit_blob_name(char out[MB_NAME_MAX], const char *component, const char *id);
 
 /* Names (component, id) of all commits, sorted; component NULL: of all components. */
 struct mb_commit_name
 {
 	char component[MB_COMPONENT_MAX];
 	char id[MB_ID_TEXT];
+	int64_t put_us; /* when it was put, by the store */
 };
 struct mb_commit_names
 {

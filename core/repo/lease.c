@@ -13,6 +13,7 @@
 #include "core/repo/pack_private.h"
 
 #define RETRY_MS 30000 /* after a renewal that failed */
+#define JUMP_US (3600LL * 1000000)
 
 struct mb_lease
 {
@@ -26,6 +27,8 @@ struct mb_lease
 	pthread_cond_t wake;
 	bool stopping;
 	uint32_t next_seq;
+	int64_t started_us;      /* in the store's time, taken before the first put */
+	int64_t started_ms;      /* the same moment by this machine's monotonic clock */
 	int64_t renewed_us;      /* in the store's time, taken before the put */
 	struct mb_error failure; /* of the last renewal, if it failed */
 };
@@ -148,6 +151,8 @@ mb_lease_start_every(struct mb_lease **out, const struct mb_repo *repo, const ch
 		lease_free(lease);
 		return mb_error_context(err, "could not write a lease");
 	}
+	lease->started_us = lease->renewed_us;
+	lease->started_ms = mb_monotonic_ms();
 	if (mb_thread_start(&lease->thread, keep_renewing, lease) != 0)
 		MB_BUG("could not start a thread");
 	*out = lease;
@@ -209,4 +214,124 @@ mb_lease_stop(struct mb_lease *lease)
 			break;
 	}
 	lease_free(lease);
+}
+
+int64_t
+mb_lease_started_us(const struct mb_lease *lease)
+{
+	return lease->started_us;
+}
+
+enum mb_code
+mb_lease_clock_jumped(const struct mb_lease *lease, bool *jumped, struct mb_error *err)
+{
+	int64_t now_us = 0, apart_us;
+	enum mb_code code = mb_store_clock(lease->repo->store, &now_us, err);
+
+	if (code)
+		return code;
+	apart_us = (now_us - lease->started_us) - (mb_monotonic_ms() - lease->started_ms) * 1000;
+	*jumped = apart_us > JUMP_US || apart_us < -JUMP_US;
+	return MB_OK;
+}
+
+/* -- those of others ------------------------------------------------------------------------- */
+
+static void
+release_info(struct mb_lease_info *lease)
+{
+	size_t i;
+
+	for (i = 0; i < lease->name_count; i++)
+		free(lease->names[i]);
+	free(lease->names);
+}
+
+void
+mb_leases_release(struct mb_leases *leases)
+{
+	size_t i;
+
+	for (i = 0; i < leases->count; i++)
+		release_info(&leases->items[i]);
+	free(leases->items);
+	memset(leases, 0, sizeof(*leases));
+}
+
+/* leases/<id>/<seq>: names come in order, so the blobs of one lease stand together. */
+static enum mb_code
+note_lease(void *ctx, const struct mb_blob_info *info, struct mb_error *err)
+{
+	const char *id = info->name + strlen("leases/");
+	const char *slash = strchr(id, '/');
+	size_t len = slash ? (size_t) (slash - id) : 0;
+	struct mb_leases *leases = ctx;
+	struct mb_lease_info *last = leases->count > 0 ? &leases->items[leases->count - 1] : NULL;
+
+	(void) err;
+	if (len == 0 || len >= MB_ID_TEXT)
+		return MB_OK;
+	if (!last || strlen(last->id) != len || strncmp(last->id, id, len) != 0)
+	{
+		leases->items =
+			mb_grow(leases->items, &leases->cap, leases->count + 1, sizeof(*leases->items));
+		last = &leases->items[leases->count++];
+		memset(last, 0, sizeof(*last));
+		memcpy(last->id, id, len);
+		/* Without its first blob nobody knows how old it is: as old as can be. */
+		last->started_us = strcmp(slash, "/00000000") == 0 ? info->modified_us : 0;
+		last->renewed_us = info->modified_us;
+	}
+	if (info->modified_us > last->renewed_us)
+		last->renewed_us = info->modified_us;
+	last->names = mb_grow(last->names, &last->name_cap, last->name_count + 1, sizeof(char *));
+	last->names[last->name_count++] = mb_strdup(info->name);
+	return MB_OK;
+}
+
+/* Who it is: for messages, and to know an expire.  One that cannot be read protects all the same. */
+static enum mb_code
+read_lease(const struct mb_repo *repo, struct mb_lease_info *lease, struct mb_error *err)
+{
+	enum mb_code code = MB_NOT_FOUND;
+	struct mb_error why;
+	json_t *json;
+	size_t i;
+
+	mb_error_clear(&why);
+	for (i = lease->name_count; code == MB_NOT_FOUND && i-- > 0;)
+		code = mb_doc_get(repo, MB_ROLE_LEASE, lease->names[i], &json, &why);
+	if (code == MB_UNREACHABLE || code == MB_IO)
+	{
+		*err = why;
+		return code;
+	}
+	if (code)
+		return MB_OK;
+	snprintf(lease->kind, sizeof(lease->kind), "%s", mb_json_str(json, "kind", ""));
+	snprintf(lease->host, sizeof(lease->host), "%s", mb_json_str(json, "host", ""));
+	lease->pid = mb_json_int(json, "pid", 0);
+	json_decref(json);
+	return MB_OK;
+}
+
+enum mb_code
+mb_leases_list(const struct mb_repo *repo, struct mb_leases *leases, struct mb_error *err)
+{
+	enum mb_code code;
+	size_t i;
+
+	memset(leases, 0, sizeof(*leases));
+	code = mb_store_list(repo->store, "leases/", note_lease, leases, err);
+	for (i = 0; !code && i < leases->count; i++)
+		code = read_lease(repo, &leases->items[i], err);
+	if (code)
+		mb_leases_release(leases);
+	return code;
+}
+
+bool
+mb_lease_is_live(const struct mb_lease_info *lease, int64_t now_us)
+{
+	return now_us - lease->renewed_us < MB_GRACE_US;
 }

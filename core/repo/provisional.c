@@ -167,6 +167,25 @@ mb_provisionals_get(const struct mb_repo *repo, const char *component,
 	return code;
 }
 
+enum mb_code
+mb_provisional_refs(const struct mb_repo *repo, const char *name, struct mb_pack_refs *refs,
+					struct mb_error *err)
+{
+	struct mb_buf bytes = {0};
+	json_t *json;
+	enum mb_code code = mb_doc_get(repo, MB_ROLE_PROVISIONAL, name, &json, err);
+
+	if (code)
+		return code;
+	if (!get_hex(&bytes, json, "refs"))
+		code = mb_fail(err, MB_CORRUPT, "\"%s\" is damaged", name);
+	else
+		code = mb_refs_decode(refs, bytes.len / MB_REF_BYTES, bytes.data, bytes.len, err);
+	mb_buf_release(&bytes);
+	json_decref(json);
+	return code;
+}
+
 void
 mb_provisionals_release(struct mb_provisionals *found)
 {

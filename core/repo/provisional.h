@@ -29,6 +29,9 @@ struct mb_provisionals
  */
 enum mb_code mb_provisionals_get(const struct mb_repo *repo, const char *component,
 								 struct mb_provisionals *found, struct mb_error *err) MB_MUST_CHECK;
+/* Which packs one document names; MB_CORRUPT, MB_NOT_FOUND.  Release them. */
+enum mb_code mb_provisional_refs(const struct mb_repo *repo, const char *name,
+								 struct mb_pack_refs *refs, struct mb_error *err) MB_MUST_CHECK;
 void mb_provisionals_release(struct mb_provisionals *found);
 enum mb_code mb_provisionals_remove(const struct mb_repo *repo, const char *component,
 									struct mb_error *err) MB_MUST_CHECK;

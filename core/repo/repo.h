@@ -56,7 +56,9 @@ enum mb_role
 	MB_ROLE_TOMBSTONE = 8,
 	MB_ROLE_PROVISIONAL = 9,
 	MB_ROLE_PROBE = 10,
-	MB_ROLE_VERIFIED = 13, /* 11 and 12 are those of retention */
+	MB_ROLE_PIN = 11,
+	MB_ROLE_REDUCED = 12,
+	MB_ROLE_VERIFIED = 13,
 	MB_ROLE_DRILL = 14
 };
 

@@ -128,4 +128,7 @@ struct mb_store *mb_store_memory_new(int64_t clock_skew_us);
 /* For fault tests: after `puts` more successful puts every put fails with the code (0: never). */
 void mb_store_memory_fail_after(struct mb_store *store, int64_t puts, enum mb_code code);
 
+/* Stop its clock at this time, and again at another one: years pass as the test says. */
+void mb_store_memory_set_clock(struct mb_store *store, int64_t now_us);
+
 #endif

@@ -23,6 +23,7 @@ struct memory_store
 	size_t count;
 	size_t cap;
 	int64_t clock_skew_us;
+	int64_t stopped_us; /* 0: it goes */
 	int64_t puts_left;
 	enum mb_code fail_code;
 };
@@ -30,7 +31,7 @@ struct memory_store
 static int64_t
 memory_now(const struct memory_store *store)
 {
-	return mb_time_now_us() + store->clock_skew_us;
+	return store->stopped_us ? store->stopped_us : mb_time_now_us() + store->clock_skew_us;
 }
 
 /* The index of the first blob whose name is not below `name`. */
@@ -274,5 +275,16 @@ mb_store_memory_fail_after(struct mb_store *base, int64_t puts, enum mb_code cod
 	pthread_mutex_lock(&store->lock);
 	store->puts_left = puts;
 	store->fail_code = code;
+	pthread_mutex_unlock(&store->lock);
+}
+
+void
+mb_store_memory_set_clock(struct mb_store *base, int64_t now_us)
+{
+	struct memory_store *store = (struct memory_store *) base;
+
+	MB_ASSERT(base->ops == &memory_ops);
+	pthread_mutex_lock(&store->lock);
+	store->stopped_us = now_us;
 	pthread_mutex_unlock(&store->lock);
 }

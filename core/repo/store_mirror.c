@@ -12,13 +12,15 @@
 
 /*
  * Leases say who writes to the first, provisional manifests what an unfinished backup has
- * put there: a copy is never continued, only read or made the first.
+ * put there: a copy is never continued, only read or made the first.  Tombstones say what of the
+ * first will be removed; a copy that is made the first gets new ones.
  */
 bool
 mb_mirror_is_local(const char *name)
 {
 	return mb_starts_with(name, "leases/") || mb_starts_with(name, "provisional/") ||
-		   mb_starts_with(name, "probes/") || mb_starts_with(name, "verified/");
+		   mb_starts_with(name, "probes/") || mb_starts_with(name, "verified/") ||
+		   mb_starts_with(name, "tombstones/");
 }
 
 static enum mb_code

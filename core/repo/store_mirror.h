@@ -8,7 +8,7 @@
  * copied in an order in which nothing ever gets there before what it refers to.  Nothing
  * is ever removed from a copy because the first lacks it (the first may be the one that
  * lost something), and a place is used only when its mbackup.json is that of the first:
- * an unmounted directory is not filled.  leases/, provisional/, probes/ and verified/
+ * an unmounted directory is not filled.  leases/, provisional/, tombstones/, probes/ and verified/
  * stay with the first.
  *
  * What is known about a copy stands in the spool (copy-<repository id>-<name>), for all
