@@ -1,6 +1,7 @@
 /* cmd_verify.c - verify: what is stored, by age if asked for; and the drill. */
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "cli/cli.h"
 #include "core/base/time.h"
@@ -140,7 +141,7 @@ refuse_without_restore(const struct mb_cli *cli, struct mb_error *err)
 
 /* -- what restores have kept ---------------------------------------------------------------------- */
 
-/* When the youngest of the complete backups that were found whole began; 0: none. */
+/* When the youngest of the complete backups that will be looked at began; 0: none. */
 static enum mb_code
 youngest_verified(const struct mb_cli *cli, int64_t *began_us, struct mb_error *err)
 {
@@ -174,17 +175,15 @@ youngest_verified(const struct mb_cli *cli, int64_t *began_us, struct mb_error *
 
 /* What restores have kept is there until a younger backup is known to be whole: now one is. */
 static void
-expire_restores(struct mb_cli *cli)
+expire_restores(struct mb_cli *cli, int64_t began_us)
 {
 	struct mb_env env = cli->env;
 	json_t *forgotten = json_array();
 	struct mb_error why;
-	int64_t began_us;
 
 	env.spool = mb_config_get(&cli->config, SCOPE_GLOBAL, "spool");
 	mb_error_clear(&why);
-	if (youngest_verified(cli, &began_us, &why) == MB_OK && began_us > 0 &&
-		mb_restores_expire(&env, began_us, forgotten, &why) == MB_OK &&
+	if (began_us > 0 && mb_restores_expire(&env, began_us, forgotten, &why) == MB_OK &&
 		json_array_size(forgotten) > 0)
 		json_object_set(json_object_get(cli->answer, "verify"), "forgotten_restores", forgotten);
 	/* Another user's spool, a restore that runs: the next verify does it. */
@@ -193,10 +192,22 @@ expire_restores(struct mb_cli *cli)
 	json_decref(forgotten);
 }
 
+/* What this machine remembers of its backups; verify runs on machines without a spool too. */
+static void
+use_spool(struct mb_cli *cli)
+{
+	const char *spool = mb_config_get(&cli->config, SCOPE_GLOBAL, "spool");
+
+	if (!cli->env.spool && !cli_option(cli, "repository") && access(spool, R_OK | X_OK) == 0)
+		cli->env.spool = spool;
+}
+
 enum mb_code
 cmd_verify(struct mb_cli *cli, struct mb_error *err)
 {
 	struct mb_verify_options options = {0};
+	struct mb_error why;
+	int64_t began_us;
 	enum mb_code code;
 
 	if (mb_config_flag(&cli->config, "restore"))
@@ -207,10 +218,16 @@ cmd_verify(struct mb_cli *cli, struct mb_error *err)
 	if (mb_config_flag(&cli->config, "history"))
 		return show_history(cli, err);
 	code = read_options(cli, &options, err);
-	if (!code)
-		code = mb_verify_run(&cli->stack, &options, &cli->answer, err);
+	if (code)
+		return code;
+	use_spool(cli);
+	/* Asked before: a backup that ends meanwhile is not verified. */
+	mb_error_clear(&why);
+	if (youngest_verified(cli, &began_us, &why))
+		began_us = 0;
+	code = mb_verify_run(&cli->stack, &options, &cli->answer, err);
 	/* A part of the data, or none of it, proves no backup. */
 	if (!code && options.read_data != MB_READ_NONE && !mb_verify_goes_by_age(&options))
-		expire_restores(cli);
+		expire_restores(cli, began_us);
 	return code;
 }

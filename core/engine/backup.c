@@ -300,7 +300,10 @@ finish_set(struct backup *backup, json_t **set, struct mb_error *err)
 	int64_t now_us;
 	json_t *made;
 
-	code = mb_store_clock(backup->session.env->repo->store, &now_us, err);
+	/* Until the set names them its commits are kept by our lease alone. */
+	code = mb_lease_check(backup->session.lease, err);
+	if (!code)
+		code = mb_store_clock(backup->session.env->repo->store, &now_us, err);
 	if (code)
 		return code;
 	made = make_set(backup, now_us);

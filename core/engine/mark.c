@@ -192,16 +192,33 @@ prescan_all(const struct mb_stack *stack, struct mb_error *failed, struct mb_err
 	return code;
 }
 
+/* What the mark will start from must not expire before the mark names it. */
+static enum mb_code
+hold_bases(const struct mb_repo *repo, struct mb_lease **lease, struct mb_error *err)
+{
+	char id[MB_ID_TEXT];
+	int64_t now_us = 0;
+	enum mb_code code = mb_store_clock(repo->store, &now_us, err);
+
+	if (code)
+		return code;
+	mb_id_new(id, now_us);
+	return mb_lease_start(lease, repo, id, "mark", err);
+}
+
 enum mb_code
 mb_mark_run(const struct mb_stack *stack, const char *name, unsigned flags, json_t **mark,
 			struct mb_error *err)
 {
 	struct mb_error *failed = mb_calloc(stack->count, sizeof(*failed));
 	json_t *made = json_object();
+	struct mb_lease *lease = NULL;
 	struct mb_cut cut = {0};
 	enum mb_code code;
 
 	code = check_mark_name(stack->env->repo, name, err);
+	if (!code)
+		code = hold_bases(stack->env->repo, &lease, err);
 	if (!code)
 		code = prescan_all(stack, failed, err);
 	if (!code)
@@ -216,13 +233,16 @@ mb_mark_run(const struct mb_stack *stack, const char *name, unsigned flags, json
 	if (!code)
 	{
 		json_object_set_new(made, "cut", mb_cut_to_json(&cut));
-		code = mb_mark_put(stack->env->repo, made, err);
+		code = mb_lease_check(lease, err);
 	}
+	if (!code)
+		code = mb_mark_put(stack->env->repo, made, err);
 	if (!code)
 	{
 		*mark = json_incref(made);
 		code = partial_mark(stack, name, failed, err);
 	}
+	mb_lease_stop(lease);
 	json_decref(made);
 	mb_cut_release(&cut);
 	free(failed);

@@ -8,7 +8,9 @@
 
 #include "core/base/fs.h"
 #include "core/base/time.h"
+#include "core/engine/chain_check.h"
 #include "core/repo/provisional.h"
+#include "core/repo/tombstone.h"
 
 #define UPLOAD_THREADS 2
 #define COMMIT_LOCK_WAIT_MS 60000
@@ -276,7 +278,9 @@ mb_capture_commit(struct mb_session *session, struct mb_capture *capture, const 
 	if (!code)
 		code = mb_session_lock(session->env, "commit", COMMIT_LOCK_WAIT_MS, &lock_fd, err);
 	if (!code)
-		code = mb_commit_put(capture->repo, &commit, err);
+		code = mb_commit_put_guarded(capture->repo, session->lease, &commit, err);
+	if (!code)
+		mb_chain_remember(session->env, &commit);
 	if (lock_fd >= 0)
 		close(lock_fd);
 	if (!code && strcmp(type, "scan") != 0)

@@ -156,7 +156,9 @@ see_blob(void *ctx, const struct mb_blob_info *info, struct mb_error *err)
 					 {"provisional/", MB_ROLE_PROVISIONAL},
 					 {"probes/", MB_ROLE_PROBE},
 					 {"verified/", MB_ROLE_VERIFIED},
-					 {"drills/", MB_ROLE_DRILL}};
+					 {"drills/", MB_ROLE_DRILL},
+					 {"pins/", MB_ROLE_PIN},
+					 {"reduced/", MB_ROLE_REDUCED}};
 	struct mb_verify *verify = ctx;
 	struct mb_pack_id pack;
 	size_t i;

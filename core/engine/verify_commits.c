@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/engine/chain_check.h"
 #include "core/engine/verify_private.h"
 
 enum mb_code
@@ -139,6 +140,8 @@ check_commit(struct mb_verify *verify, const struct mb_commit *commit, struct mb
 		}
 	mb_error_clear(&why);
 	code = missing ? MB_OK : walk_manifest(verify, commit, &why);
+	if (!code)
+		code = mb_chain_check(verify->repo, commit, &why);
 	if (!code && component && strcmp(component->ops->kind, commit->kind) == 0)
 		code = component->ops->verify(component, commit, &why);
 	if (code == MB_CORRUPT || code == MB_NOT_FOUND || code == MB_DENIED || code == MB_UNSUPPORTED)
@@ -163,15 +166,57 @@ have_commit(const struct mb_verify *verify, const char *component, const char *i
 	return false;
 }
 
-/* A set or mark names a commit: it must be there.  `doc_name` is what the user calls it. */
-static void
-check_reference(struct mb_verify *verify, const char *component, const char *id,
-				const char *doc_name)
+/* An expire beside us removes documents first, then commits: is the document still there? */
+static bool
+is_still_there(const struct mb_verify *verify, const char *folder, const json_t *doc,
+			   const char *component)
 {
+	char *set = mb_asprintf("%s/%s", folder, mb_json_str(doc, "id", ""));
+	char *reduced = mb_asprintf("reduced/%s/%s", mb_json_str(doc, "id", ""), component);
+	struct mb_error ignored;
+	struct mb_blob_info info;
+	bool there = mb_store_head(verify->repo->store, set, &info, &ignored) != MB_NOT_FOUND &&
+				 mb_store_head(verify->repo->store, reduced, &info, &ignored) != MB_OK;
+
+	free(set);
+	free(reduced);
+	return there;
+}
+
+/* Was the repository set back to what it was before this machine's last backup? */
+static void
+check_newest(struct mb_verify *verify, const char *component)
+{
+	uint64_t sequence = 0;
+	struct mb_error why;
+	size_t i;
+
+	for (i = 0; i < verify->subject_count; i++)
+	{
+		const struct mb_commit *commit = &verify->subjects[i].commit;
+
+		if (strcmp(commit->component, component) != 0)
+			continue;
+		if (commit->kind[0] == '\0')
+			return; /* it may be the one that cannot be read */
+		if (commit->sequence > sequence)
+			sequence = commit->sequence;
+	}
+	mb_error_clear(&why);
+	if (mb_chain_check_newest(verify->stack->env, component, sequence, &why))
+		mb_verify_problem(verify, "set back", component, why.message, NULL, NULL);
+}
+
+/* A set or mark names a commit: it must be there. */
+static void
+check_reference(struct mb_verify *verify, const char *component, const char *id, const char *folder,
+				const json_t *doc)
+{
+	const char *doc_name = mb_json_str(doc, strcmp(folder, "sets") == 0 ? "id" : "name", "?");
 	json_t *problem;
 	char *where;
 
-	if (have_commit(verify, component, id))
+	if (have_commit(verify, component, id) || !is_still_there(verify, folder, doc, component))
 		return;
 	where = mb_asprintf("backups/%s/%s/commit", component, id);
 	mb_verify_problem(verify, "missing", where, "this commit is referred to but does not exist",
@@ -199,7 +244,7 @@ check_references(struct mb_verify *verify)
 
 			if (mb_json_str(part, "backup", NULL))
 				check_reference(verify, mb_json_str(part, "name", ""),
-								mb_json_str(part, "backup", ""), mb_json_str(set, "id", "?"));
+								mb_json_str(part, "backup", ""), "sets", set);
 		}
 	}
 	for (i = 0; i < json_array_size(verify->marks); i++)
@@ -207,8 +252,7 @@ check_references(struct mb_verify *verify)
 		json_t *mark = json_array_get(verify->marks, i);
 
 		json_object_foreach(json_object_get(mark, "bases"), component, base)
-			check_reference(verify, component, json_string_value(base),
-							mb_json_str(mark, "name", "?"));
+			check_reference(verify, component, json_string_value(base), "marks", mark);
 	}
 }
 
@@ -220,6 +264,8 @@ mb_verify_commits(struct mb_verify *verify, struct mb_error *err)
 
 	mb_progress_phase(verify->progress, "checking");
 	check_references(verify);
+	for (i = 0; verify->options->backup_count == 0 && i < verify->stack->count; i++)
+		check_newest(verify, verify->stack->components[i]->name);
 	for (i = 0; !code && i < verify->subject_count; i++)
 		if (verify->subjects[i].chosen)
 			code = check_commit(verify, &verify->subjects[i].commit, err);
