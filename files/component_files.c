@@ -565,6 +565,7 @@ const struct mb_component_ops mb_files_component_ops = {
 	.await = mb_no_await,
 	.stream = mb_no_stream,
 	.verify = mb_nothing_verify,
+	.trim = mb_nothing_trim,
 	.window = mb_scan_window,
 	.plan = files_plan,
 	.restore = files_restore,

@@ -100,6 +100,8 @@ enum mb_code mb_postgres_plan(struct mb_component *component, struct mb_restore 
 							  struct mb_error *err);
 enum mb_code mb_postgres_window(struct mb_component *component, struct mb_window *window,
 								struct mb_error *err);
+enum mb_code mb_postgres_trim(struct mb_component *component, struct mb_trim *trim,
+							  struct mb_error *err);
 enum mb_code mb_postgres_verify(struct mb_component *component, const struct mb_commit *commit,
 								struct mb_error *err);
 /* recovery.c */

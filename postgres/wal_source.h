@@ -151,7 +151,19 @@ struct mb_wal_chain
 	char hole_files[64];  /* "segments X to Y" */
 };
 
+/* A stretch of WAL that a backup which stays needs. */
+struct mb_wal_need
+{
+	char system_id[MB_WAL_SYSID_TEXT];
+	uint32_t timeline;               /* on this one, and up to ... */
+	uint32_t to_timeline;            /* ... this one; UINT32_MAX: on all that may descend from it */
+	char branch[MB_WAL_BRANCH_TEXT]; /* "": any */
+	uint64_t from_lsn;
+	uint64_t to_lsn; /* UINT64_MAX: all that follows */
+};
+
 struct mb_wal_inventory;
+struct mb_trim;
 
 struct mb_wal_ops
 {
@@ -199,6 +211,13 @@ struct mb_wal_ops
 	/* The document that wal-get serves from: a new reference. */
 	json_t *(*plan)(struct mb_wal_inventory *inventory, const struct mb_wal_chain *chain,
 					const struct mb_env *env, const char *component, const char *restore_id);
+	/*
+	 * Set is_needed of the blobs that hold what is needed, that the receiver goes on from, or of whose
+	 * cluster there is no backup yet (a week long).
+	 */
+	enum mb_code (*trim)(const struct mb_env *env, const char *component,
+						 const struct mb_wal_need *needs, size_t count, struct mb_trim *trim,
+						 struct mb_error *err);
 };
 
 /* The file in a restored data directory that holds the plan. */

@@ -121,6 +121,9 @@ enum mb_code mb_redis_await_position(struct mb_component *component, const json_
 enum mb_code mb_redis_stream(struct mb_component *component, struct mb_error *err);
 enum mb_code mb_redis_window(struct mb_component *component, struct mb_window *window,
 							 struct mb_error *err);
+/* For single servers and clusters alike. */
+enum mb_code mb_redis_trim(struct mb_component *component, struct mb_trim *trim,
+						   struct mb_error *err);
 enum mb_code mb_redis_plan(struct mb_component *component, struct mb_restore *restore,
 						   struct mb_error *err);
 /* trial.c: a private server on what was restored (of a cluster: its shards' files), its keys counted. */

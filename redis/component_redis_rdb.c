@@ -296,5 +296,6 @@ const struct mb_component_ops mb_redis_rdb_component_ops = {
 	.keep = mb_redis_keep,
 	.undo = mb_redis_undo,
 	.health = mb_redis_health,
+	.trim = mb_redis_trim,
 	.describe = mb_redis_describe,
 };

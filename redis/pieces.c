@@ -255,9 +255,8 @@ parse_hex(const char *text, uint64_t *out)
 	return *end == '\0';
 }
 
-/* The part of a blob's name behind "streams/<component>/". */
-static bool
-parse_name(const char *text, struct mb_piece_name *name)
+bool
+mb_piece_name_parse(const char *text, struct mb_piece_name *name)
 {
 	if (strlen(text) != MB_REPLID_LEN + 1 + 16 + 1 + 16 || text[MB_REPLID_LEN] != '/' ||
 		text[MB_REPLID_LEN + 17] != '-')
@@ -283,7 +282,7 @@ add_piece(void *ctx, const struct mb_blob_info *info, struct mb_error *err)
 
 	(void) err;
 	/* Other names are not ours to judge: verify reports them. */
-	if (!parse_name(info->name + listing->skip, &name))
+	if (!mb_piece_name_parse(info->name + listing->skip, &name))
 		return MB_OK;
 	pieces->items = mb_grow(pieces->items, &pieces->cap, pieces->count + 1, sizeof(*pieces->items));
 	if (info->modified_us >= pieces->newest_us)

@@ -75,6 +75,9 @@ enum mb_code mb_piece_get(const struct mb_repo *repo, const char *component,
 						  const struct mb_piece_name *name, struct mb_piece *piece,
 						  struct mb_buf *data, struct mb_error *err) MB_MUST_CHECK;
 
+/* A name behind "streams/<component>/"; false when it is no piece. */
+bool mb_piece_name_parse(const char *rest, struct mb_piece_name *name);
+
 /* -- many pieces --------------------------------------------------------------------------- */
 
 struct mb_pieces

@@ -8,6 +8,7 @@
 #define MB_WALSTREAMER_INVENTORY_H
 
 #include "postgres/wal_source.h"
+#include "core/engine/component.h"
 #include "walstreamer/piece.h"
 #include "walstreamer/wal_name.h"
 
@@ -81,6 +82,11 @@ json_t *mb_wal_chain_plan(struct mb_wal_inventory *inventory, const struct mb_wa
 enum mb_code mb_wal_cursor_advance(const struct mb_env *env, const char *component,
 								   struct mb_wal_cursor *cursor,
 								   struct mb_error *err) MB_MUST_CHECK;
+
+/* mb_wal_ops.trim */
+enum mb_code mb_wal_trim(const struct mb_env *env, const char *component,
+						 const struct mb_wal_need *needs, size_t count, struct mb_trim *trim,
+						 struct mb_error *err) MB_MUST_CHECK;
 
 /*
  * Put the bytes [from_lsn, to_lsn) of one segment into out (to_lsn - from_lsn bytes) from

@@ -39,4 +39,5 @@ const struct mb_wal_ops mb_walstreamer_ops = {
 	.time_at = mb_wal_chain_time_at,
 	.chain_release = mb_wal_chain_release,
 	.plan = mb_wal_chain_plan,
+	.trim = mb_wal_trim,
 };

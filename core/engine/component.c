@@ -176,6 +176,18 @@ mb_holdings_release(struct mb_holdings *holdings)
 }
 
 enum mb_code
+mb_nothing_trim(struct mb_component *component, struct mb_trim *trim, struct mb_error *err)
+{
+	size_t i;
+
+	(void) component;
+	(void) err;
+	for (i = 0; i < trim->blob_count; i++)
+		trim->blobs[i].is_needed = true;
+	return MB_OK;
+}
+
+enum mb_code
 mb_nothing_verify(struct mb_component *component, const struct mb_commit *commit,
 				  struct mb_error *err)
 {

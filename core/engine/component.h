@@ -35,6 +35,7 @@
 #include "core/engine/env.h"
 #include "core/engine/restore.h"
 #include "core/engine/safety.h"
+#include "core/repo/sweep.h"
 
 enum mb_capability
 {
@@ -125,6 +126,31 @@ struct mb_holdings
 void mb_holdings_add(struct mb_holdings *holdings, struct mb_safety *safety); /* takes it */
 void mb_holdings_release(struct mb_holdings *holdings);
 
+/* -- which blobs of a stream are still needed -- */
+
+/* A backup that stays. */
+struct mb_trim_base
+{
+	const struct mb_commit *commit; /* its head: without blocks and references */
+	/*
+	 * Any moment behind it may be asked for.  Else only its own cut, and the positions of the marks
+	 * that start from it.
+	 */
+	bool is_open;
+	const json_t **positions; /* as cut->positions[name]; borrowed */
+	size_t position_count;
+};
+
+struct mb_trim
+{
+	const struct mb_trim_base *bases; /* by id */
+	size_t base_count;
+	struct mb_stream_blob *blobs; /* all below streams/<component>/, by name */
+	size_t blob_count;
+	int64_t now_us;   /* by the store */
+	int64_t young_us; /* what was put less than this ago is needed, whatever else */
+};
+
 struct mb_component_ops
 {
 	const char *kind;
@@ -171,6 +197,13 @@ struct mb_component_ops
 						   struct mb_error *err);
 	enum mb_code (*window)(struct mb_component *component, struct mb_window *window,
 						   struct mb_error *err);
+
+	/*
+	 * Set is_needed of every blob that a restore from one of the bases may need, or the stream itself
+	 * to go on: in doubt it is needed.  What is not ours to judge is needed too.
+	 */
+	enum mb_code (*trim)(struct mb_component *component, struct mb_trim *trim,
+						 struct mb_error *err);
 
 	/* Choose restore->commit and refuse what cannot be done; changes nothing anywhere. */
 	enum mb_code (*plan)(struct mb_component *component, struct mb_restore *restore,
@@ -246,6 +279,8 @@ enum mb_trial_status
 };
 enum mb_code mb_trial_check(struct mb_trial *trial, const char *name, enum mb_trial_status status,
 							struct mb_error *err, const char *message_fmt, ...) MB_PRINTF(5, 6);
+/* Shared: a component without streams; whatever stands there is needed. */
+enum mb_code mb_nothing_trim(struct mb_component *, struct mb_trim *, struct mb_error *);
 /* Shared: from the first to the last commit's cut time (for components with MB_CAP_SCAN). */
 enum mb_code mb_scan_window(struct mb_component *, struct mb_window *, struct mb_error *);
 
