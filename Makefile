@@ -119,7 +119,9 @@ check: deps
 check-long: deps
 	$(MAKE) -j$(JOBS) all
 	$(MAKE) -j$(JOBS) BUILD=build/asan CFLAGS="$(SANITIZE)" fuzz-bin
-	MBACKUP_LONG=1 prove --timer --exec '' $$(grep -l MBACKUP_LONG tests/integration/*.t) $(wildcard tests/fuzz/*.t)
+	$(MAKE) -j$(JOBS) unit-bin
+	MBACKUP_LONG=1 prove --timer --exec '' $$(grep -l MBACKUP_LONG tests/integration/*.t) $(wildcard tests/fuzz/*.t) \
+		$$(grep -l MBACKUP_LONG tests/unit/*_test.c | sed 's,\(.*\)\.c,$(BUILD)/\1,')
 
 demo: deps
 	$(MAKE) -j$(JOBS) all
@@ -131,6 +133,7 @@ bench: deps
 	tests/bench/incremental
 	tests/bench/verify
 	tests/bench/wal
+	tests/bench/expire
 	tests/bench/objects
 	tests/bench/redis
 

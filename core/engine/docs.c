@@ -1,6 +1,8 @@
 /* docs.c - sets, marks and probes: finding and listing the documents above the commits. */
 #include "core/engine/docs.h"
 
+#include "core/engine/pins.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -54,16 +56,42 @@ list_docs(const struct mb_repo *repo, enum mb_role role, const char *prefix, jso
 	return code;
 }
 
+/* Pins stand beside what they pin. */
+static enum mb_code
+with_notes(const struct mb_repo *repo, json_t **docs, struct mb_error *err)
+{
+	enum mb_code code = mb_pins_merge(repo, *docs, err);
+
+	if (code)
+	{
+		json_decref(*docs);
+		*docs = NULL;
+	}
+	return code;
+}
+
 enum mb_code
 mb_sets_list(const struct mb_repo *repo, json_t **sets, struct mb_error *err)
 {
-	return list_docs(repo, MB_ROLE_SET, "sets/", sets, err);
+	enum mb_code code = list_docs(repo, MB_ROLE_SET, "sets/", sets, err);
+
+	if (!code)
+		code = with_notes(repo, sets, err);
+	if (!code && mb_reduced_merge(repo, *sets, err))
+	{
+		json_decref(*sets);
+		*sets = NULL;
+		return err->code;
+	}
+	return code;
 }
 
 enum mb_code
 mb_marks_list(const struct mb_repo *repo, json_t **marks, struct mb_error *err)
 {
-	return list_docs(repo, MB_ROLE_MARK, "marks/", marks, err);
+	enum mb_code code = list_docs(repo, MB_ROLE_MARK, "marks/", marks, err);
+
+	return code ? code : with_notes(repo, marks, err);
 }
 
 enum mb_code
