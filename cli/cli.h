@@ -127,6 +127,14 @@ char **cli_all_values(const struct mb_cli *cli, const char *name, size_t *count)
 enum mb_code cli_confirm(const struct mb_cli *cli, const char *what, const char *refusal,
 						 const char *hint, struct mb_error *err) MB_MUST_CHECK;
 
+/*
+ * cmd_expire.c: the end of a backup, when [retention] says after-backup = yes; what it did is in the
+ * answer, under "expire".  A failure is a warning: the backup is made.
+ */
+void cli_expire_after_backup(struct mb_cli *cli);
+/* Does anything ever expire? */
+void cli_check_retention(struct mb_cli *cli, struct mb_checks *checks);
+
 /* drivers.c */
 const struct mb_component_ops *cli_find_driver(const char *kind);
 
@@ -177,6 +185,9 @@ enum mb_code cmd_wal_push(struct mb_cli *cli, struct mb_error *err);
 enum mb_code cmd_wal_get(struct mb_cli *cli, struct mb_error *err);
 enum mb_code cmd_daemon(struct mb_cli *cli, struct mb_error *err);
 enum mb_code cmd_key(struct mb_cli *cli, struct mb_error *err);
+enum mb_code cmd_expire(struct mb_cli *cli, struct mb_error *err);
+enum mb_code cmd_pin(struct mb_cli *cli, struct mb_error *err);
+enum mb_code cmd_unpin(struct mb_cli *cli, struct mb_error *err);
 enum mb_code cmd_catalog(struct mb_cli *cli, struct mb_error *err);
 enum mb_code cmd_schedule(struct mb_cli *cli, struct mb_error *err);
 enum mb_code cmd_export(struct mb_cli *cli, struct mb_error *err);
@@ -201,6 +212,9 @@ void render_objects(const json_t *answer, FILE *out);
 void render_redis(const json_t *answer, FILE *out);
 void render_adopt(const json_t *answer, FILE *out);
 void render_key(const json_t *answer, FILE *out);
+void render_expire(const json_t *answer, FILE *out);
+void render_pin(const json_t *answer, FILE *out);
+void render_unpin(const json_t *answer, FILE *out);
 void render_catalog(const json_t *answer, FILE *out);
 void render_verify(const json_t *answer, FILE *out);
 void render_schedule(const json_t *answer, FILE *out);

@@ -146,6 +146,8 @@ cmd_backup(struct mb_cli *cli, struct mb_error *err)
 	}
 	if (set)
 		cli->answer = json_pack("{s:o}", "backup", set);
+	if (!code)
+		cli_expire_after_backup(cli);
 	mb_stack_release(&chosen);
 	json_decref(labels);
 	return code;
@@ -200,6 +202,7 @@ check_buckets(struct mb_cli *cli, enum mb_code code, struct mb_error *err)
 	if (!checks.list)
 		return code;
 	mb_restores_check(cli->env.spool, &checks);
+	cli_check_retention(cli, &checks);
 	if (cli_check_places(cli, &checks, &why))
 		mb_check_add(&checks, MB_CHECK_FAILED, "repository", "bucket",
 					 why.hint[0] ? why.hint : "See the message.", "%s", why.message);

@@ -21,12 +21,12 @@ static const struct
 	const char *name;
 	enum mb_scope scope;
 	bool is_component;
-} sections[] = {{"global", SCOPE_GLOBAL, false},     {"repository", SCOPE_REPOSITORY, false},
-				{"daemon", SCOPE_DAEMON, false},     {"schedule", SCOPE_SCHEDULE, false},
-				{"postgres", SCOPE_POSTGRES, true},  {"objects", SCOPE_OBJECTS, true},
-				{"redis", SCOPE_REDIS, true},        {"files", SCOPE_FILES, true},
-				{"hooks", SCOPE_HOOKS, false},       {"services", SCOPE_SERVICES, false},
-				{"reference", SCOPE_REFERENCE, true}};
+} sections[] = {{"global", SCOPE_GLOBAL, false},       {"repository", SCOPE_REPOSITORY, false},
+				{"daemon", SCOPE_DAEMON, false},       {"schedule", SCOPE_SCHEDULE, false},
+				{"retention", SCOPE_RETENTION, false}, {"postgres", SCOPE_POSTGRES, true},
+				{"objects", SCOPE_OBJECTS, true},      {"redis", SCOPE_REDIS, true},
+				{"files", SCOPE_FILES, true},          {"hooks", SCOPE_HOOKS, false},
+				{"services", SCOPE_SERVICES, false},   {"reference", SCOPE_REFERENCE, true}};
 #define SECTION_COUNT (sizeof(sections) / sizeof(sections[0]))
 
 struct reader
@@ -55,11 +55,12 @@ unknown_section(struct reader *reader, const char *section)
 			reader->line, section);
 	if (nearest.best)
 		return mb_error_hint(reader->err, "Did you mean [%s]?", nearest.best);
-	return mb_error_hint(reader->err, "Sections are [global], [repository], [postgres], [objects], "
-									  "[redis], [files], [daemon], [hooks], [services] and "
-									  "[reference]; components may be named "
-									  "([objects:uploads]), and so are copies of the "
-									  "repository ([repository:offsite]).");
+	return mb_error_hint(reader->err,
+						 "Sections are [global], [repository], [retention], [schedule], "
+						 "[postgres], [objects], [redis], [files], [daemon], [hooks], "
+						 "[services] and [reference]; components may be named "
+						 "([objects:uploads]), and so are copies of the "
+						 "repository ([repository:offsite]).");
 }
 
 static struct mb_settings *
@@ -137,6 +138,42 @@ open_copy(struct reader *reader, const char *name)
 	return MB_OK;
 }
 
+static struct mb_settings *
+find_retention(struct mb_config *config, const char *name)
+{
+	size_t i;
+
+	for (i = 0; i < config->retention_count; i++)
+		if (strcmp(config->retentions[i].name, name) == 0)
+			return &config->retentions[i];
+	return NULL;
+}
+
+/* name "": of the stack, else of one component. */
+static enum mb_code
+open_retention(struct reader *reader, const char *name)
+{
+	struct mb_config *config = reader->config;
+	struct mb_settings *settings;
+
+	if (*name && !mb_component_name_is_valid(name))
+	{
+		mb_fail(reader->err, MB_CONFIG, "%s line %d: \"%s\" is not the name of a component",
+				config->path, reader->line, name);
+		return mb_error_hint(reader->err, "[retention:redis] is for the component [redis], "
+										  "[retention:uploads] for [objects:uploads].");
+	}
+	if (find_retention(config, name))
+		return MB_OK;
+	config->retentions = mb_grow(config->retentions, &config->retention_cap,
+								 config->retention_count + 1, sizeof(*config->retentions));
+	settings = &config->retentions[config->retention_count++];
+	memset(settings, 0, sizeof(*settings));
+	snprintf(settings->name, sizeof(settings->name), "%s", name);
+	snprintf(settings->kind, sizeof(settings->kind), "retention");
+	return MB_OK;
+}
+
 static enum mb_code
 open_section(struct reader *reader, const char *section)
 {
@@ -147,12 +184,15 @@ open_section(struct reader *reader, const char *section)
 	for (i = 0; i < SECTION_COUNT; i++)
 		if (strlen(sections[i].name) == kind_len &&
 			strncmp(section, sections[i].name, kind_len) == 0 &&
-			(sections[i].is_component || !colon || sections[i].scope == SCOPE_REPOSITORY))
+			(sections[i].is_component || !colon || sections[i].scope == SCOPE_REPOSITORY ||
+			 sections[i].scope == SCOPE_RETENTION))
 			break;
 	if (i == SECTION_COUNT)
 		return unknown_section(reader, section);
 	snprintf(reader->section, sizeof(reader->section), "%s", section);
 	reader->section_index = i;
+	if (sections[i].scope == SCOPE_RETENTION)
+		return open_retention(reader, colon ? colon + 1 : "");
 	if (!sections[i].is_component)
 		return colon ? open_copy(reader, colon + 1) : MB_OK;
 	return open_component(reader, sections[i].name, colon ? colon + 1 : sections[i].name);
@@ -253,6 +293,12 @@ take_key(struct reader *reader, const char *key, const char *raw_value)
 		struct mb_settings *settings = find_component(config, colon ? colon + 1 : reader->section);
 
 		mb_settings_add(settings, key, value);
+	}
+	else if (!code && scope == SCOPE_RETENTION)
+	{
+		const char *colon = strchr(reader->section, ':');
+
+		mb_settings_add(find_retention(config, colon ? colon + 1 : ""), key, value);
 	}
 	else if (!code && strchr(reader->section, ':'))
 		code = take_copy_key(reader, option, key, value);
@@ -667,6 +713,9 @@ mb_config_release(struct mb_config *config)
 		mb_settings_release(&config->copies[i].settings);
 	}
 	free(config->copies);
+	for (i = 0; i < config->retention_count; i++)
+		mb_settings_release(&config->retentions[i]);
+	free(config->retentions);
 	free(config->path);
 	memset(config, 0, sizeof(*config));
 }

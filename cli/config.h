@@ -28,6 +28,9 @@ struct mb_config
 	struct mb_copy_section *copies; /* [repository:NAME], in order */
 	size_t copy_count;
 	size_t copy_cap;
+	struct mb_settings *retentions; /* [retention] (name "") and [retention:COMPONENT] (its name) */
+	size_t retention_count;
+	size_t retention_cap;
 };
 
 enum mb_config_flags

@@ -5,7 +5,8 @@
  * variables and --help.  A row belongs to a scope: SCOPE_COMMAND rows are options of
  * some commands only; SCOPE_GLOBAL and SCOPE_REPOSITORY rows are also keys of
  * mbackup.conf and environment variables (MBACKUP_WORKERS, MBACKUP_REPOSITORY_URL); those of
- * SCOPE_DAEMON and SCOPE_SCHEDULE too (MBACKUP_DAEMON_LISTEN), but no options; the rows of a component kind are keys of its section.
+ * SCOPE_DAEMON and SCOPE_SCHEDULE too (MBACKUP_DAEMON_LISTEN), but no options; those of
+ * SCOPE_RETENTION are keys of [retention] and [retention:COMPONENT] only; the rows of a component kind are keys of its section.
  *
  * A SECRET row "password" stands for three keys: password, password-file and
  * password-command, and for an environment variable.  A secret value is never an option
@@ -37,6 +38,9 @@ enum mb_command_id
 	CMD_DAEMON = 1 << 16,
 	CMD_CATALOG = 1 << 17,
 	CMD_KEY = 1 << 18,
+	CMD_EXPIRE = 1 << 19,
+	CMD_PIN = 1 << 20,
+	CMD_UNPIN = 1 << 21,
 	CMD_SCHEDULE = 1 << 24,
 	CMD_ROLLBACK = 1 << 25,
 	CMD_EXPORT = 1 << 26,
@@ -52,6 +56,7 @@ enum mb_scope
 	SCOPE_REPOSITORY,
 	SCOPE_DAEMON,
 	SCOPE_SCHEDULE,
+	SCOPE_RETENTION,
 	SCOPE_POSTGRES,
 	SCOPE_OBJECTS,
 	SCOPE_REDIS,

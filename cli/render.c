@@ -104,9 +104,12 @@ static void
 render_component(const json_t *part, FILE *out)
 {
 	const json_t *error = json_object_get(part, "error");
-	char bytes[MB_SIZE_TEXT], stored[MB_SIZE_TEXT];
+	char bytes[MB_SIZE_TEXT], stored[MB_SIZE_TEXT], expired[MB_TIME_TEXT];
 
-	if (error)
+	if (mb_json_str(part, "expired", NULL))
+		fprintf(out, "  %-12s expired %s\n", mb_json_str(part, "name", "?"),
+				short_time(part, "expired", expired));
+	else if (error)
 		fprintf(out, "  %-12s FAILED: %s\n", mb_json_str(part, "name", "?"),
 				mb_json_str(error, "message", "?"));
 	else
@@ -143,6 +146,34 @@ render_cut(const json_t *cut, FILE *out)
 	}
 }
 
+static void
+render_pin_of(const json_t *doc, const char *indent, FILE *out)
+{
+	const json_t *pin = json_object_get(doc, "pin");
+	const char *reason = mb_json_str(pin, "reason", "");
+	char until[MB_TIME_TEXT];
+
+	if (!pin)
+		return;
+	fprintf(out, "%spinned", indent);
+	if (mb_json_str(pin, "until", NULL))
+		fprintf(out, " until %s", short_time(pin, "until", until));
+	fprintf(out, "%s%s\n", *reason ? ": " : "", reason);
+}
+
+/* What a set does not hold any more. */
+static void
+render_expired_parts(const json_t *set, FILE *out)
+{
+	const json_t *parts = json_object_get(set, "components");
+	size_t i;
+
+	for (i = 0; i < json_array_size(parts); i++)
+		if (mb_json_str(json_array_get(parts, i), "expired", NULL))
+			fprintf(out, "  without %s, which has expired\n",
+					mb_json_str(json_array_get(parts, i), "name", "?"));
+}
+
 void
 render_backup(const json_t *answer, FILE *out)
 {
@@ -156,6 +187,7 @@ render_backup(const json_t *answer, FILE *out)
 	fprintf(out, "  %s to %s, %s, stored %s\n", short_time(set, "started", started),
 			short_time(set, "finished", finished), size_of(set, "bytes", bytes),
 			size_of(set, "stored_bytes", stored));
+	render_pin_of(set, "  ", out);
 	for (i = 0; i < json_array_size(parts); i++)
 		render_component(json_array_get(parts, i), out);
 	render_cut(json_object_get(set, "cut"), out);
@@ -287,6 +319,8 @@ render_list(const json_t *answer, FILE *out)
 				mb_json_str(set, "type", "?"), mb_json_str(set, "status", "?"),
 				short_time(json_object_get(set, "cut"), "time", time), size_of(set, "bytes", bytes),
 				size_of(set, "stored_bytes", stored));
+		render_pin_of(set, "  ", out);
+		render_expired_parts(set, out);
 	}
 	if (json_array_size(sets) == 0)
 		fprintf(out, "(none: run \"mbackup backup\")\n");
@@ -305,6 +339,7 @@ render_list(const json_t *answer, FILE *out)
 		json_object_foreach(json_object_get(mark, "uncovered"), name, why)
 			fprintf(out, ", does not hold %s", name);
 		fputc('\n', out);
+		render_pin_of(mark, "  ", out);
 	}
 	render_windows(json_object_get(answer, "windows"), out);
 	if (drill)

@@ -163,9 +163,24 @@ init 0 'does not keep If-None-Match' "a bucket where a name may be written twice
 init 0 '' "a bucket with object lock" --repository-url s3://locked/init $there $keys --repository-object-lock governance
 run "$MBACKUP" --config "$T/init$number.conf" check
 like "$out" 'ok +repository +object-lock +.*locked for 30 days' "check tells of the lock"
+mkdir "$T/tree"
+printf '\n[files:tree]\npaths = %s/tree\n[retention]\nlast = 1\n' "$T" >>"$T/init$number.conf"
+saved() { MBACKUP_SPOOL=$T/tree-spool "$MBACKUP" --config "$T/init$number.conf" "$@"; }
+for i in 1 2 3; do head -c 200000 /dev/urandom >"$T/tree/f"; saved backup >/dev/null 2>&1; done
+run saved expire
+is "$status $(grep -c 'kept: the bucket locks it until' <<<"$out")" "0 3" "expire leaves alone what the bucket locks, and says until when"
 sed -i 's,^url = .*,url = s3://plain/env,; /^id =/d' "$T/init$number.conf"
 run "$MBACKUP" --config "$T/init$number.conf" check
 like "$out" 'failed +repository +object-lock +.*has no object lock' "and that there can be none"
+sed -i '/^object-lock/d' "$T/init$number.conf"
+for i in 1 2 3; do head -c 200000 /dev/urandom >"$T/tree/f"; saved backup >/dev/null 2>&1; done
+before=$(judge ls plain env/packs/ | grep -c packs/)
+run saved expire --grace 0s --yes
+is "$status $(saved list --json | json backups | python3 -c 'import json, sys; print(len(json.load(sys.stdin)))')" "0 1" "expire in a bucket: one backup is left"
+its_packs_alone() { sleep 3; saved expire --grace 0s --yes && [ "$(judge ls plain env/packs/ | grep -c packs/)" = 1 ]; }
+ok "and its packs alone, of $before" wait_for 60 its_packs_alone
+run saved verify --read-data full
+is "$status" 0 "which are whole"
 
 # -- what the server was found to do ---------------------------------------------------------------------
 judge mkbucket tried

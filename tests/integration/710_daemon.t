@@ -68,6 +68,19 @@ wait_for 30 [ -n "$(sql "SELECT ends FROM mbackup.window_table WHERE component =
 streaming() { [ "$(sql "SELECT count(*) FROM mbackup.stream_table WHERE state = 'running'")" = 2 ]; }
 wait_for 30 streaming
 is $? 0 "the streams of both components are shown as running" || sql "SELECT * FROM mbackup.stream_table" >&2
+job=$(sql "SELECT mbackup_pin('latest')")
+wait_for 60 has_ended "$job"
+is "$(state "$job")" "done" "a pin asked for in SQL is done"
+pinned() { [ "$(sql "SELECT pinned FROM mbackup.backups")" = "$1" ]; }
+wait_for 20 pinned t
+is $? 0 "... and the catalog shows it"
+job=$(sql "SELECT mbackup_expire()")
+wait_for 60 has_ended "$job"
+is "$(state "$job") $(sql "SELECT result #>> '{expire,removed,backups}' FROM mbackup.job_table WHERE id = $job")" "done 0" "an expire asked for in SQL is done, and without [retention] removes nothing"
+job=$(sql "SELECT mbackup_pin('latest', false)")
+wait_for 60 has_ended "$job"
+wait_for 20 pinned f
+is "$(state "$job") $?" "done 0" "a pin is taken away"
 job=$(new_job mark '{"name": "first"}')
 wait_for 60 has_ended "$job"
 is "$(state "$job")" "done" "a mark is held by the streams that the daemon runs" || { sql "SELECT error FROM mbackup.job_table" >&2; tail -n 20 "$T/daemon.log" >&2; }
