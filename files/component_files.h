@@ -4,7 +4,8 @@
  *
  * Entries are absolute paths without their leading slash.  A restore into a directory
  * puts them below it ("etc/shop/app.conf" into DIR/etc/shop/app.conf); without a
- * destination they go back to where they came from, where none of them may exist.
+ * destination they go back to where they came from; what is there is moved aside first (files_in_place.c),
+ * but for a file whose secrets the backup has masked: that one stays.
  *
  * Kept are owners, modes, times, extended attributes and ACLs (core/engine/attributes.h), symbolic links as
  * links, the names of one file as names of one file, and holes.  Devices, FIFOs and sockets are left out with

@@ -341,7 +341,7 @@ refuse_strangers(struct mb_restore *restore, int root_fd, struct mb_error *err)
 		const char *name = found->d_name;
 
 		if (strcmp(name, ".") == 0 || strcmp(name, "..") == 0 || strcmp(name, "lost+found") == 0 ||
-			has_name(&names, name, strlen(name)))
+			mb_starts_with(name, MB_KEPT_PREFIX) || has_name(&names, name, strlen(name)))
 			continue;
 		code = mb_fail(err, MB_CONFLICT, "\"%s\" holds \"%s\", which the backup has not",
 					   restore->destination, name);

@@ -151,7 +151,8 @@ is_left_alone(const struct cleaner *cleaner, const char *prefix, const char *nam
 
 	if (*prefix)
 		return false;
-	if (strcmp(name, "lost+found") == 0)
+	/* What is kept of a restore (safety.h) is nobody's to clean. */
+	if (strcmp(name, "lost+found") == 0 || mb_starts_with(name, MB_KEPT_PREFIX))
 		return true;
 	if (cleaner->root->only)
 		return strcmp(name, cleaner->root->only) != 0;

@@ -22,7 +22,8 @@ finish()
 }
 trap finish EXIT
 mkdir "$CGROUP" 2>/dev/null || skip_all "cannot make a control group"
-extension_scripts "$T/sql"
+EXTENSION_DIR=$T/sql
+extension_install
 BIN=$(ls -d /usr/lib/postgresql/*/bin | sort -V | tail -n 1)
 SHARE=$("$BIN/initdb" -s -D "$T/none" 2>&1 | sed -n 's/^share_path=//p')
 [ -d "$SHARE/extension" ] || SHARE=$(runuser -u nobody -- "$BIN/initdb" -s -D /none 2>&1 | sed -n 's/^share_path=//p')
