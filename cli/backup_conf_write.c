@@ -21,8 +21,7 @@ static const struct
 	{"BACKUP_DIR", "url in [repository], or where the archives are", NULL},
 	{"BACKUP_TYPE", NULL,
 	 "\"mbackup backup --type\" says it each time; \"mbackup compat\" reads it"},
-	{"RETENTION_DAYS", NULL,
-	 "no rule for the repository was made of it; \"mbackup compat\" reads it"},
+	{"RETENTION_DAYS", "[retention]: days, and expire at the end of every backup", NULL},
 	{"COMPRESS", "compression in [repository]", NULL},
 	{"ENCRYPT", "encryption in [repository]", NULL},
 	{"ENCRYPTION_KEY", "passphrase in [repository]", NULL},
@@ -189,6 +188,26 @@ put_repository(struct writer *writer)
 	}
 	else if (!writer->code && copy)
 		writer->code = mb_fail(writer->err, MB_CONFIG, "S3_BACKUP is set, but S3_BUCKET is not");
+}
+
+/* 0 kept everything, as no section does. */
+static void
+put_retention(struct writer *writer)
+{
+	const char *days = get(writer, "RETENTION_DAYS", NULL);
+
+	if (!days || writer->options->throw_away || strspn(days, "0") == strlen(days))
+		return;
+	if (days[strspn(days, "0123456789")] != '\0' || strlen(days) > 5)
+	{
+		if (!writer->code)
+			writer->code =
+				mb_fail(writer->err, MB_CONFIG, "RETENTION_DAYS is not a number of days");
+		return;
+	}
+	mb_buf_put_str(writer->out, "\n[retention]\n");
+	put_key(writer, "days", days);
+	mb_buf_put_str(writer->out, "after-backup = yes\n");
 }
 
 /* A value of a connection string, in quotes. */
@@ -358,6 +377,7 @@ backup_conf_write(struct backup_conf *conf, const struct backup_conf_options *op
 	size_t components;
 
 	put_repository(&writer);
+	put_retention(&writer);
 	components = out->len;
 	put_postgres(&writer);
 	put_buckets(&writer);

@@ -147,6 +147,7 @@ is "$(stat -c %a "$T/new.conf")" 600 "mbackup.conf is private"
 ok "nothing was executed" test ! -e "$T/executed"
 run "$MBACKUP" --config "$T/new.conf" backup --json
 is "$(json backup.status <<<"$out")" complete "and a backup works with it"
+is "$(json expire.policy.days <<<"$out")" 7 "... RETENTION_DAYS is its retention, after every backup"
 run "$MBACKUP" --config "$T/new.conf" init --from-backup-conf "$conf"
 is "$status" 4 "a file that exists is not overwritten"
 run env BACKUP_CONF="$conf" BACKUP_TYPE=incremental "$MBACKUP" --config "$T/new.conf" compat backup
