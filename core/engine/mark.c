@@ -286,9 +286,10 @@ stream_by_scanning(struct mb_component *component, struct mb_error *err)
 		char id[MB_ID_TEXT];
 
 		code = mb_scan_run(component, id, err);
-		if (code == MB_UNREACHABLE || code == MB_CONFLICT || code == MB_NO_SPACE)
+		if (code == MB_UNREACHABLE || code == MB_CONFLICT || code == MB_NO_SPACE ||
+			code == MB_DENIED || code == MB_IO)
 		{
-			/* These pass: say so and try again. */
+			/* These pass, or somebody mends them; the streams of others must not end for it. */
 			mb_log_warning(component->env->log, "%s: %s", component->name, err->message);
 			code = MB_OK;
 		}

@@ -348,14 +348,9 @@ descend(struct mb_tree_scan *scan, int dir_fd, const char *name, const char *pat
 		fd = openat(dir_fd, name, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	if (fd < 0 && errno == ENOENT)
 		return MB_OK;
+	/* In a bucket what is not seen is deleted: there it is no trouble to go on with. */
 	if (fd < 0)
-	{
-		char *what = mb_asprintf("could not open directory \"%s\": %s", path, strerror(errno));
-
-		mb_scan_left_out(scan, what);
-		free(what);
-		return MB_OK;
-	}
+		return trouble(scan, "open directory", path, errno, err);
 	code = walk(scan, fd, path, err);
 	close(fd);
 	return code;

@@ -78,6 +78,15 @@ echo v1 >"$bucket/changing"
 echo x >"$bucket/a/x"; echo y >"$bucket/a-b/y"
 mb backup >/dev/null 2>&1
 cp -a "$bucket" "$T/at0"
+if [ "$(id -u)" != 0 ]
+then
+	chmod 000 "$bucket/a"
+	run mb backup --component uploads
+	[ "$status" != 0 ]
+	result "a directory of a bucket that cannot be opened: no backup (exit $status), its objects are not taken for deleted" $?
+	like "$err" 'could not open directory "a"' "... and is named"
+	chmod 755 "$bucket/a"
+fi
 declare -a times
 for i in $(sort <<<"${marks// /$'\n'}")
 do
