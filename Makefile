@@ -132,8 +132,9 @@ bench: deps
 	tests/bench/run
 	tests/bench/incremental
 	tests/bench/verify
-	tests/bench/wal
 	tests/bench/expire
+	tests/bench/restore
+	tests/bench/wal
 	tests/bench/objects
 	tests/bench/redis
 
