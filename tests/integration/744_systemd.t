@@ -39,6 +39,8 @@ umask 077
 head -c 32 /dev/urandom | base64 >/etc/mbackup/credentials/passphrase
 umask 022
 install -d -o postgres /srv/mbackup /run/postgresql /var/lib/postgresql/test
+# Whatever this machine has there: ours is a copy.
+rm -rf /var/lib/mbackup
 install -d -o postgres -m 700 /var/lib/mbackup
 as() { runuser -u postgres -- "\$@"; }
 as $BIN/initdb -D /var/lib/postgresql/test/data -A peer >/dev/null
