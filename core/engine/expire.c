@@ -222,7 +222,7 @@ look(struct expire *expire, struct mb_error *err)
 											  .marks = expire->marks};
 	mb_retention_judge(&expire->retention, &expire->verdict);
 	expire_judge_commits(expire);
-	return MB_OK;
+	return expire_keep_for_restores(expire, err);
 }
 
 static enum mb_code

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "core/engine/expire_private.h"
+#include "core/engine/stack_restore.h"
 
 #define REMOVE_BATCH 500
 #define LOOKING_US \
@@ -251,6 +252,27 @@ expire_judge_commits(struct expire *expire)
 				break;
 		judge_component(expire, first, last);
 	}
+}
+
+static void
+keep_needed(void *ctx, const char *component, const char *backup, bool is_open)
+{
+	struct expire_commit *commit = find_commit(ctx, component, backup);
+
+	if (!commit)
+		return;
+	commit->is_kept = true;
+	commit->is_open = commit->is_open || is_open;
+}
+
+enum mb_code
+expire_keep_for_restores(struct expire *expire, struct mb_error *err)
+{
+	const char *spool = expire->stack->env->spool;
+
+	if (!spool || !mb_restores_need(spool, keep_needed, expire, err))
+		return MB_OK;
+	return mb_error_context(err, "could not see what restores on this machine need");
 }
 
 /* -- removing -------------------------------------------------------------------------------- */

@@ -50,6 +50,8 @@ enum mb_code expire_remove(struct expire *expire, const char *const *names, size
 /* expire_commits.c */
 enum mb_code expire_load_commits(struct expire *expire, struct mb_error *err) MB_MUST_CHECK;
 void expire_judge_commits(struct expire *expire);
+/* What a restore on this machine, or the way back from one, still needs. */
+enum mb_code expire_keep_for_restores(struct expire *expire, struct mb_error *err) MB_MUST_CHECK;
 enum mb_code expire_remove_commits(struct expire *expire, struct mb_error *err) MB_MUST_CHECK;
 
 /* expire_streams.c */

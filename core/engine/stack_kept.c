@@ -32,15 +32,21 @@ each_place(const struct mb_journal *journal, place_fn fn, void *ctx, struct mb_e
 	return code;
 }
 
-/* Files that a component has kept by itself: {"rdb": PATH}. */
-static const char *
-kept_file(struct mb_journal *journal, size_t i)
+/* What a component has kept by itself: {"rdb": PATH} or {"backup": ID, ...}; NULL: nothing. */
+static const json_t *
+kept_by(struct mb_journal *journal, size_t i)
 {
 	const json_t *parts = json_object_get(json_object_get(journal->plan, "session"), "parts");
 	char name[MB_STEP_TEXT];
 
 	snprintf(name, sizeof(name), "kept:%s", mb_json_str(json_array_get(parts, i), "name", ""));
-	return mb_json_str(json_object_get(mb_journal_data(journal, name), "kept"), "rdb", NULL);
+	return json_object_get(mb_journal_data(journal, name), "kept");
+}
+
+static const char *
+kept_file(struct mb_journal *journal, size_t i)
+{
+	return mb_json_str(kept_by(journal, i), "rdb", NULL);
 }
 
 static size_t
@@ -124,7 +130,7 @@ mb_rollback_needs_repository(const char *spool, const char *which)
 {
 	struct mb_journal *journal;
 	struct mb_error ignored;
-	char id[MB_ID_TEXT] = "", name[MB_STEP_TEXT];
+	char id[MB_ID_TEXT] = "";
 	bool needs = false;
 	size_t i;
 
@@ -134,14 +140,52 @@ mb_rollback_needs_repository(const char *spool, const char *which)
 		mb_journal_open(&journal, spool, id, &ignored))
 		return false;
 	for (i = 0; i < part_count(journal); i++)
-	{
-		const json_t *parts = json_object_get(json_object_get(journal->plan, "session"), "parts");
-
-		snprintf(name, sizeof(name), "kept:%s", mb_json_str(json_array_get(parts, i), "name", ""));
-		needs = needs || json_object_get(mb_journal_data(journal, name), "kept");
-	}
+		needs = needs || kept_by(journal, i);
 	mb_journal_close(journal);
 	return needs;
+}
+
+static void
+name_needed(struct mb_journal *journal, mb_needed_fn fn, void *ctx)
+{
+	const json_t *parts = json_object_get(json_object_get(journal->plan, "session"), "parts");
+	const char *status = mb_journal_status(journal);
+	bool goes_on = strcmp(status, "unfinished") == 0;
+	size_t i;
+
+	if (!goes_on && strcmp(status, "finished") != 0 && strcmp(status, "rolling back") != 0)
+		return;
+	for (i = 0; i < json_array_size(parts); i++)
+	{
+		const json_t *part = json_array_get(parts, i);
+		const char *kept = mb_json_str(kept_by(journal, i), "backup", NULL);
+
+		if (goes_on)
+			fn(ctx, mb_json_str(part, "name", ""), mb_json_str(part, "backup", ""), true);
+		if (kept)
+			fn(ctx, mb_json_str(part, "name", ""), kept, false);
+	}
+}
+
+enum mb_code
+mb_restores_need(const char *spool, mb_needed_fn fn, void *ctx, struct mb_error *err)
+{
+	struct mb_journal_ids ids = {0};
+	enum mb_code code = mb_journal_list(&ids, spool, err);
+	size_t i;
+
+	for (i = 0; !code && i < ids.count; i++)
+	{
+		struct mb_journal *journal;
+
+		code = mb_journal_open(&journal, spool, ids.items[i], err);
+		if (code)
+			break;
+		name_needed(journal, fn, ctx);
+		mb_journal_close(journal);
+	}
+	mb_journal_ids_release(&ids);
+	return code;
 }
 
 /* -- removing --------------------------------------------------------------------------------------- */

@@ -62,6 +62,13 @@ enum mb_code mb_stack_rollback(const struct mb_stack *stack,
 enum mb_code mb_restores_list(const char *spool, json_t **list, struct mb_error *err) MB_MUST_CHECK;
 /* Does rolling it back need the repository? */
 bool mb_rollback_needs_repository(const char *spool, const char *id);
+/*
+ * The backups that restores of this spool still need: those that an unfinished one restores
+ * (with all that is behind them, is_open), and those in which a bucket was kept for a rollback.
+ */
+typedef void (*mb_needed_fn)(void *ctx, const char *component, const char *backup, bool is_open);
+enum mb_code mb_restores_need(const char *spool, mb_needed_fn fn, void *ctx,
+							  struct mb_error *err) MB_MUST_CHECK;
 /* Remove what a finished restore has kept.  MB_CONFLICT when it is unfinished. */
 enum mb_code mb_restores_forget(const char *spool, const char *id, json_t **answer,
 								struct mb_error *err) MB_MUST_CHECK;

@@ -175,6 +175,13 @@ rm "$T/stay-down"
 stack_owns "$(cat "$T/app.pid")"
 sleep 1
 
+# A backup and an expire meanwhile take nothing away that the way back needs.
+printf '[retention]\nlast = 1\n' >>"$CONF"
+run mb backup --component photos
+is "$status" 0 "a backup of the bucket after the restore"
+for i in 1 2; do run mb expire --grace 0s --yes --json; sleep 2; done
+is "$status" 0 "and an expire that keeps but one"
+
 # -- and back ---------------------------------------------------------------------------------------
 run mb rollback
 is "$status" 2 "a rollback is asked for"
