@@ -227,6 +227,17 @@ def full(browser):
     check("a text that is too wide and too faint would have been found", not found["outside"] or not found["contrast"])
 
 
+def known(seconds):
+    """Has the job that runs told how far it is?"""
+    until = time.time() + seconds
+    while time.time() < until:
+        rows = subprocess.run(["psql", "-XqAt", "-c", "SELECT count(*) FROM mbackup.progress WHERE done_bytes > 0 AND total_bytes > 0"], capture_output=True, text=True)
+        if rows.stdout.strip() not in ("", "0"):
+            return True
+        time.sleep(0.2)
+    return False
+
+
 def progress(browser):
     page = ready(browser, width=390, height=844)
     subprocess.run(["psql", "-XqAt", "-c", "SELECT mbackup.make_job('backup', '{\"type\": \"full\"}', 'mbtest', 'mbtest', NULL, NULL)"], check=True, capture_output=True)
@@ -234,9 +245,15 @@ def progress(browser):
     until, held = time.time() + 20, []
     while not held and time.time() < until:
         held = subprocess.run(["pgrep", "-P", os.environ["DAEMON"], "-f", " backup .*--label"], capture_output=True, text=True).stdout.split()
-    time.sleep(0.8)
-    for pid in held:
-        os.kill(int(pid), signal.SIGSTOP)
+    # On a slow machine it has not said anything by then: let it go on a little, and hold it again.
+    for _ in range(20):
+        time.sleep(0.8)
+        for pid in held:
+            os.kill(int(pid), signal.SIGSTOP)
+        if known(4):
+            break
+        for pid in held:
+            os.kill(int(pid), signal.SIGCONT)
     check("a job that runs shows how far it is", not page.wait("document.querySelector('#jobs [role=progressbar][aria-valuenow]')"))
     check("... in words too", not re.search(r"[\d.]+ [KMG]?i?B of [\d.]+ [KMG]iB", page.value("document.querySelector('#jobs .progress')?.innerText || ''")))
     found = page.value(LOOK)
