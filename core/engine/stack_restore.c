@@ -212,10 +212,12 @@ plan_answer(const struct mb_restoration *run)
 	json_t *answer = mb_restore_session_answer(&run->session);
 	json_t *restore = json_object_get(answer, "restore");
 	const json_t *list = json_object_get(restore, "components");
+	const json_t *planned = json_object_get(run->plan, "components");
 	size_t i;
 
+	/* What was written by now is nothing: sizes and places are those of the plan. */
 	for (i = 0; i < json_array_size(list); i++)
-		mb_json_set_bool(json_array_get(list, i), "own_place", run->session.parts[i].own_place);
+		json_object_update(json_array_get(list, i), json_array_get(planned, i));
 	json_object_update_missing(restore, run->plan);
 	return answer;
 }

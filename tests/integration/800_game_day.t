@@ -123,6 +123,7 @@ target=$(python3 -c "import datetime; print(datetime.datetime.fromtimestamp($mom
 # -- the plan ---------------------------------------------------------------------------------------
 run mb restore --to-time "$target" --dry-run --json
 is "$status" 0 "--dry-run"
+is "$(python3 -c "import json, sys; print([c['name'] for c in json.load(sys.stdin)['restore']['components'] if not c['bytes'] or not (c.get('destination') or c['kind'] == 'files') or not c.get('backup_time')])" <<<"$out")" "[]" "it says how much comes of when to where"
 [ "$status" = 0 ] || diag "$err"
 plan=$out
 like "$(json restore.keeps <<<"$plan")" '"method": "rename"' "the plan: the data directory is renamed"
