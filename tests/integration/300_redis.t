@@ -138,8 +138,8 @@ is "$(restored exists after-the-cut)" 0 "a key written after the cut is not"
 stack_kill "$RPID"
 run mb restore latest --component "redis=$T/r1" --yes
 is "$status" 4 "a directory that is not empty is refused"
-run mb restore latest --component redis --yes
-is "$status" 2 "no directory is a configuration error"
+run mb restore latest --component redis --dry-run
+like "$out" "into redis://127.0.0.1:$REDIS_PORT" "without a directory it goes into the running server"
 
 # -- writes all the time: the tail -------------------------------------------------------------------
 start_writers
