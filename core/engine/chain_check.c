@@ -39,12 +39,14 @@ mb_chain_remember(const struct mb_env *env, const struct mb_commit *commit)
 enum mb_code
 mb_chain_check(const struct mb_repo *repo, const struct mb_commit *commit, struct mb_error *err)
 {
+	static const unsigned char unknown[MB_SHA256_BYTES];
 	unsigned char hash[MB_SHA256_BYTES];
 	struct mb_buf bytes = {0};
 	char name[MB_NAME_MAX];
 	enum mb_code code;
 
-	if (!commit->previous[0])
+	/* Of one that was damaged when this one was made nothing is known. */
+	if (!commit->previous[0] || memcmp(commit->previous_hash, unknown, sizeof(unknown)) == 0)
 		return MB_OK;
 	mb_commit_blob_name(name, commit->component, commit->previous);
 	code = mb_store_get(repo->store, name, 0, SIZE_MAX, &bytes, err);

