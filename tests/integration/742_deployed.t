@@ -58,6 +58,7 @@ has_ended() { case "$(sql "SELECT state FROM mbackup.job_table WHERE id = $1")" 
 for kind in backup verify plan
 do
 	arguments='{}'
+	[ $kind != verify ] || arguments='{"restore": true}'
 	[ $kind != plan ] || arguments='{"target": {"kind": "mark", "value": "there is none"}}'
 	job=$(sql "SELECT mbackup.make_job('$kind', '$arguments', 'mbtest', 'mbtest', NULL, NULL)")
 	wait_for 60 has_ended "$job"
@@ -70,7 +71,7 @@ then
 	sql "INSERT INTO mbackup.schedule_table (name, policy, cron, time_zone, owner, enabled, jitter) VALUES ('yearly', 'default', '0 0 1 1 *', 'UTC', 'mbtest', true, '0')" >/dev/null
 	metrics() { python3 -c 'import sys, urllib.request; sys.stdout.write(urllib.request.urlopen(sys.argv[1], timeout=10).read().decode())' "http://127.0.0.1:$PORT/metrics" >"$T/metrics" 2>"$T/metrics.err"; }
 	# What is not known is left out: of a stream it is its lag, of a schedule its next time.
-	complete() { metrics && grep -q '^mbackup_stream_lag_seconds{' "$T/metrics" && grep -q '^mbackup_schedule_next' "$T/metrics" && grep -q '^mbackup_job_last_finished.*failed' "$T/metrics"; }
+	complete() { metrics && grep -q '^mbackup_stream_lag_seconds{' "$T/metrics" && grep -q '^mbackup_schedule_next' "$T/metrics" && grep -q '^mbackup_job_last_finished.*failed' "$T/metrics" && grep -q '^mbackup_drill_rpo' "$T/metrics"; }
 	wait_for 60 complete
 	is $? 0 "/metrics answers" || { cat "$T/metrics" "$T/metrics.err"; tail -n 5 "$T/daemon.log"; } >&2
 	python3 - "$here" "$T/metrics" >"$T/missing" <<'PY'
