@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "cli/redis.h"
+#include "cli/render.h"
 #include "core/base/time.h"
 #include "redis/rdb_file.h"
 #include "redis/rdb_stats.h"
@@ -186,24 +187,6 @@ redis_info(struct mb_cli *cli, struct mb_error *err)
 
 /* -- for people ------------------------------------------------------------------------------------ */
 
-static const char *
-time_of(const json_t *object, const char *key, char out[MB_TIME_TEXT])
-{
-	const char *text = mb_json_str(object, key, NULL);
-
-	if (!text || strlen(text) < 19)
-		return "-";
-	snprintf(out, MB_TIME_TEXT, "%.10s %.8sZ", text, text + 11);
-	return out;
-}
-
-static const char *
-size_of(const json_t *object, const char *key, char out[MB_SIZE_TEXT])
-{
-	mb_size_format(out, (uint64_t) mb_json_int(object, key, 0));
-	return out;
-}
-
 static void
 render_head(const json_t *info, FILE *out)
 {
@@ -213,11 +196,11 @@ render_head(const json_t *info, FILE *out)
 
 	if (mb_json_str(info, "file", NULL))
 		fprintf(out, "%s: %s, %s, %s\n", mb_json_str(info, "file", "?"),
-				size_of(info, "bytes", bytes), mb_json_str(info, "format", "?"),
+				render_size(info, "bytes", bytes), mb_json_str(info, "format", "?"),
 				mb_json_bool(info, "checksum", false) ? "checksum good" : "no checksum");
 	else
 		fprintf(out, "%s: backup %s of %s\n", mb_json_str(info, "component", "?"),
-				mb_json_str(info, "backup", "?"), time_of(info, "cut", time));
+				mb_json_str(info, "backup", "?"), render_time(info, "cut", time));
 	fprintf(out, "  server    Redis %s, RDB version %lld\n",
 			mb_json_str(info, "server_version", "?"),
 			(long long) mb_json_int(info, "rdb_version", 0));
@@ -228,9 +211,9 @@ render_head(const json_t *info, FILE *out)
 	if (mb_json_str(info, "file", NULL))
 		return;
 	fprintf(out, "  moment    %s, offset %lld: %s of commands behind the snapshot\n",
-			time_of(info, "time", time), (long long) mb_json_int(info, "offset", 0),
-			size_of(info, "replay_bytes", bytes));
-	fprintf(out, "  stream    can go on to %s\n", time_of(info, "reaches", time));
+			render_time(info, "time", time), (long long) mb_json_int(info, "offset", 0),
+			render_size(info, "replay_bytes", bytes));
+	fprintf(out, "  stream    can go on to %s\n", render_time(info, "reaches", time));
 	for (i = 0; i < json_array_size(gaps); i++)
 		fprintf(out, "  gap       %s to %s\n",
 				json_string_value(json_array_get(json_array_get(gaps, i), 0)),
@@ -254,8 +237,9 @@ render_contents(const json_t *info, FILE *out)
 			mb_json_int(info, "replay_bytes", 0) > 0 ? " (of the snapshot)" : "");
 	if (mb_json_int(expires, "keys", 0) > 0)
 		fprintf(out, "  expiring  %lld keys, from %s to %s\n",
-				(long long) mb_json_int(expires, "keys", 0), time_of(expires, "nearest", nearest),
-				time_of(expires, "furthest", furthest));
+				(long long) mb_json_int(expires, "keys", 0),
+				render_time(expires, "nearest", nearest),
+				render_time(expires, "furthest", furthest));
 	if (json_array_size(types) > 0)
 		fprintf(out, "\n%8s  %-8s %12s %12s\n", "Database", "Type", "Keys", "Bytes");
 	for (i = 0; i < json_array_size(types); i++)
@@ -264,7 +248,7 @@ render_contents(const json_t *info, FILE *out)
 
 		fprintf(out, "%8lld  %-8s %12lld %12s\n", (long long) mb_json_int(item, "db", 0),
 				mb_json_str(item, "type", "?"), (long long) mb_json_int(item, "keys", 0),
-				size_of(item, "bytes", bytes));
+				render_size(item, "bytes", bytes));
 	}
 	if (json_array_size(biggest) > 0)
 		fprintf(out, "\n%8s  %-8s %12s  %s\n", "Database", "Type", "Bytes", "Biggest keys");
@@ -273,7 +257,7 @@ render_contents(const json_t *info, FILE *out)
 		const json_t *item = json_array_get(biggest, i);
 
 		fprintf(out, "%8lld  %-8s %12s  %s\n", (long long) mb_json_int(item, "db", 0),
-				mb_json_str(item, "type", "?"), size_of(item, "bytes", bytes),
+				mb_json_str(item, "type", "?"), render_size(item, "bytes", bytes),
 				mb_json_str(item, "key", "?"));
 	}
 }

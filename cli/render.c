@@ -2,42 +2,8 @@
 #include <string.h>
 
 #include "cli/cli.h"
+#include "cli/render.h"
 #include "core/base/time.h"
-
-static const char *
-size_of(const json_t *object, const char *key, char out[MB_SIZE_TEXT])
-{
-	mb_size_format(out, (uint64_t) mb_json_int(object, key, 0));
-	return out;
-}
-
-/* "2026-11-23 06:44:02Z": to the second, for columns. */
-static const char *
-short_time(const json_t *object, const char *key, char out[MB_TIME_TEXT])
-{
-	const char *text = mb_json_str(object, key, NULL);
-
-	if (!text || strlen(text) < 19)
-		return "-";
-	snprintf(out, MB_TIME_TEXT, "%.10s %.8sZ", text, text + 11);
-	return out;
-}
-
-static double
-number(const json_t *object, const char *key)
-{
-	return json_number_value(json_object_get(object, key));
-}
-
-static void
-print_warnings(const json_t *object, const char *indent, FILE *out)
-{
-	const json_t *list = json_object_get(object, "warnings");
-	size_t i;
-
-	for (i = 0; i < json_array_size(list); i++)
-		fprintf(out, "%swarning: %s\n", indent, json_string_value(json_array_get(list, i)));
-}
 
 /* What became of the variables of older scripts. */
 static void
@@ -108,7 +74,7 @@ render_component(const json_t *part, FILE *out)
 
 	if (mb_json_str(part, "expired", NULL))
 		fprintf(out, "  %-12s expired %s\n", mb_json_str(part, "name", "?"),
-				short_time(part, "expired", expired));
+				render_time(part, "expired", expired));
 	else if (error)
 		fprintf(out, "  %-12s FAILED: %s\n", mb_json_str(part, "name", "?"),
 				mb_json_str(error, "message", "?"));
@@ -116,9 +82,9 @@ render_component(const json_t *part, FILE *out)
 		fprintf(out, "  %-12s %-9s %-12s %8lld entries %10s, stored %10s, %.1f s\n",
 				mb_json_str(part, "name", "?"), mb_json_str(part, "kind", "?"),
 				mb_json_str(part, "type", "?"), (long long) mb_json_int(part, "entries", 0),
-				size_of(part, "bytes", bytes), size_of(part, "stored_bytes", stored),
-				number(part, "seconds"));
-	print_warnings(part, "    ", out);
+				render_size(part, "bytes", bytes), render_size(part, "stored_bytes", stored),
+				render_number(part, "seconds"));
+	render_warnings(part, "    ", out);
 }
 
 static void
@@ -128,10 +94,10 @@ render_cut(const json_t *cut, FILE *out)
 	const json_t *position;
 	const char *name;
 
-	fprintf(out, "  cut: %s, %s", short_time(cut, "time", time),
+	fprintf(out, "  cut: %s, %s", render_time(cut, "time", time),
 			mb_json_str(cut, "consistency", "?"));
-	if (number(cut, "pause_ms") > 0)
-		fprintf(out, ", writes paused %.1f ms", number(cut, "pause_ms"));
+	if (render_number(cut, "pause_ms") > 0)
+		fprintf(out, ", writes paused %.1f ms", render_number(cut, "pause_ms"));
 	fputc('\n', out);
 	json_object_foreach(json_object_get(cut, "positions"), name, position)
 	{
@@ -157,7 +123,7 @@ render_pin_of(const json_t *doc, const char *indent, FILE *out)
 		return;
 	fprintf(out, "%spinned", indent);
 	if (mb_json_str(pin, "until", NULL))
-		fprintf(out, " until %s", short_time(pin, "until", until));
+		fprintf(out, " until %s", render_time(pin, "until", until));
 	fprintf(out, "%s%s\n", *reason ? ": " : "", reason);
 }
 
@@ -184,9 +150,9 @@ render_backup(const json_t *answer, FILE *out)
 
 	fprintf(out, "backup %s: %s, %s\n", mb_json_str(set, "id", "?"), mb_json_str(set, "type", "?"),
 			mb_json_str(set, "status", "?"));
-	fprintf(out, "  %s to %s, %s, stored %s\n", short_time(set, "started", started),
-			short_time(set, "finished", finished), size_of(set, "bytes", bytes),
-			size_of(set, "stored_bytes", stored));
+	fprintf(out, "  %s to %s, %s, stored %s\n", render_time(set, "started", started),
+			render_time(set, "finished", finished), render_size(set, "bytes", bytes),
+			render_size(set, "stored_bytes", stored));
 	render_pin_of(set, "  ", out);
 	for (i = 0; i < json_array_size(parts); i++)
 		render_component(json_array_get(parts, i), out);
@@ -209,19 +175,20 @@ render_statistics(const json_t *statistics, FILE *out)
 
 		fprintf(out, "    database %lld: %lld %s, %s\n", (long long) mb_json_int(item, "db", 0),
 				(long long) mb_json_int(item, "keys", 0), mb_json_str(item, "type", "?"),
-				size_of(item, "bytes", bytes));
+				render_size(item, "bytes", bytes));
 	}
 	if (mb_json_int(expires, "keys", 0) > 0)
 		fprintf(out, "    %lld keys expire, from %s to %s\n",
 				(long long) mb_json_int(expires, "keys", 0),
-				short_time(expires, "nearest", nearest), short_time(expires, "furthest", furthest));
+				render_time(expires, "nearest", nearest),
+				render_time(expires, "furthest", furthest));
 	for (i = 0; i < json_array_size(biggest); i++)
 	{
 		const json_t *item = json_array_get(biggest, i);
 
 		fprintf(out, "    biggest: %s (database %lld, %s), %s\n", mb_json_str(item, "key", "?"),
 				(long long) mb_json_int(item, "db", 0), mb_json_str(item, "type", "?"),
-				size_of(item, "bytes", bytes));
+				render_size(item, "bytes", bytes));
 	}
 }
 
@@ -266,7 +233,7 @@ render_mark(const json_t *answer, FILE *out)
 	char time[MB_TIME_TEXT];
 
 	fprintf(out, "mark \"%s\": %s\n", mb_json_str(mark, "name", "?"),
-			short_time(mark, "time", time));
+			render_time(mark, "time", time));
 	render_cut(json_object_get(mark, "cut"), out);
 	json_object_foreach((json_t *) (uintptr_t) uncovered, name, why)
 		fprintf(out, "  %s is not held at this mark: %s\n", name, json_string_value(why));
@@ -291,7 +258,7 @@ render_windows(const json_t *windows, FILE *out)
 					mb_json_str(window, "component", "?"));
 		else
 			fprintf(out, "  %-12s %s to %s\n", mb_json_str(window, "component", "?"),
-					short_time(window, "from", from), short_time(window, "to", to));
+					render_time(window, "from", from), render_time(window, "to", to));
 		for (j = 0; j < json_array_size(gaps); j++)
 			fprintf(out, "    gap: %s to %s\n",
 					json_string_value(json_array_get(json_array_get(gaps, j), 0)),
@@ -317,8 +284,8 @@ render_list(const json_t *answer, FILE *out)
 
 		fprintf(out, "%-30s %-12s %-9s %-21s %10s %10s\n", mb_json_str(set, "id", "?"),
 				mb_json_str(set, "type", "?"), mb_json_str(set, "status", "?"),
-				short_time(json_object_get(set, "cut"), "time", time), size_of(set, "bytes", bytes),
-				size_of(set, "stored_bytes", stored));
+				render_time(json_object_get(set, "cut"), "time", time),
+				render_size(set, "bytes", bytes), render_size(set, "stored_bytes", stored));
 		render_pin_of(set, "  ", out);
 		render_expired_parts(set, out);
 	}
@@ -334,7 +301,7 @@ render_list(const json_t *answer, FILE *out)
 		char time[MB_TIME_TEXT];
 
 		fprintf(out, "%-30s %-21s %s", mb_json_str(mark, "name", "?"),
-				short_time(mark, "time", time),
+				render_time(mark, "time", time),
 				mb_json_str(json_object_get(mark, "cut"), "consistency", "?"));
 		json_object_foreach(json_object_get(mark, "uncovered"), name, why)
 			fprintf(out, ", does not hold %s", name);
@@ -343,8 +310,8 @@ render_list(const json_t *answer, FILE *out)
 	}
 	render_windows(json_object_get(answer, "windows"), out);
 	if (drill)
-		fprintf(out, "\nlast drill: %s, %s, RTO %.1f s\n", short_time(drill, "started", drilled),
-				mb_json_str(drill, "status", "?"), number(drill, "rto_seconds"));
+		fprintf(out, "\nlast drill: %s, %s, RTO %.1f s\n", render_time(drill, "started", drilled),
+				mb_json_str(drill, "status", "?"), render_number(drill, "rto_seconds"));
 	for (i = 0; i < json_array_size(json_object_get(answer, "restores")); i++)
 	{
 		const json_t *one = json_array_get(json_object_get(answer, "restores"), i);
@@ -353,7 +320,7 @@ render_list(const json_t *answer, FILE *out)
 		fprintf(out, "\nRestore %s is %s%s%s: mbackup rollback --list\n",
 				mb_json_str(one, "id", "?"), mb_json_str(one, "status", "?"),
 				mb_json_int(one, "kept_bytes", 0) > 0 ? ", keeps " : "",
-				mb_json_int(one, "kept_bytes", 0) > 0 ? size_of(one, "kept_bytes", kept) : "");
+				mb_json_int(one, "kept_bytes", 0) > 0 ? render_size(one, "kept_bytes", kept) : "");
 	}
 }
 
@@ -405,7 +372,7 @@ render_restore(const json_t *answer, FILE *out)
 			dry_run ? " (planned only)" : "", mb_json_str(target, "kind", "?"),
 			mb_json_str(target, "value", NULL) ? " " : "", mb_json_str(target, "value", ""));
 	if (mb_json_str(restore, "reached", NULL))
-		fprintf(out, ", that is %s", short_time(restore, "reached", time));
+		fprintf(out, ", that is %s", render_time(restore, "reached", time));
 	fprintf(out, "\n");
 	for (i = 0; i < json_array_size(parts); i++)
 	{
@@ -422,14 +389,14 @@ render_restore(const json_t *answer, FILE *out)
 					mb_json_str(part, "destination", ""));
 		else
 			fprintf(out, "%lld entries, %s, %.1f s, in %s\n",
-					(long long) mb_json_int(part, "entries", 0), size_of(part, "bytes", bytes),
-					number(part, "seconds"), mb_json_str(part, "destination", "?"));
+					(long long) mb_json_int(part, "entries", 0), render_size(part, "bytes", bytes),
+					render_number(part, "seconds"), mb_json_str(part, "destination", "?"));
 		if (next)
 			fprintf(out, "    next: %s\n", next);
 		if (undo)
 			fprintf(out, "    undo: %s\n", undo);
 		render_live(part, out);
-		print_warnings(part, "    ", out);
+		render_warnings(part, "    ", out);
 	}
 }
 

@@ -2,25 +2,8 @@
 #include <string.h>
 
 #include "cli/cli.h"
+#include "cli/render.h"
 #include "core/base/time.h"
-
-static const char *
-size_of(const json_t *object, const char *key, char out[MB_SIZE_TEXT])
-{
-	mb_size_format(out, (uint64_t) mb_json_int(object, key, 0));
-	return out;
-}
-
-static const char *
-short_time(const json_t *object, const char *key, char out[MB_TIME_TEXT])
-{
-	const char *text = mb_json_str(object, key, NULL);
-
-	if (!text || strlen(text) < 19)
-		return "-";
-	snprintf(out, MB_TIME_TEXT, "%.10s %.8sZ", text, text + 11);
-	return out;
-}
 
 static const char *
 plural(const json_t *object, const char *key, const char *none)
@@ -36,7 +19,7 @@ render_decision(const json_t *item, const char *name, FILE *out)
 	char time[MB_TIME_TEXT];
 	size_t i;
 
-	fprintf(out, "%-30s %-21s", name, short_time(item, "time", time));
+	fprintf(out, "%-30s %-21s", name, render_time(item, "time", time));
 	for (i = 0; i < json_array_size(reasons); i++)
 		fprintf(out, "%s%*s %s\n", "", i > 0 ? 52 : 0, "",
 				json_string_value(json_array_get(reasons, i)));
@@ -69,7 +52,7 @@ render_windows(const json_t *windows, FILE *out)
 		char time[MB_TIME_TEXT];
 
 		fprintf(out, "%s: any moment since %s\n", mb_json_str(window, "component", "?"),
-				mb_json_str(window, "from", NULL) ? short_time(window, "from", time)
+				mb_json_str(window, "from", NULL) ? render_time(window, "from", time)
 												  : "the first backup");
 	}
 }
@@ -91,13 +74,13 @@ render_expire(const json_t *answer, FILE *out)
 	fprintf(out, "%s: %lld backup%s, %lld mark%s, %s in %lld blob%s\n",
 			is_dry ? "would be removed" : "removed", (long long) mb_json_int(removed, "backups", 0),
 			plural(removed, "backups", "s"), (long long) mb_json_int(removed, "marks", 0),
-			plural(removed, "marks", "s"), size_of(removed, "bytes", size),
+			plural(removed, "marks", "s"), render_size(removed, "bytes", size),
 			(long long) mb_json_int(removed, "blobs", 0), plural(removed, "blobs", "s"));
 	if (mb_json_int(pending, "blobs", 0) > 0)
 		fprintf(out, "%s: %s in %lld blob%s, by an expire after %s\n",
-				is_dry ? "would follow" : "to follow", size_of(pending, "bytes", size),
+				is_dry ? "would follow" : "to follow", render_size(pending, "bytes", size),
 				(long long) mb_json_int(pending, "blobs", 0), plural(pending, "blobs", "s"),
-				short_time(pending, "after", time));
+				render_time(pending, "after", time));
 	for (i = 0; i < json_array_size(warnings); i++)
 		fprintf(out, "warning: %s\n", json_string_value(json_array_get(warnings, i)));
 }
@@ -118,7 +101,7 @@ render_pin(const json_t *answer, FILE *out)
 	char done[MB_TIME_TEXT + 32], time[MB_TIME_TEXT];
 
 	if (mb_json_str(pin, "until", NULL))
-		snprintf(done, sizeof(done), "pinned until %s", short_time(pin, "until", time));
+		snprintf(done, sizeof(done), "pinned until %s", render_time(pin, "until", time));
 	else
 		snprintf(done, sizeof(done), "pinned");
 	render_target(pin, done, out);

@@ -2,31 +2,8 @@
 #include <string.h>
 
 #include "cli/cli.h"
+#include "cli/render.h"
 #include "core/base/time.h"
-
-static const char *
-short_time(const json_t *object, const char *key, char out[MB_TIME_TEXT])
-{
-	const char *text = mb_json_str(object, key, NULL);
-
-	if (!text || strlen(text) < 19)
-		return "-";
-	snprintf(out, MB_TIME_TEXT, "%.10s %.8sZ", text, text + 11);
-	return out;
-}
-
-static const char *
-size_of(const json_t *object, const char *key, char out[MB_SIZE_TEXT])
-{
-	mb_size_format(out, (uint64_t) mb_json_int(object, key, 0));
-	return out;
-}
-
-static double
-number(const json_t *object, const char *key)
-{
-	return json_number_value(json_object_get(object, key));
-}
 
 /* "3 h 12 min": for what is lost. */
 static void
@@ -38,16 +15,6 @@ print_duration(double seconds, FILE *out)
 		fprintf(out, "%.0f min", seconds / 60);
 	else
 		fprintf(out, "%.1f h", seconds / 3600);
-}
-
-static void
-print_warnings(const json_t *object, const char *indent, FILE *out)
-{
-	const json_t *list = json_object_get(object, "warnings");
-	size_t i;
-
-	for (i = 0; i < json_array_size(list); i++)
-		fprintf(out, "%swarning: %s\n", indent, json_string_value(json_array_get(list, i)));
 }
 
 static void
@@ -68,7 +35,7 @@ print_keeps(const json_t *plan, FILE *out)
 			continue;
 		fprintf(out, "  keeps        %s%s%s (%s) by %s%s%s", mb_json_str(one, "path", "?"),
 				mb_json_str(one, "only", NULL) ? "/" : "", mb_json_str(one, "only", ""),
-				size_of(one, "bytes", bytes), method, kept ? " as " : "", kept ? kept : "");
+				render_size(one, "bytes", bytes), method, kept ? " as " : "", kept ? kept : "");
 		if (mb_json_str(one, "why", NULL))
 			fprintf(out, ": %s", mb_json_str(one, "why", ""));
 		fprintf(out, "\n");
@@ -104,23 +71,23 @@ render_restore_plan(const json_t *plan, FILE *out)
 			mb_json_str(target, "kind", "?"), mb_json_str(target, "value", NULL) ? " " : "",
 			mb_json_str(target, "value", ""));
 	if (mb_json_str(plan, "reached", NULL))
-		fprintf(out, ", that is %s", short_time(plan, "reached", time));
+		fprintf(out, ", that is %s", render_time(plan, "reached", time));
 	fprintf(out, "\n");
 	for (i = 0; i < json_array_size(parts); i++)
 	{
 		const json_t *part = json_array_get(parts, i);
 
 		fprintf(out, "  %-12s %s from backup %s of %s, into %s\n", mb_json_str(part, "name", "?"),
-				size_of(part, "bytes", bytes), mb_json_str(part, "backup", "?"),
-				short_time(part, "backup_time", time), mb_json_str(part, "destination", "/"));
-		print_warnings(part, "               ", out);
+				render_size(part, "bytes", bytes), mb_json_str(part, "backup", "?"),
+				render_time(part, "backup_time", time), mb_json_str(part, "destination", "/"));
+		render_warnings(part, "               ", out);
 	}
-	fprintf(out, "  in all       %s, about %.0f s\n", size_of(plan, "bytes", bytes),
-			number(plan, "estimate_seconds"));
+	fprintf(out, "  in all       %s, about %.0f s\n", render_size(plan, "bytes", bytes),
+			render_number(plan, "estimate_seconds"));
 	if (lost)
 	{
-		fprintf(out, "  loses        what was written since %s (", short_time(lost, "from", time));
-		print_duration(number(lost, "seconds"), out);
+		fprintf(out, "  loses        what was written since %s (", render_time(lost, "from", time));
+		print_duration(render_number(lost, "seconds"), out);
 		fprintf(out, ")\n");
 	}
 	print_services(plan, out);
@@ -167,7 +134,7 @@ render_stack_restore(const json_t *restore, FILE *out)
 			mb_json_str(target, "kind", "?"), mb_json_str(target, "value", NULL) ? " " : "",
 			mb_json_str(target, "value", ""));
 	if (mb_json_str(restore, "reached", NULL))
-		fprintf(out, ", that is %s", short_time(restore, "reached", time));
+		fprintf(out, ", that is %s", render_time(restore, "reached", time));
 	fprintf(out, "\n");
 	for (i = 0; i < json_array_size(parts); i++)
 	{
@@ -175,22 +142,22 @@ render_stack_restore(const json_t *restore, FILE *out)
 
 		fprintf(out, "  %-12s from %s: %lld entries, %s, %.1f s, in %s\n",
 				mb_json_str(part, "name", "?"), mb_json_str(part, "backup", "?"),
-				(long long) mb_json_int(part, "entries", 0), size_of(part, "bytes", bytes),
-				number(part, "seconds"), mb_json_str(part, "destination", "/"));
+				(long long) mb_json_int(part, "entries", 0), render_size(part, "bytes", bytes),
+				render_number(part, "seconds"), mb_json_str(part, "destination", "/"));
 		if (mb_json_str(part, "health", NULL))
 			fprintf(out, "    health: %s%s", mb_json_str(part, "health", ""),
 					json_object_get(part, "rto_seconds") ? "" : "\n");
 		if (mb_json_str(part, "health", NULL) && json_object_get(part, "rto_seconds"))
-			fprintf(out, " after %.1f s\n", number(part, "rto_seconds"));
+			fprintf(out, " after %.1f s\n", render_number(part, "rto_seconds"));
 		if (mb_json_str(part, "next", NULL))
 			fprintf(out, "    next: %s\n", mb_json_str(part, "next", ""));
-		print_warnings(part, "    ", out);
+		render_warnings(part, "    ", out);
 	}
 	print_references(json_object_get(restore, "references"), out);
-	print_warnings(restore, "  ", out);
-	fprintf(out, "  recovery time %.1f s; lost: ", number(restore, "rto_seconds"));
+	render_warnings(restore, "  ", out);
+	fprintf(out, "  recovery time %.1f s; lost: ", render_number(restore, "rto_seconds"));
 	if (json_is_number(json_object_get(restore, "rpo_seconds")))
-		print_duration(number(restore, "rpo_seconds"), out);
+		print_duration(render_number(restore, "rpo_seconds"), out);
 	else
 		fprintf(out, "unknown");
 	fprintf(out, "\n");
@@ -219,9 +186,9 @@ render_restores(const json_t *list, FILE *out)
 		char time[MB_TIME_TEXT], bytes[MB_SIZE_TEXT];
 
 		fprintf(out, "%-30s %-13s %s to %s%s%s, keeps %s%s\n", mb_json_str(one, "id", "?"),
-				mb_json_str(one, "status", "?"), short_time(one, "started", time),
+				mb_json_str(one, "status", "?"), render_time(one, "started", time),
 				mb_json_str(target, "kind", "?"), mb_json_str(target, "value", NULL) ? " " : "",
-				mb_json_str(target, "value", ""), size_of(one, "kept_bytes", bytes),
+				mb_json_str(target, "value", ""), render_size(one, "kept_bytes", bytes),
 				mb_json_bool(one, "rollback", false) ? "" : " (no way back)");
 	}
 }
@@ -244,7 +211,7 @@ render_rollback(const json_t *answer, FILE *out)
 	if (forgotten)
 	{
 		fprintf(out, "restore %s: %s freed; it cannot be rolled back any more\n",
-				mb_json_str(forgotten, "id", "?"), size_of(forgotten, "freed_bytes", bytes));
+				mb_json_str(forgotten, "id", "?"), render_size(forgotten, "freed_bytes", bytes));
 		return;
 	}
 	if (mb_json_bool(rollback, "dry_run", false))
@@ -257,11 +224,11 @@ render_rollback(const json_t *answer, FILE *out)
 				mb_json_str(rollback, "id", "?"));
 	else
 		fprintf(out, "restore %s rolled back in %.1f s: everything is as it was before\n",
-				mb_json_str(rollback, "id", "?"), number(rollback, "seconds"));
+				mb_json_str(rollback, "id", "?"), render_number(rollback, "seconds"));
 	for (i = 0; i < json_array_size(places); i++)
 		fprintf(out, "  %-12s %s\n", mb_json_str(json_array_get(places, i), "component", "?"),
 				mb_json_str(json_array_get(places, i), "path", "?"));
-	print_warnings(rollback, "  ", out);
+	render_warnings(rollback, "  ", out);
 	if (mb_json_bool(rollback, "changed", false))
 		fprintf(out, "  next: take a backup (mbackup backup)\n");
 }

@@ -2,25 +2,8 @@
 #include <string.h>
 
 #include "cli/cli.h"
+#include "cli/render.h"
 #include "core/base/time.h"
-
-static double
-number(const json_t *object, const char *key)
-{
-	return json_number_value(json_object_get(object, key));
-}
-
-/* "2026-11-23 06:44:02Z" */
-static const char *
-short_time(const json_t *object, const char *key, char out[MB_TIME_TEXT])
-{
-	const char *text = mb_json_str(object, key, NULL);
-
-	if (!text || strlen(text) < 19)
-		return "-";
-	snprintf(out, MB_TIME_TEXT, "%.10s %.8sZ", text, text + 11);
-	return out;
-}
 
 static void
 render_problems(const json_t *problems, FILE *out)
@@ -48,7 +31,7 @@ render_reading(const json_t *verify, FILE *out)
 	fprintf(out, "%lld component backups, %lld packs, %lld frames, %s read in %.1f s: ",
 			(long long) mb_json_int(verify, "backups", 0),
 			(long long) mb_json_int(verify, "packs", 0),
-			(long long) mb_json_int(verify, "frames", 0), bytes, number(verify, "seconds"));
+			(long long) mb_json_int(verify, "frames", 0), bytes, render_number(verify, "seconds"));
 	if (json_array_size(problems) > 0)
 		fprintf(out, "%zu problem%s\n", json_array_size(problems),
 				json_array_size(problems) == 1 ? "" : "s");
@@ -57,7 +40,8 @@ render_reading(const json_t *verify, FILE *out)
 	if (left > 0)
 		fprintf(out, "%lld of %lld blobs are left for the next run\n", left, left + blobs);
 	if (mb_json_str(verify, "since", NULL))
-		fprintf(out, "everything was read or stored since %s\n", short_time(verify, "since", text));
+		fprintf(out, "everything was read or stored since %s\n",
+				render_time(verify, "since", text));
 	render_problems(problems, out);
 }
 
@@ -74,8 +58,8 @@ render_component(const json_t *part, FILE *out)
 	fprintf(out,
 			"  %-12s %-9s %s, %s restored in %.1f s, up after %.1f s more, looked at for %.1f s\n",
 			mb_json_str(part, "name", "?"), mb_json_str(part, "kind", "?"),
-			mb_json_str(part, "backup", "?"), bytes, number(part, "restore_seconds"),
-			number(part, "start_seconds"), number(part, "check_seconds"));
+			mb_json_str(part, "backup", "?"), bytes, render_number(part, "restore_seconds"),
+			render_number(part, "start_seconds"), render_number(part, "check_seconds"));
 	json_array_foreach(json_object_get(part, "checks"), i, check)
 		fprintf(out, "    %-6s %s: %s\n", mb_json_str(check, "status", "?"),
 				mb_json_str(check, "name", "?"), mb_json_str(check, "message", "?"));
@@ -95,17 +79,17 @@ render_drill(const json_t *drill, FILE *out)
 	size_t i;
 
 	fprintf(out, "drill %s: %s in %.1f s\n", mb_json_str(drill, "id", "?"),
-			mb_json_str(drill, "status", "?"), number(drill, "seconds"));
+			mb_json_str(drill, "status", "?"), render_number(drill, "seconds"));
 	json_array_foreach(json_object_get(drill, "components"), i, part) render_component(part, out);
 	if (health)
 		fprintf(out, "  health check: status %lld after %.1f s\n",
-				(long long) mb_json_int(health, "status", -1), number(health, "seconds"));
+				(long long) mb_json_int(health, "status", -1), render_number(health, "seconds"));
 	if (json_object_get(drill, "rto_seconds"))
 		fprintf(out, "  RTO %.1f s: from the first byte until everything was up\n",
-				number(drill, "rto_seconds"));
+				render_number(drill, "rto_seconds"));
 	if (json_object_get(drill, "rpo_seconds"))
-		fprintf(out, "  RPO %.1f s: it is the state of %s\n", number(drill, "rpo_seconds"),
-				short_time(drill, "reached", text));
+		fprintf(out, "  RPO %.1f s: it is the state of %s\n", render_number(drill, "rpo_seconds"),
+				render_time(drill, "reached", text));
 	if (error)
 		fprintf(out, "  %s: %s\n", mb_json_str(error, "code", "?"),
 				mb_json_str(error, "message", "?"));
@@ -125,12 +109,12 @@ render_history(const json_t *drills, FILE *out)
 		const json_t *error = json_object_get(drill, "error");
 
 		mb_size_format(bytes, (uint64_t) mb_json_int(drill, "bytes", 0));
-		fprintf(out, "%s  %-6s  to %-20s  %10s", short_time(drill, "started", started),
-				mb_json_str(drill, "status", "?"), short_time(drill, "reached", reached), bytes);
+		fprintf(out, "%s  %-6s  to %-20s  %10s", render_time(drill, "started", started),
+				mb_json_str(drill, "status", "?"), render_time(drill, "reached", reached), bytes);
 		if (json_object_get(drill, "rto_seconds"))
-			fprintf(out, "  RTO %.1f s", number(drill, "rto_seconds"));
+			fprintf(out, "  RTO %.1f s", render_number(drill, "rto_seconds"));
 		if (json_object_get(drill, "rpo_seconds"))
-			fprintf(out, "  RPO %.1f s", number(drill, "rpo_seconds"));
+			fprintf(out, "  RPO %.1f s", render_number(drill, "rpo_seconds"));
 		fprintf(out, "%s%s\n", error ? "  " : "", error ? mb_json_str(error, "message", "") : "");
 	}
 }
