@@ -128,8 +128,8 @@ mb_safety_other(const struct mb_safety *safety, const char *word)
 	return made;
 }
 
-static const char *
-base_of(const char *path)
+const char *
+mb_safety_base(const char *path)
 {
 	return strrchr(path, '/') + 1;
 }
@@ -194,8 +194,9 @@ keep_by_rename(const struct mb_safety *safety, struct mb_error *err)
 	if (code)
 		return code;
 	/* Done by a run that died before it could say so. */
-	if (fstatat(above, base_of(safety->path), &st, AT_SYMLINK_NOFOLLOW) != 0 && errno == ENOENT &&
-		fstatat(above, base_of(safety->kept), &st, AT_SYMLINK_NOFOLLOW) == 0)
+	if (fstatat(above, mb_safety_base(safety->path), &st, AT_SYMLINK_NOFOLLOW) != 0 &&
+		errno == ENOENT &&
+		fstatat(above, mb_safety_base(safety->kept), &st, AT_SYMLINK_NOFOLLOW) == 0)
 		code = MB_OK;
 	else
 	{
@@ -203,7 +204,8 @@ keep_by_rename(const struct mb_safety *safety, struct mb_error *err)
 		if (!code)
 			close(fd);
 		if (!code)
-			code = mb_rename_new(above, base_of(safety->path), above, base_of(safety->kept), err);
+			code = mb_rename_new(above, mb_safety_base(safety->path), above,
+								 mb_safety_base(safety->kept), err);
 	}
 	if (!code)
 		code = sync_directory(above, safety->path, err);
@@ -243,7 +245,7 @@ move_names(int from_fd, const char *from, int to_fd, const char *only, struct mb
  * owner's, and a rollback must not take it for the restore's work.
  */
 static enum mb_code
-keep_by_move(const struct mb_safety *safety, struct mb_error *err)
+keep_inside(const struct mb_safety *safety, struct mb_error *err)
 {
 	char *part = mb_safety_other(safety, "-part-");
 	struct stat st;
@@ -255,22 +257,23 @@ keep_by_move(const struct mb_safety *safety, struct mb_error *err)
 		free(part);
 		return code;
 	}
-	if (fstatat(fd, base_of(safety->kept), &st, AT_SYMLINK_NOFOLLOW) != 0)
+	if (fstatat(fd, mb_safety_base(safety->kept), &st, AT_SYMLINK_NOFOLLOW) != 0)
 	{
-		code = mb_open_or_make(fd, base_of(part), &to, err);
+		code = mb_open_or_make(fd, mb_safety_base(part), &to, err);
 		if (!code)
 		{
-			code = move_names(fd, safety->path, to, safety->only, err);
+			code = safety->is_list ? mb_safety_files_move(safety, fd, to, err)
+								   : move_names(fd, safety->path, to, safety->only, err);
 			close(to);
 		}
 		if (!code)
-			code = mb_rename_new(fd, base_of(part), fd, base_of(safety->kept), err);
+			code = mb_rename_new(fd, mb_safety_base(part), fd, mb_safety_base(safety->kept), err);
 		if (!code)
 			code = sync_directory(fd, safety->path, err);
 	}
 	close(fd);
 	free(part);
-	if (code && err->sys_errno == EXDEV)
+	if (code && err->sys_errno == EXDEV && !safety->is_list)
 		mb_error_hint(err,
 					  "Something below \"%.300s\" is a filesystem of its own. Restore into "
 					  "another place, or add --no-snapshot.",
@@ -313,9 +316,8 @@ mb_safety_keep(const struct mb_safety *safety, struct mb_error *err)
 		case MB_SAFETY_RENAME:
 			return keep_by_rename(safety, err);
 		case MB_SAFETY_MOVE:
-			return keep_by_move(safety, err);
 		case MB_SAFETY_FILES:
-			return mb_safety_files_keep(safety, err);
+			return keep_inside(safety, err);
 		case MB_SAFETY_REFLINK:
 			return keep_by_clone(safety, err);
 		case MB_SAFETY_NONE:
@@ -384,17 +386,18 @@ put_back_by_rename(const struct mb_safety *safety, struct mb_error *err)
 		free(away);
 		return code;
 	}
-	if (fstatat(above, base_of(safety->kept), &st, AT_SYMLINK_NOFOLLOW) == 0)
+	if (fstatat(above, mb_safety_base(safety->kept), &st, AT_SYMLINK_NOFOLLOW) == 0)
 	{
-		code = mb_rename_new(above, base_of(safety->path), above, base_of(away), err);
+		code = mb_rename_new(above, mb_safety_base(safety->path), above, mb_safety_base(away), err);
 		if (code == MB_NOT_FOUND)
 			code = MB_OK;
 		if (!code)
-			code = mb_rename_new(above, base_of(safety->kept), above, base_of(safety->path), err);
+			code = mb_rename_new(above, mb_safety_base(safety->kept), above,
+								 mb_safety_base(safety->path), err);
 		if (!code)
 			code = sync_directory(above, safety->path, err);
 	}
-	else if (fstatat(above, base_of(safety->path), &st, AT_SYMLINK_NOFOLLOW) != 0 ||
+	else if (fstatat(above, mb_safety_base(safety->path), &st, AT_SYMLINK_NOFOLLOW) != 0 ||
 			 (safety->method == MB_SAFETY_RENAME && (uint64_t) st.st_ino != safety->ino))
 	{
 		code = mb_fail(err, MB_NOT_FOUND, "what was in \"%s\" is not in \"%s\" any more",
@@ -402,7 +405,7 @@ put_back_by_rename(const struct mb_safety *safety, struct mb_error *err)
 		mb_error_hint(err, "Somebody has moved or removed it.");
 	}
 	if (!code)
-		code = mb_rmtree_at(above, base_of(away), err);
+		code = mb_rmtree_at(above, mb_safety_base(away), err);
 	close(above);
 	free(away);
 	return code;
@@ -412,14 +415,14 @@ put_back_by_rename(const struct mb_safety *safety, struct mb_error *err)
 static enum mb_code
 move_out(int fd, const char *path, struct mb_error *err)
 {
-	int from = openat(fd, base_of(path), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	int from = openat(fd, mb_safety_base(path), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	enum mb_code code;
 
 	if (from < 0)
 		return errno == ENOENT ? MB_OK : mb_fail_errno(err, errno, "could not open \"%s\"", path);
 	code = move_names(from, path, fd, NULL, err);
 	close(from);
-	if (!code && unlinkat(fd, base_of(path), AT_REMOVEDIR) != 0)
+	if (!code && unlinkat(fd, mb_safety_base(path), AT_REMOVEDIR) != 0)
 		code = mb_fail_errno(err, errno, "could not remove \"%s\"", path);
 	return code;
 }
@@ -439,11 +442,12 @@ put_back_by_move(const struct mb_safety *safety, struct mb_error *err)
 	if (!code)
 	{
 		code = move_out(fd, part, err);
-		if (!code && fstatat(fd, base_of(safety->kept), &st, AT_SYMLINK_NOFOLLOW) == 0)
+		if (!code && fstatat(fd, mb_safety_base(safety->kept), &st, AT_SYMLINK_NOFOLLOW) == 0)
 		{
 			code = empty_directory(safety, err);
 			if (!code)
-				code = mb_rename_new(fd, base_of(safety->kept), fd, base_of(back), err);
+				code =
+					mb_rename_new(fd, mb_safety_base(safety->kept), fd, mb_safety_base(back), err);
 			if (!code)
 				code = sync_directory(fd, safety->path, err);
 		}

@@ -114,41 +114,10 @@ each(const struct mb_safety_names *names, int from, int to, struct mb_error *err
 
 /* -- the list -------------------------------------------------------------------------------------- */
 
-static const char *
-base_of(const char *path)
-{
-	return strrchr(path, '/') + 1;
-}
-
 enum mb_code
-mb_safety_files_keep(const struct mb_safety *safety, struct mb_error *err)
+mb_safety_files_move(const struct mb_safety *safety, int from_fd, int to_fd, struct mb_error *err)
 {
-	char *part = mb_safety_other(safety, "-part-");
-	struct stat st;
-	int fd, to;
-	enum mb_code code = mb_safety_open(safety, &fd, err);
-
-	if (code)
-	{
-		free(part);
-		return code;
-	}
-	if (fstatat(fd, base_of(safety->kept), &st, AT_SYMLINK_NOFOLLOW) != 0)
-	{
-		code = mb_open_or_make(fd, base_of(part), &to, err);
-		if (!code)
-		{
-			code = each(&safety->keep, fd, to, err);
-			close(to);
-		}
-		if (!code)
-			code = mb_rename_new(fd, base_of(part), fd, base_of(safety->kept), err);
-		if (!code && fsync(fd) != 0)
-			code = mb_fail_errno(err, errno, "could not sync \"%s\"", safety->path);
-	}
-	close(fd);
-	free(part);
-	return code;
+	return each(&safety->keep, from_fd, to_fd, err);
 }
 
 enum mb_code
@@ -173,7 +142,7 @@ static enum mb_code
 move_out(const struct mb_safety *safety, int fd, const char *word, struct mb_error *err)
 {
 	char *path = mb_safety_other(safety, word);
-	int from = openat(fd, base_of(path), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	int from = openat(fd, mb_safety_base(path), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	enum mb_code code = MB_OK;
 
 	if (from >= 0)
@@ -182,7 +151,7 @@ move_out(const struct mb_safety *safety, int fd, const char *word, struct mb_err
 		close(from);
 		/* Directories without files are left of it. */
 		if (!code)
-			code = mb_rmtree_at(fd, base_of(path), err);
+			code = mb_rmtree_at(fd, mb_safety_base(path), err);
 	}
 	else if (errno != ENOENT)
 		code = mb_fail_errno(err, errno, "could not open \"%s\"", path);
@@ -201,11 +170,12 @@ mb_safety_files_put_back(const struct mb_safety *safety, struct mb_error *err)
 	if (!code)
 	{
 		code = move_out(safety, fd, "-part-", err);
-		if (!code && fstatat(fd, base_of(safety->kept), &st, AT_SYMLINK_NOFOLLOW) == 0)
+		if (!code && fstatat(fd, mb_safety_base(safety->kept), &st, AT_SYMLINK_NOFOLLOW) == 0)
 		{
 			code = each(&safety->put, fd, -1, err);
 			if (!code)
-				code = mb_rename_new(fd, base_of(safety->kept), fd, base_of(back), err);
+				code =
+					mb_rename_new(fd, mb_safety_base(safety->kept), fd, mb_safety_base(back), err);
 		}
 		if (!code)
 			code = move_out(safety, fd, "-back-", err);

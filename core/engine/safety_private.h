@@ -12,6 +12,8 @@ enum mb_code mb_safety_open(const struct mb_safety *safety, int *fd,
 							struct mb_error *err) MB_MUST_CHECK;
 /* safety->kept as it is called while it is put back: "-old-" becomes word; free() it. */
 char *mb_safety_other(const struct mb_safety *safety, const char *word);
+/* The last part of an absolute path, borrowed. */
+const char *mb_safety_base(const char *path);
 /* The names in a directory, all at once: it is changed while they are gone through. */
 enum mb_code mb_safety_read(int dir_fd, const char *path, struct mb_safety_names *names,
 							struct mb_error *err) MB_MUST_CHECK;
@@ -20,7 +22,8 @@ enum mb_code mb_open_or_make(int dir_fd, const char *name, int *fd,
 							 struct mb_error *err) MB_MUST_CHECK;
 
 /* safety_files.c */
-enum mb_code mb_safety_files_keep(const struct mb_safety *safety,
+/* The files of safety->keep from one directory into another, under the same names. */
+enum mb_code mb_safety_files_move(const struct mb_safety *safety, int from_fd, int to_fd,
 								  struct mb_error *err) MB_MUST_CHECK;
 enum mb_code mb_safety_files_clear(const struct mb_safety *safety,
 								   struct mb_error *err) MB_MUST_CHECK;
