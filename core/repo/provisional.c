@@ -106,6 +106,20 @@ packs_are_there(const struct mb_repo *repo, const struct mb_pack_refs *refs, str
 }
 
 static enum mb_code
+get_refs(const json_t *json, const char *name, struct mb_pack_refs *refs, struct mb_error *err)
+{
+	struct mb_buf bytes = {0};
+	enum mb_code code;
+
+	if (!get_hex(&bytes, json, "refs"))
+		code = mb_fail(err, MB_CORRUPT, "\"%s\" is damaged", name);
+	else
+		code = mb_refs_decode(refs, bytes.len / MB_REF_BYTES, bytes.data, bytes.len, err);
+	mb_buf_release(&bytes);
+	return code;
+}
+
+static enum mb_code
 get_part(const struct mb_repo *repo, const char *name, struct mb_blocks *blocks,
 		 struct mb_error *err)
 {
@@ -116,13 +130,9 @@ get_part(const struct mb_repo *repo, const char *name, struct mb_blocks *blocks,
 
 	if (code)
 		return code;
-	if (!get_hex(&bytes, json, "refs"))
-		code = mb_fail(err, MB_CORRUPT, "\"%s\" is damaged", name);
-	if (!code)
-		code = mb_refs_decode(&refs, bytes.len / MB_REF_BYTES, bytes.data, bytes.len, err);
+	code = get_refs(json, name, &refs, err);
 	if (!code)
 		code = packs_are_there(repo, &refs, err);
-	mb_buf_reset(&bytes);
 	if (!code && !get_hex(&bytes, json, "blocks"))
 		code = mb_fail(err, MB_CORRUPT, "\"%s\" is damaged", name);
 	if (!code)
@@ -171,17 +181,12 @@ enum mb_code
 mb_provisional_refs(const struct mb_repo *repo, const char *name, struct mb_pack_refs *refs,
 					struct mb_error *err)
 {
-	struct mb_buf bytes = {0};
 	json_t *json;
 	enum mb_code code = mb_doc_get(repo, MB_ROLE_PROVISIONAL, name, &json, err);
 
 	if (code)
 		return code;
-	if (!get_hex(&bytes, json, "refs"))
-		code = mb_fail(err, MB_CORRUPT, "\"%s\" is damaged", name);
-	else
-		code = mb_refs_decode(refs, bytes.len / MB_REF_BYTES, bytes.data, bytes.len, err);
-	mb_buf_release(&bytes);
+	code = get_refs(json, name, refs, err);
 	json_decref(json);
 	return code;
 }
