@@ -97,26 +97,42 @@ restore_json(struct mb_journal *journal)
 	return json;
 }
 
-enum mb_code
-mb_restores_list(const char *spool, json_t **list, struct mb_error *err)
+/* Every restore of a spool, oldest first. */
+static enum mb_code
+each_journal(const char *spool, void (*fn)(void *ctx, struct mb_journal *journal), void *ctx,
+			 struct mb_error *err)
 {
 	struct mb_journal_ids ids = {0};
 	enum mb_code code = mb_journal_list(&ids, spool, err);
 	size_t i;
 
-	*list = json_array();
 	for (i = 0; !code && i < ids.count; i++)
 	{
 		struct mb_journal *journal;
 
 		code = mb_journal_open(&journal, spool, ids.items[i], err);
-		if (!code)
-		{
-			json_array_append_new(*list, restore_json(journal));
-			mb_journal_close(journal);
-		}
+		if (code)
+			break;
+		fn(ctx, journal);
+		mb_journal_close(journal);
 	}
 	mb_journal_ids_release(&ids);
+	return code;
+}
+
+static void
+add_restore(void *ctx, struct mb_journal *journal)
+{
+	json_array_append_new(ctx, restore_json(journal));
+}
+
+enum mb_code
+mb_restores_list(const char *spool, json_t **list, struct mb_error *err)
+{
+	enum mb_code code;
+
+	*list = json_array();
+	code = each_journal(spool, add_restore, *list, err);
 	if (code)
 	{
 		json_decref(*list);
@@ -145,9 +161,16 @@ mb_rollback_needs_repository(const char *spool, const char *which)
 	return needs;
 }
 
-static void
-name_needed(struct mb_journal *journal, mb_needed_fn fn, void *ctx)
+struct needing
 {
+	mb_needed_fn fn;
+	void *ctx;
+};
+
+static void
+name_needed(void *ctx, struct mb_journal *journal)
+{
+	const struct needing *needing = ctx;
 	const json_t *parts = json_object_get(json_object_get(journal->plan, "session"), "parts");
 	const char *status = mb_journal_status(journal);
 	bool goes_on = strcmp(status, "unfinished") == 0;
@@ -161,31 +184,19 @@ name_needed(struct mb_journal *journal, mb_needed_fn fn, void *ctx)
 		const char *kept = mb_json_str(kept_by(journal, i), "backup", NULL);
 
 		if (goes_on)
-			fn(ctx, mb_json_str(part, "name", ""), mb_json_str(part, "backup", ""), true);
+			needing->fn(needing->ctx, mb_json_str(part, "name", ""),
+						mb_json_str(part, "backup", ""), true);
 		if (kept)
-			fn(ctx, mb_json_str(part, "name", ""), kept, false);
+			needing->fn(needing->ctx, mb_json_str(part, "name", ""), kept, false);
 	}
 }
 
 enum mb_code
 mb_restores_need(const char *spool, mb_needed_fn fn, void *ctx, struct mb_error *err)
 {
-	struct mb_journal_ids ids = {0};
-	enum mb_code code = mb_journal_list(&ids, spool, err);
-	size_t i;
+	struct needing needing = {fn, ctx};
 
-	for (i = 0; !code && i < ids.count; i++)
-	{
-		struct mb_journal *journal;
-
-		code = mb_journal_open(&journal, spool, ids.items[i], err);
-		if (code)
-			break;
-		name_needed(journal, fn, ctx);
-		mb_journal_close(journal);
-	}
-	mb_journal_ids_release(&ids);
-	return code;
+	return each_journal(spool, name_needed, &needing, err);
 }
 
 /* -- removing --------------------------------------------------------------------------------------- */
