@@ -25,6 +25,7 @@ look_at(struct schedule *schedule, int64_t now_us)
 	int64_t next = mb_cron_next(&schedule->cron, schedule->seen_us);
 
 	schedule->is_due = next != 0 && next <= now_us;
+	schedule->since_us = next;
 	schedule->missed = 0;
 	while (next != 0 && next <= now_us && schedule->missed < SCHEDULE_MAX_COUNTED)
 	{

@@ -41,9 +41,10 @@ struct schedule
 	bool is_new;     /* the state knew nothing of it, or another expression */
 	/* from schedule_look */
 	bool is_due;
-	int64_t due_us;  /* the last time that is due */
-	uint64_t missed; /* how many before that one were passed over */
-	int64_t next_us; /* after now; 0: never */
+	int64_t since_us; /* the first time that is due: nobody has come since */
+	int64_t due_us;   /* the last one */
+	uint64_t missed;  /* how many before that one were passed over */
+	int64_t next_us;  /* after now; 0: never */
 };
 
 /* Kinds whose time has come, and when the others come.  `now_us` is a parameter, for tests. */

@@ -24,26 +24,26 @@ is_configured(const struct mb_cli *cli)
 	return false;
 }
 
-/* It holds its lock as long as it lives. */
+/* The daemon holds its lock as long as it lives, run-due while it is at work. */
 static bool
-daemon_runs(const struct mb_cli *cli)
+is_locked(const struct mb_cli *cli, const char *name)
 {
-	char *path = mb_asprintf("%s/daemon.lock", cli->env.spool);
+	char *path = mb_asprintf("%s/%s", cli->env.spool, name);
 	struct mb_error err;
-	bool runs = false;
+	bool locked = false;
 	int fd = -1;
 
 	mb_error_clear(&err);
 	if (access(path, F_OK) == 0)
-		runs = mb_lock_file(&fd, path, &err) == MB_CONFLICT;
+		locked = mb_lock_file(&fd, path, &err) == MB_CONFLICT;
 	if (fd >= 0)
 		close(fd);
 	free(path);
-	return runs;
+	return locked;
 }
 
 static void
-check_times(struct schedule_set *set, const json_t *state, struct mb_checks *checks)
+check_times(struct schedule_set *set, const json_t *state, bool at_work, struct mb_checks *checks)
 {
 	int64_t now_us = mb_time_now_us();
 	size_t i;
@@ -58,7 +58,7 @@ check_times(struct schedule_set *set, const json_t *state, struct mb_checks *che
 		if (!schedule->next_us)
 			mb_check_add(checks, MB_CHECK_WARNING, "schedule", name, "Change it in [schedule].",
 						 "\"%s\" never comes", schedule->text);
-		else if (schedule->is_due && now_us - schedule->due_us > SILENT_US)
+		else if (schedule->is_due && !at_work && now_us - schedule->since_us > SILENT_US)
 			mb_check_add(checks, MB_CHECK_WARNING, "schedule", name,
 						 "Install what calls it: mbackup schedule install --systemd, or --cron.",
 						 "%s is due and nobody runs it", name);
@@ -90,8 +90,8 @@ cli_check_schedule(const struct mb_cli *cli, enum mb_code code, struct mb_error 
 			code = mb_fail(err, MB_NEGATIVE, "a check of [schedule] failed");
 	}
 	else
-		check_times(&set, state, &checks);
-	if (daemon_runs(cli))
+		check_times(&set, state, is_locked(cli, "schedule.lock"), &checks);
+	if (is_locked(cli, "daemon.lock"))
 		mb_check_add(&checks, MB_CHECK_WARNING, "schedule", "daemon",
 					 "Keep each job in one place: those of the daemon are in mbackup.schedules.",
 					 "a daemon runs here too, which has schedules of its own");

@@ -72,12 +72,14 @@ run mb schedule show
 is "$status" 2 "without a schedule there is nothing to show"
 
 # -- run-due ------------------------------------------------------------------------------------------------
-configure "full = 0 2 * * 0" "incremental = 0 2 * * *" "check = 0 5 * * *" "mark = @hourly"
+# None comes while this test runs: half a day away at every hour.
+far=$((($(date -u +%-H) + 12) % 24))
+configure "full = 0 $far * * 0" "incremental = 0 $far * * *" "check = 30 $far * * *" "mark = 0 $far * * *"
 run mb schedule run-due --json
 is "$status $(ran)" "0 " "the first call begins: nothing is due"
 since "$(ago '3 days')" incremental check mark
 run mb schedule show
-like "$out" "^incremental +0 2 \* \* \* +now" "what is due is shown"
+like "$out" "^incremental +0 $far \* \* \* +now" "what is due is shown"
 run mb schedule run-due --json
 is "$status $(ran)" "0 incremental:OK mark:OK check:OK" "after a pause each is run once, in its order"
 like "$err" "incremental: 2 runs before this one were missed" "... what was missed is told"
@@ -206,11 +208,19 @@ run mb schedule uninstall --root "$T/root" --yes
 is "$(find "$T/root" -name 'mbackup-schedule*' | sed 's|.*/||')" "mbackup-schedule-mine.service" "uninstall leaves what is not ours"
 
 # -- check -----------------------------------------------------------------------------------------------------------
-configure "full = 0 3 * * *" "mark = 0 0 30 2 *"
+# Due a minute ago too: what counts is the first time that nobody came.
+configure "full = * * * * *" "mark = 0 0 30 2 *"
 mb schedule run-due >/dev/null 2>&1
 since "$(ago '3 days')" full
 run mb check
 like "$out" "full is due and nobody runs it" "check sees that nobody calls"
+flock "$T/spool/schedule.lock" sleep 100 &
+holder=$!
+stack_owns "$holder"
+wait_for 10 sh -c "! flock -n '$T/spool/schedule.lock' true"
+run mb check
+unlike "$out" "nobody runs it" "... and says nothing while one is at work"
+pkill -P "$holder"; stack_kill "$holder"
 like "$out" "0 0 30 2 \*. never comes" "... and what never comes"
 flock "$T/spool/daemon.lock" sleep 100 &
 holder=$!

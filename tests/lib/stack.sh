@@ -76,6 +76,26 @@ like() # text extended-regexp name
 	fi
 }
 
+unlike() # text extended-regexp name
+{
+	if grep -Eq -- "$2" <<<"$1"
+	then
+		result "$3" 1
+		diag "matches /$2/:"
+		diag "$1"
+		return 1
+	fi
+	result "$3" 0
+}
+
+# A word that is misspelled in a test must not just be passed over.  (This runs in a shell of its own.)
+command_not_found_handle()
+{
+	diag "no such command: $*"
+	[ -z "${T:-}" ] || echo "$1" >>"$T/not-found"
+	return 127
+}
+
 # Run a command; its stdout, stderr and exit status land in $out, $err and $status.
 run()
 {
@@ -87,6 +107,7 @@ run()
 
 done_testing()
 {
+	[ ! -e "$T/not-found" ] || result "every command that the test uses is there" 1
 	printf '1..%d\n' "$TESTS"
 	[ "$FAILED" = 0 ]
 	exit

@@ -235,6 +235,8 @@ test_schedule__is_due_once_after_a_pause(void **state)
 	schedule_look(&schedule, 1, utc("2026-11-09 12:00:00"));
 	assert_true(schedule.is_due);
 	assert_int_equal(schedule.missed, 7);
+	show(text, schedule.since_us);
+	assert_string_equal(text, "2026-11-02 02:00:00");
 	show(text, schedule.due_us);
 	assert_string_equal(text, "2026-11-09 02:00:00");
 	show(text, schedule.next_us);
