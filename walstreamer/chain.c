@@ -16,6 +16,13 @@
 
 #define MAX_PATHS 1000
 
+/* Where a way may begin: in the branch that the backup names, or in another one. */
+enum start
+{
+	START_NAMED,
+	START_OTHER
+};
+
 /* The younger timeline is better, then what was received later, then what is longer. */
 static bool
 is_better(const struct search *search, const struct node *a, const struct node *b)
@@ -156,50 +163,81 @@ finish_chain(struct search *search, struct mb_wal_chain *chain, struct mb_error 
 	return code;
 }
 
+/* Does a branch hold the WAL from which the base replays?  From its segment's first byte on. */
+static bool
+begins_here(const struct mb_wal_inventory *inventory, const struct mb_wal_query *query,
+			struct mb_wal_branch *branch, struct node *node)
+{
+	uint64_t segment = query->start_lsn - query->start_lsn % inventory->segment_size;
+	const struct mb_wal_span *span;
+
+	if (branch->timeline != query->timeline)
+		return false;
+	span = mb_wal_branch_span(branch, segment);
+	if (!span || span->to_lsn <= query->start_lsn)
+		return false;
+	*node = (struct node){branch, segment, span->to_lsn};
+	return true;
+}
+
+/*
+ * All ways that begin in the branch that the backup names, or in the first other one that can begin
+ * them.  Where none is named, all branches are as good.
+ */
+static enum mb_code
+walk_from(struct search *search, enum start start, bool *started, struct mb_error *err)
+{
+	const char *name = search->query->branch;
+	bool is_named = name && *name;
+	enum mb_code code = MB_OK;
+	size_t i;
+
+	for (i = 0; !code && i < search->inventory->branch_count; i++)
+	{
+		struct mb_wal_branch *branch = &search->inventory->branches[i];
+
+		if (is_named && (strcmp(branch->branch, name) == 0) != (start == START_NAMED))
+			continue;
+		if (start == START_OTHER && *started)
+			break;
+		if (!begins_here(search->inventory, search->query, branch, &search->path[0]))
+			continue;
+		*started = true;
+		search->depth = 1;
+		code = walk_ways(search, err);
+	}
+	return code;
+}
+
+static enum mb_code
+explain(const struct search *search, bool started, struct mb_error *err)
+{
+	const struct mb_wal_query *query = search->query;
+	uint32_t timeline = started ? search->furthest_timeline : query->timeline;
+	uint64_t from_lsn = started ? search->furthest_lsn : query->start_lsn;
+
+	return mb_way_explain(search, started,
+						  mb_way_next_beginning(search->inventory, timeline, from_lsn,
+												query->need_lsn),
+						  err);
+}
+
 enum mb_code
 mb_wal_chain_find(struct mb_wal_inventory *inventory, const struct mb_wal_query *query,
 				  struct mb_wal_chain *chain, struct mb_error *err)
 {
 	struct search *search = mb_calloc(1, sizeof(*search));
 	bool started = false;
-	enum mb_code code = MB_OK;
-	int pass;
-	size_t i;
+	enum mb_code code;
 
 	search->inventory = inventory;
 	search->query = query;
-	/* First the branch that the backup names; another one only when that one does not do. */
-	for (pass = 0; !code && pass < 2 && search->best_depth == 0; pass++)
-		for (i = 0; !code && i < inventory->branch_count; i++)
-		{
-			struct mb_wal_branch *branch = &inventory->branches[i];
-			uint64_t segment = query->start_lsn - query->start_lsn % inventory->segment_size;
-			bool named = query->branch && *query->branch;
-			const struct mb_wal_span *span;
-
-			if (branch->timeline != query->timeline)
-				continue;
-			if (named && (strcmp(branch->branch, query->branch) == 0) != (pass == 0))
-				continue;
-			if (named && pass == 1 && started)
-				continue; /* the named one exists: no other history may stand in for it */
-			span = mb_wal_branch_span(branch, segment);
-			if (!span || span->to_lsn <= query->start_lsn)
-				continue;
-			started = true;
-			search->path[0] = (struct node){branch, segment, span->to_lsn};
-			search->depth = 1;
-			code = walk_ways(search, err);
-		}
+	code = walk_from(search, START_NAMED, &started, err);
+	/* When the named one exists, no other history may stand in for it. */
+	if (!code && !started)
+		code = walk_from(search, START_OTHER, &started, err);
 	if (!code && search->best_depth == 0)
-		code =
-			mb_way_explain(search, started,
-						   mb_way_next_beginning(inventory,
-												 started ? search->furthest_timeline
-														 : query->timeline,
-												 started ? search->furthest_lsn : query->start_lsn,
-												 query->need_lsn),
-						   err);
+		code = explain(search, started, err);
 	if (!code)
 		code = finish_chain(search, chain, err);
 	free(search);
