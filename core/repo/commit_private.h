@@ -1,5 +1,6 @@
 /*
- * commit_private.h - the binary parts of a commit, for commit.c, its tests and its fuzz target.
+ * commit_private.h - a commit from the inside: commit.c lists and puts, commit_get.c gets,
+ * commit_codec.c knows the bytes (also for tests and the fuzz target).
  */
 #ifndef MB_REPO_COMMIT_PRIVATE_H
 #define MB_REPO_COMMIT_PRIVATE_H
@@ -26,5 +27,9 @@ enum mb_code mb_blocks_decode(struct mb_blocks *blocks, uint64_t count, const vo
 							  size_t len, struct mb_error *err) MB_MUST_CHECK;
 enum mb_code mb_refs_decode(struct mb_pack_refs *refs, uint64_t count, const void *data, size_t len,
 							struct mb_error *err) MB_MUST_CHECK;
+
+/* commit.c: the name of a commit's blob; MB_NOT_FOUND when no component or backup is called so. */
+enum mb_code mb_commit_checked_name(char out[MB_NAME_MAX], const char *component, const char *id,
+									struct mb_error *err) MB_MUST_CHECK;
 
 #endif
