@@ -1,56 +1,16 @@
-/* http.c - see http.h; the only file that includes libcurl. */
-#include "objectstore/http.h"
+/* http.c - see http.h and http_private.h: lanes, and the transfers on them. */
+#include "objectstore/http_private.h"
 
-#include <curl/curl.h>
 #include <pthread.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
-#include <time.h>
 
 #include "core/base/time.h"
 
-/*
- * From here on a refusal (403, 503) should come before the body is sent.  Below, asking first costs a
- * round trip, and a second with servers that never answer 100 (Ceph to DeleteObjects).
- */
-#define EXPECT_MIN_BYTES (1u << 20)
 #define DEFAULT_CONNECTIONS 16
 #define DEFAULT_CONNECT_MS 10000
 #define DEFAULT_STALL_MS 30000
 #define CANCEL_POLL_MS 200
-#define BUFFER_BYTES (256L << 10)
-/* Servers close what is idle for 30 s and more: never reuse what may just be closing. */
-#define IDLE_MAX_S 20L
-#define ERROR_BODY_MAX_BYTES (1u << 20)
-
-struct mb_http_transfer
-{
-	struct mb_http *http;
-	struct mb_http_request *request;
-	struct mb_http_transfer *next; /* active or idle */
-	struct mb_http_transfer *previous;
-	CURL *easy;
-	struct curl_slist *lines;
-	size_t body_at;
-	unsigned sends;   /* how often the request began to be sent */
-	bool has_headers; /* all of the last answer's */
-	int64_t started_us;
-	struct mb_error err; /* why a call-back ended the transfer; code MB_OK: it did not */
-	char text[CURL_ERROR_SIZE];
-};
-
-struct mb_http
-{
-	struct mb_http_options options;
-	char *ca_file;
-	CURLM *multi;
-	struct mb_http_transfer *active;
-	struct mb_http_transfer *idle;
-	size_t active_count;
-	size_t idle_count;
-};
 
 static void
 init_library(void)
@@ -150,103 +110,6 @@ mb_http_free(struct mb_http *http)
 	free(http);
 }
 
-/* -- call-backs of libcurl ------------------------------------------------------------------------ */
-
-static size_t
-send_body(char *out, size_t size, size_t count, void *arg)
-{
-	struct mb_http_transfer *transfer = arg;
-	const struct mb_http_request *request = transfer->request;
-	size_t len = size * count;
-
-	if (len > request->body_len - transfer->body_at)
-		len = request->body_len - transfer->body_at;
-	if (len)
-		memcpy(out, (const unsigned char *) request->body + transfer->body_at, len);
-	transfer->body_at += len;
-	return len;
-}
-
-/* libcurl sends again by itself when a connection that was kept turns out to be closed. */
-static int
-rewind_body(void *arg, curl_off_t offset, int origin)
-{
-	struct mb_http_transfer *transfer = arg;
-
-	if (origin != SEEK_SET || offset < 0 || (uint64_t) offset > transfer->request->body_len)
-		return CURL_SEEKFUNC_FAIL;
-	transfer->body_at = (size_t) offset;
-	return CURL_SEEKFUNC_OK;
-}
-
-/* "Name: value\r\n" becomes "name: value\n"; a new status line begins a new answer. */
-static size_t
-take_header(char *data, size_t size, size_t count, void *arg)
-{
-	struct mb_http_transfer *transfer = arg;
-	struct mb_buf *headers = &transfer->request->response.headers;
-	size_t len = size * count;
-	size_t used = len, i;
-	char *colon;
-
-	if (len >= 5 && memcmp(data, "HTTP/", 5) == 0)
-	{
-		mb_buf_reset(headers);
-		transfer->has_headers = false;
-		return len;
-	}
-	while (used > 0 && (data[used - 1] == '\r' || data[used - 1] == '\n'))
-		used--;
-	if (used == 0)
-		transfer->has_headers = true;
-	colon = memchr(data, ':', used);
-	if (!colon)
-		return len;
-	if (headers->len + used > MB_HTTP_HEADERS_MAX_BYTES)
-	{
-		mb_fail(&transfer->err, MB_CORRUPT, "the answer has more than %u bytes of headers",
-				MB_HTTP_HEADERS_MAX_BYTES);
-		return 0;
-	}
-	for (i = 0; data + i < colon; i++)
-		mb_buf_put_u8(headers,
-					  (uint8_t) (data[i] >= 'A' && data[i] <= 'Z' ? data[i] + 32 : data[i]));
-	mb_buf_put(headers, colon, used - (size_t) (colon - data));
-	mb_buf_put_u8(headers, '\n');
-	return len;
-}
-
-static size_t
-take_body(char *data, size_t size, size_t count, void *arg)
-{
-	struct mb_http_transfer *transfer = arg;
-	struct mb_http_request *request = transfer->request;
-	struct mb_http_response *response = &request->response;
-	size_t len = size * count;
-	size_t max = request->max_bytes;
-	long status = 0;
-
-	curl_easy_getinfo(transfer->easy, CURLINFO_RESPONSE_CODE, &status);
-	if (status / 100 != 2)
-	{
-		/* What went wrong is told in a few hundred bytes. */
-		if (response->body.len + len > ERROR_BODY_MAX_BYTES)
-			return len;
-		mb_buf_put(&response->body, data, len);
-		return len;
-	}
-	response->body_bytes += len;
-	if (response->body_bytes > max)
-	{
-		mb_fail(&transfer->err, MB_CORRUPT, "the answer has more than %zu bytes", max);
-		return 0;
-	}
-	if (request->sink)
-		return request->sink(request->sink_ctx, data, len, &transfer->err) == MB_OK ? len : 0;
-	mb_buf_put(&response->body, data, len);
-	return len;
-}
-
 /* -- a request -------------------------------------------------------------------------------------- */
 
 static struct mb_http_transfer *
@@ -280,119 +143,6 @@ take_transfer(struct mb_http *http)
 	return transfer;
 }
 
-#if LIBCURL_VERSION_NUM >= 0x075000
-/*
- * libcurl sends a request again by itself when a connection that was used before ends without a
- * byte.  The server may have acted, and who sees the second answer only would take its own success
- * for somebody else's (412), or undo it (a delete marker that is deleted).
- */
-static int
-send_once(void *ctx, char *server_ip, char *local_ip, int server_port, int local_port)
-{
-	struct mb_http_transfer *transfer = ctx;
-
-	(void) server_ip;
-	(void) local_ip;
-	(void) server_port;
-	(void) local_port;
-	if (transfer->sends++ == 0)
-		return CURL_PREREQFUNC_OK;
-	mb_fail(&transfer->err, MB_UNREACHABLE, "the connection ended without an answer");
-	return CURL_PREREQFUNC_ABORT;
-}
-#endif
-
-static void
-set_method(struct mb_http_transfer *transfer)
-{
-	const struct mb_http_request *request = transfer->request;
-	CURL *easy = transfer->easy;
-
-	if (strcmp(request->method, "HEAD") == 0)
-		curl_easy_setopt(easy, CURLOPT_NOBODY, 1L);
-	else if (request->body_len > 0 || strcmp(request->method, "PUT") == 0 ||
-			 strcmp(request->method, "POST") == 0)
-	{
-		curl_easy_setopt(easy, CURLOPT_UPLOAD, 1L);
-		curl_easy_setopt(easy, CURLOPT_INFILESIZE_LARGE, (curl_off_t) request->body_len);
-		curl_easy_setopt(easy, CURLOPT_READFUNCTION, send_body);
-		curl_easy_setopt(easy, CURLOPT_READDATA, transfer);
-		curl_easy_setopt(easy, CURLOPT_SEEKFUNCTION, rewind_body);
-		curl_easy_setopt(easy, CURLOPT_SEEKDATA, transfer);
-		curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, request->method);
-	}
-	else
-		curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, request->method);
-}
-
-static void
-set_lines(struct mb_http_transfer *transfer)
-{
-	const struct mb_http_request *request = transfer->request;
-	size_t i;
-
-	for (i = 0; i < request->line_count; i++)
-	{
-		struct curl_slist *grown = curl_slist_append(transfer->lines, request->lines[i]);
-
-		MB_ASSERT(grown != NULL);
-		transfer->lines = grown;
-	}
-	if (request->body_len < EXPECT_MIN_BYTES)
-	{
-		struct curl_slist *grown = curl_slist_append(transfer->lines, "Expect:");
-
-		MB_ASSERT(grown != NULL);
-		transfer->lines = grown;
-	}
-	curl_easy_setopt(transfer->easy, CURLOPT_HTTPHEADER, transfer->lines);
-}
-
-static void
-set_options(struct mb_http_transfer *transfer)
-{
-	const struct mb_http_options *options = &transfer->http->options;
-	CURL *easy = transfer->easy;
-
-	curl_easy_setopt(easy, CURLOPT_PRIVATE, transfer);
-#if LIBCURL_VERSION_NUM >= 0x075000
-	curl_easy_setopt(easy, CURLOPT_PREREQFUNCTION, send_once);
-	curl_easy_setopt(easy, CURLOPT_PREREQDATA, transfer);
-#else
-	/* Only what changes nothing may be sent twice. */
-	if (strcmp(transfer->request->method, "GET") != 0 &&
-		strcmp(transfer->request->method, "HEAD") != 0)
-		curl_easy_setopt(easy, CURLOPT_FRESH_CONNECT, 1L);
-#endif
-	curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, transfer->text);
-	curl_easy_setopt(easy, CURLOPT_URL, transfer->request->url);
-	curl_easy_setopt(easy, CURLOPT_PATH_AS_IS, 1L);
-#if LIBCURL_VERSION_NUM >= 0x075500
-	curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
-#else
-	curl_easy_setopt(easy, CURLOPT_PROTOCOLS, CURLPROTO_HTTP | CURLPROTO_HTTPS);
-#endif
-	curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, CURL_HTTP_VERSION_1_1);
-	curl_easy_setopt(easy, CURLOPT_HTTP_CONTENT_DECODING, 0L);
-	curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
-	curl_easy_setopt(easy, CURLOPT_USERAGENT, "mbackup");
-	curl_easy_setopt(easy, CURLOPT_TCP_KEEPALIVE, 1L);
-	curl_easy_setopt(easy, CURLOPT_MAXAGE_CONN, IDLE_MAX_S);
-	curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, BUFFER_BYTES);
-	curl_easy_setopt(easy, CURLOPT_UPLOAD_BUFFERSIZE, BUFFER_BYTES);
-	curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, (long) options->connect_timeout_ms);
-	curl_easy_setopt(easy, CURLOPT_LOW_SPEED_LIMIT, 1L);
-	curl_easy_setopt(easy, CURLOPT_LOW_SPEED_TIME, (long) ((options->stall_ms + 999) / 1000));
-	if (transfer->request->deadline_ms > 0)
-		curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, (long) transfer->request->deadline_ms);
-	if (transfer->http->ca_file)
-		curl_easy_setopt(easy, CURLOPT_CAINFO, transfer->http->ca_file);
-	curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, take_header);
-	curl_easy_setopt(easy, CURLOPT_HEADERDATA, transfer);
-	curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, take_body);
-	curl_easy_setopt(easy, CURLOPT_WRITEDATA, transfer);
-}
-
 void
 mb_http_start(struct mb_http *http, struct mb_http_request *request)
 {
@@ -407,9 +157,7 @@ mb_http_start(struct mb_http *http, struct mb_http_request *request)
 	response->status = 0;
 	response->body_bytes = 0;
 	response->sent_us = response->received_us = 0;
-	set_options(transfer);
-	set_method(transfer);
-	set_lines(transfer);
+	mb_http_prepare(transfer);
 	transfer->started_us = mb_time_now_us();
 	if (curl_multi_add_handle(http->multi, transfer->easy) != CURLM_OK)
 		MB_BUG("could not add a transfer");
@@ -556,80 +304,4 @@ mb_http_request_release(struct mb_http_request *request)
 	mb_buf_release(&request->response.headers);
 	mb_buf_release(&request->response.body);
 	request->response = (struct mb_http_response){0};
-}
-
-/* -- headers ------------------------------------------------------------------------------------------- */
-
-/* What is between two ends, without the white space there; NUL-terminated. */
-static void
-put_value(struct mb_buf *value, const char *begin, const char *end)
-{
-	for (; begin < end && (*begin == ' ' || *begin == '\t'); begin++)
-		;
-	while (end > begin && (end[-1] == ' ' || end[-1] == '\t'))
-		end--;
-	mb_buf_reset(value);
-	mb_buf_put(value, begin, (size_t) (end - begin));
-	mb_buf_cstr(value);
-}
-
-bool
-mb_http_next_header(const struct mb_http_response *response, size_t *at, struct mb_buf *name,
-					struct mb_buf *value)
-{
-	const struct mb_buf *headers = &response->headers;
-	const char *line = (const char *) headers->data + *at;
-	const char *end, *colon;
-
-	if (*at >= headers->len)
-		return false;
-	end = memchr(line, '\n', headers->len - *at);
-	colon = memchr(line, ':', (size_t) (end - line));
-	*at += (size_t) (end - line) + 1;
-	mb_buf_reset(name);
-	mb_buf_put(name, line, (size_t) (colon - line));
-	mb_buf_cstr(name);
-	put_value(value, colon + 1, end);
-	return true;
-}
-
-bool
-mb_http_header(const struct mb_http_response *response, const char *name, struct mb_buf *out)
-{
-	const struct mb_buf *headers = &response->headers;
-	size_t len = strlen(name), at = 0;
-	const char *end;
-
-	for (; at < headers->len; at = (size_t) (end - (const char *) headers->data) + 1)
-	{
-		const char *line = (const char *) headers->data + at;
-
-		end = memchr(line, '\n', headers->len - at);
-		if ((size_t) (end - line) > len && line[len] == ':' && memcmp(line, name, len) == 0)
-		{
-			put_value(out, line + len + 1, end);
-			return true;
-		}
-	}
-	return false;
-}
-
-int64_t
-mb_http_date(const char *text)
-{
-	static const char *const months = "JanFebMarAprMayJunJulAugSepOctNovDec";
-	struct tm tm = {0};
-	char month[4] = "";
-	const char *found;
-
-	if (sscanf(text, "%*3[A-Za-z], %2d %3[A-Za-z] %4d %2d:%2d:%2d GMT", &tm.tm_mday, month,
-			   &tm.tm_year, &tm.tm_hour, &tm.tm_min, &tm.tm_sec) != 6 ||
-		strlen(month) != 3)
-		return -1;
-	found = strstr(months, month);
-	if (!found || (found - months) % 3 != 0 || tm.tm_year < 1970)
-		return -1;
-	tm.tm_mon = (int) (found - months) / 3;
-	tm.tm_year -= 1900;
-	return (int64_t) timegm(&tm);
 }

@@ -27,7 +27,7 @@ allowed_for()
 		libpq-fe.h) echo '^postgres/connection\.[ch]$' ;;
 		hiredis/*) echo '^redis/connection\.[ch]$' ;;
 		archive*.h) echo "^core/base/(tar|zip)\.c$" ;;
-		curl/*) echo '^objectstore/http\.c$' ;;
+		curl/*) echo '^objectstore/http_private\.h$' ;;
 		expat.h) echo '^objectstore/s3_xml\.c$' ;;
 		microhttpd.h) echo '^cli/http\.c$' ;;
 		*) echo '.' ;;
