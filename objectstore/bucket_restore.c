@@ -1,12 +1,11 @@
 /*
- * bucket_restore.c - see bucket_restore.h.
+ * bucket_restore.c - see bucket_restore.h and bucket_restore_private.h.
  *
  * A restore walks three times over the state and the target: the plan counts and refuses, the
  * restore writes, and when everything is written it is listed and compared once more.
  */
 #include "objectstore/bucket_restore.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -15,347 +14,9 @@
 #include "objectstore/bucket_apply.h"
 #include "objectstore/bucket_listing.h"
 #include "objectstore/bucket_restore_private.h"
-#include "objectstore/component_objects.h"
 
 /* Between the moment to go back to and the first write, beside the margins of both. */
 #define PRESENT_SLACK_MS 500
-
-/* -- where to and how ------------------------------------------------------------------------------- */
-
-static const char *
-how_text(enum restore_how how)
-{
-	static const char *const texts[] = {"exact", "in order", "delta", "files"};
-
-	return texts[how];
-}
-
-static void
-release(struct bucket_restore *run)
-{
-	mb_bucket_write_free(run->write);
-	mb_bucket_config_release(&run->source);
-	mb_bucket_config_release(&run->target);
-	free(run->name);
-	free(run->prefix);
-	free(run->within);
-}
-
-/* Into another bucket the whole keys go below the prefix; into its own they are what they are. */
-static enum mb_code
-parse_destination(struct bucket_restore *run, struct mb_error *err)
-{
-	const char *own = mb_settings_get(run->bucket->base.settings, "url");
-	char *prefix = NULL;
-	enum mb_code code;
-
-	run->url = run->restore->destination ? run->restore->destination : own;
-	if (run->url[0] == '/' || mb_starts_with(run->url, "file://"))
-	{
-		run->how = HOW_FILES;
-		return MB_OK;
-	}
-	if (!mb_starts_with(run->url, "s3://"))
-	{
-		mb_fail(err, MB_CONFIG, "destination \"%s\" is not possible", run->url);
-		return mb_error_hint(err, "Write --component %s=s3://bucket or %s=file:///a/directory",
-							 run->restore->component, run->restore->component);
-	}
-	code = mb_s3_url_parse(run->url, &run->name, &prefix, err);
-	if (code)
-		return code;
-	run->prefix =
-		strcmp(run->url, own) == 0 || !prefix[0] ? mb_strdup("") : mb_asprintf("%s/", prefix);
-	run->is_own = strcmp(run->url, own) == 0;
-	run->within = mb_asprintf("%s%s", run->prefix, run->bucket->prefix);
-	free(prefix);
-	return MB_OK;
-}
-
-static void
-choose_how(struct bucket_restore *run)
-{
-	const json_t *meta = run->restore->commit.meta;
-	bool to_minio = mb_s3_dialect(run->bucket->s3) == MB_S3_MINIO;
-	bool from_minio = strcmp(mb_json_str(meta, "server", ""), "MinIO") == 0;
-
-	run->is_history =
-		mb_json_bool(meta, "versioned", false) && !mb_json_bool(meta, "current_only", false);
-	run->place.s3 = run->bucket->s3;
-	run->place.bucket = run->name;
-	if ((run->restore->wishes->flags & MB_RESTORE_DELTA) || run->is_full)
-	{
-		run->how = HOW_DELTA;
-		run->is_history = false;
-		run->place.is_versioned = run->target.is_versioned;
-		return;
-	}
-	run->how = to_minio && from_minio ? HOW_EXACT : HOW_IN_ORDER;
-	run->place.is_versioned = run->is_history;
-	if (to_minio)
-		run->place.flags |= MB_PUT_TIMES;
-	if (run->how == HOW_EXACT && !mb_json_bool(meta, "current_only", false))
-		run->place.flags |= MB_PUT_IDS;
-}
-
-/* A bucket that is replaced where it stands, and holds anything, gets what differs. */
-static enum mb_code
-look_inside(struct bucket_restore *run, struct mb_error *err)
-{
-	const struct mb_listed_key *key = NULL;
-	struct mb_bucket_listing *listing;
-	enum mb_code code;
-
-	if (!run->restore->own_place || !run->exists)
-		return MB_OK;
-	listing = mb_bucket_listing_new(run->bucket->s3, run->name, run->within, 0,
-									run->restore->env->cancel);
-	code = mb_bucket_listing_next(listing, &key, err);
-	mb_bucket_listing_free(listing);
-	run->is_full = !code && key;
-	return code;
-}
-
-static void
-choose_time(struct bucket_restore *run)
-{
-	struct mb_restore *restore = run->restore;
-
-	run->time =
-		restore->target.kind == MB_TARGET_LATEST || !restore->stack_time_us
-			? MB_STATE_LATEST
-			: mb_state_of(&restore->commit, run->bucket->base.settings, restore->stack_time_us);
-}
-
-/* -- the preflight ------------------------------------------------------------------------------------- */
-
-static enum mb_code
-look_at_target(struct bucket_restore *run, struct mb_error *err)
-{
-	enum mb_code code = mb_bucket_config_read(&run->target, run->bucket->s3, run->name, err);
-
-	run->exists = code == MB_OK;
-	if (code == MB_NOT_FOUND)
-	{
-		mb_error_clear(err);
-		code = MB_OK;
-	}
-	if (code == MB_DENIED)
-		mb_error_hint(err, "Allow s3:GetBucketVersioning on arn:aws:s3:::%s.", run->name);
-	return code;
-}
-
-static enum mb_code
-check_bucket(const struct bucket_restore *run, struct mb_error *err)
-{
-	bool needs_lock = mb_json_bool(run->restore->commit.meta, "lock", false);
-
-	if (run->how == HOW_DELTA)
-	{
-		if (!run->exists)
-		{
-			mb_fail(err, MB_NOT_FOUND, "bucket \"%s\" does not exist", run->name);
-			return mb_error_hint(err, "Leave --delta out: the bucket is made.");
-		}
-		/* What is kept first is all that there is of such a bucket. */
-		if ((!run->target.is_versioned || run->target.is_suspended) && run->restore->own_place)
-		{
-			if (!run->restore->is_cleared)
-				mb_restore_warn(run->restore,
-								"bucket \"%s\" keeps no versions: a rollback puts back what is "
-								"current now, and nothing older",
-								run->name);
-			return MB_OK;
-		}
-		if ((!run->target.is_versioned || run->target.is_suspended) &&
-			!(run->restore->wishes->flags & MB_RESTORE_FORCE))
-		{
-			mb_fail(err, MB_CONFLICT,
-					"bucket \"%s\" keeps no versions: a delta could not be undone", run->name);
-			return mb_error_hint(err, "Enable versioning first, or add --force.");
-		}
-		return MB_OK;
-	}
-	if (!run->exists)
-		return MB_OK;
-	if (needs_lock && !run->target.has_lock)
-	{
-		mb_fail(err, MB_CONFLICT, "bucket \"%s\" has no object lock, but the one in the backup had",
-				run->name);
-		return mb_error_hint(err,
-							 "Name a bucket that does not exist: it is made with object lock.");
-	}
-	if (mb_bucket_has_default_retention(&run->target))
-	{
-		mb_fail(err, MB_CONFLICT,
-				"bucket \"%s\" has a default retention, which would lock "
-				"everything that is restored",
-				run->name);
-		return mb_error_hint(err, "Take it away for the restore; the one in the backup is set "
-								  "when everything is there.");
-	}
-	return MB_OK;
-}
-
-/* What MinIO cannot hold: see "names" in docs/objects.md. */
-static bool
-is_name_for_minio(const char *key)
-{
-	const char *segment = key;
-
-	if (strlen(key) > MB_S3_KEY_MAX || key[0] == '/')
-		return false;
-	for (;;)
-	{
-		size_t len = strcspn(segment, "/");
-
-		if (len > 255 || (len == 1 && segment[0] == '.') ||
-			(len == 2 && segment[0] == '.' && segment[1] == '.') || (len == 0 && segment[0] == '/'))
-			return false;
-		if (segment[len] == '\0')
-			return true;
-		segment += len + 1;
-	}
-}
-
-static enum mb_code
-check_name(void *ctx, const char *target, const struct mb_state_key *wanted,
-		   const struct mb_listed_key *there, struct mb_error *err)
-{
-	struct bucket_restore *run = ctx;
-	size_t len = strlen(run->first_odd);
-
-	(void) there;
-	(void) err;
-	if (!wanted || is_name_for_minio(target))
-		return MB_OK;
-	if (run->odd++ < 5 && len < sizeof(run->first_odd) - 8)
-		snprintf(run->first_odd + len, sizeof(run->first_odd) - len, "%s\"%.80s\"", len ? ", " : "",
-				 target);
-	return MB_OK;
-}
-
-/* Names that the target cannot hold are told before anything is written. */
-static enum mb_code
-check_names(struct bucket_restore *run, struct mb_error *err)
-{
-	struct mb_walk walk = {.repo = run->restore->env->repo,
-						   .commit = &run->restore->commit,
-						   .time = run->time,
-						   .only = run->restore->only,
-						   .only_count = run->restore->only_count,
-						   .prefix = run->prefix,
-						   .within = run->within,
-						   .cancel = run->restore->env->cancel,
-						   .each = check_name,
-						   .ctx = run};
-	enum mb_code code = MB_OK;
-
-	if (run->how == HOW_EXACT || mb_s3_dialect(run->bucket->s3) != MB_S3_MINIO)
-		return MB_OK;
-	run->first_odd[0] = '\0';
-	run->odd = 0;
-	code = mb_walk_run(&walk, err);
-	if (code || run->odd == 0)
-		return code;
-	mb_fail(err, MB_UNSUPPORTED, "MinIO cannot hold %llu of the keys, such as %s",
-			(unsigned long long) run->odd, run->first_odd);
-	return mb_error_hint(err, "Restore the others with --only PATTERN, or into another server.");
-}
-
-static enum mb_code
-refuse_odd(const struct bucket_restore *run, struct mb_error *err)
-{
-	if (run->how == HOW_DELTA || run->odd == 0)
-		return MB_OK;
-	mb_fail(err, MB_CONFLICT,
-			"bucket \"%s\" holds %llu keys that this restore would not put "
-			"there, such as \"%s\"",
-			run->name, (unsigned long long) run->odd, run->first_odd);
-	return mb_error_hint(err,
-						 "Restore into an empty or a new bucket with --component "
-						 "%s=s3://BUCKET, or over it with --delta.",
-						 run->restore->component);
-}
-
-/* -- the plan -------------------------------------------------------------------------------------------- */
-
-static void
-describe(const struct bucket_restore *run, json_t *out)
-{
-	mb_json_set_str(out, "destination", run->url);
-	mb_json_set_str(out, "how", how_text(run->how));
-	mb_json_set_int(out, "versions", (int64_t) run->versions);
-	mb_json_set_int(out, "bytes", (int64_t) run->bytes);
-	mb_json_set_int(out, "there", (int64_t) run->there);
-	mb_json_set_int(out, "put", (int64_t) run->put);
-	mb_json_set_int(out, "put_bytes", (int64_t) run->put_bytes);
-	if (run->how == HOW_DELTA)
-		mb_json_set_int(out, "delete", (int64_t) run->deleted);
-	mb_json_set_int(out, "ambiguous", (int64_t) run->ambiguous);
-}
-
-/* Everything that plan and restore both need to know. */
-static enum mb_code
-prepare(struct bucket_restore *run, struct mb_error *err)
-{
-	struct mb_restore *restore = run->restore;
-	enum mb_code code = parse_destination(run, err);
-
-	if (!code && !restore->commit.id[0])
-		code = mb_commit_get(restore->env->repo, restore->component,
-							 restore->candidates[restore->chosen].id, &restore->commit, err);
-	if (code)
-		return code;
-	choose_time(run);
-	if (run->how == HOW_FILES)
-		return MB_OK;
-	code = mb_bucket_connect(run->bucket, err);
-	if (!code)
-		code = look_at_target(run, err);
-	if (!code)
-		code = mb_bucket_config_load(&run->source, restore->env->repo, &restore->commit, err);
-	if (!code)
-		code = look_inside(run, err);
-	if (code)
-		return code;
-	choose_how(run);
-	return check_bucket(run, err);
-}
-
-enum mb_code
-mb_bucket_plan(struct mb_bucket *bucket, struct mb_restore *restore, struct mb_error *err)
-{
-	struct bucket_restore run = {.bucket = bucket, .restore = restore};
-	enum mb_code code = mb_objects_choose_scan(restore, err);
-
-	if (!code)
-		code = prepare(&run, err);
-	if (!code && run.how == HOW_FILES)
-	{
-		const char *path =
-			mb_starts_with(run.url, "file://") ? run.url + strlen("file://") : run.url;
-
-		code = mb_restore_directory(path, MB_DIRECTORY_CHECK, 0755, err);
-		mb_json_set_str(restore->plan, "destination", run.url);
-		mb_json_set_str(restore->plan, "how", how_text(run.how));
-	}
-	else if (!code)
-	{
-		code = check_names(&run, err);
-		if (!code)
-			code = mb_decide_all(&run, err);
-		if (!code)
-			code = refuse_odd(&run, err);
-		if (!code)
-			describe(&run, restore->plan);
-		/* What is kept of it goes into the repository; a copy takes nothing. */
-		if (!code && restore->own_place && run.exists)
-			mb_json_set_str(restore->plan, "keep", restore->env->is_copy ? "none" : "scan");
-	}
-	release(&run);
-	return code;
-}
 
 /* -- the restore ------------------------------------------------------------------------------------------- */
 
@@ -390,14 +51,14 @@ write_all(struct bucket_restore *run, struct mb_error *err)
 	code = mb_decide_all(run, err);
 	/* Somebody has written into it since the plan. */
 	if (!code)
-		code = refuse_odd(run, err);
+		code = mb_bucket_refuse_odd(run, err);
 	if (!code)
 		code = mb_bucket_write_finish(run->write, &sum, err);
 	mb_bucket_write_free(run->write);
 	run->write = NULL;
 	if (!code)
 	{
-		describe(run, restore->result);
+		mb_bucket_run_describe(run, restore->result);
 		restore->entries = run->versions;
 		restore->bytes = run->bytes;
 		restore->written_bytes = sum.bytes;
@@ -520,7 +181,7 @@ enum mb_code
 mb_bucket_restore(struct mb_bucket *bucket, struct mb_restore *restore, struct mb_error *err)
 {
 	struct bucket_restore run = {.bucket = bucket, .restore = restore};
-	enum mb_code code = prepare(&run, err);
+	enum mb_code code = mb_bucket_run_prepare(&run, err);
 
 	if (!code)
 		code = run.how == HOW_FILES ? mb_bucket_to_files(&run, err) : restore_bucket(&run, err);
@@ -529,7 +190,7 @@ mb_bucket_restore(struct mb_bucket *bucket, struct mb_restore *restore, struct m
 						"%llu keys were deleted around the target, nobody knows on which side: "
 						"they were restored",
 						(unsigned long long) run.ambiguous);
-	release(&run);
+	mb_bucket_run_release(&run);
 	return code;
 }
 

@@ -1,6 +1,7 @@
 /*
- * bucket_restore_private.h - what bucket_restore.c (plan, the way of a restore), bucket_decide.c
- * (what each key needs) and bucket_files.c (into a directory) share.
+ * bucket_restore_private.h - what bucket_plan.c (where to, how, and what it will do),
+ * bucket_preflight.c (what is refused), bucket_restore.c (the way of a restore), bucket_decide.c (what
+ * each key needs) and bucket_files.c (into a directory) share.
  */
 #ifndef MB_OBJECTSTORE_BUCKET_RESTORE_PRIVATE_H
 #define MB_OBJECTSTORE_BUCKET_RESTORE_PRIVATE_H
@@ -50,6 +51,24 @@ struct bucket_restore
 	uint64_t unlike; /* metadata that came out otherwise */
 	char first_unlike[512];
 };
+
+/* bucket_plan.c */
+/* Everything that plan and restore both need to know; release it also when it failed. */
+enum mb_code mb_bucket_run_prepare(struct bucket_restore *run, struct mb_error *err) MB_MUST_CHECK;
+void mb_bucket_run_release(struct bucket_restore *run);
+/* What the last walk counted. */
+void mb_bucket_run_describe(const struct bucket_restore *run, json_t *out);
+
+/* bucket_preflight.c */
+enum mb_code mb_bucket_look_at_target(struct bucket_restore *run,
+									  struct mb_error *err) MB_MUST_CHECK;
+enum mb_code mb_bucket_check_target(const struct bucket_restore *run,
+									struct mb_error *err) MB_MUST_CHECK;
+/* Names that the target cannot hold are told before anything is written. */
+enum mb_code mb_bucket_check_names(struct bucket_restore *run, struct mb_error *err) MB_MUST_CHECK;
+/* Keys in the target that the last walk did not want. */
+enum mb_code mb_bucket_refuse_odd(const struct bucket_restore *run,
+								  struct mb_error *err) MB_MUST_CHECK;
 
 /* bucket_decide.c: callbacks of a walk. */
 enum mb_code mb_decide_history(void *ctx, const char *target, const struct mb_state_key *wanted,
