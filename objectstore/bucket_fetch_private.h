@@ -1,6 +1,6 @@
 /*
- * bucket_fetch_private.h - what bucket_fetch.c (jobs, small versions) and bucket_fetch_big.c
- * (versions in ranges) share.
+ * bucket_fetch_private.h - what bucket_fetch.c (jobs, counting), bucket_fetch_small.c (versions up to
+ * 8 MiB, headers) and bucket_fetch_big.c (versions in ranges) share.
  */
 #ifndef MB_OBJECTSTORE_BUCKET_FETCH_PRIVATE_H
 #define MB_OBJECTSTORE_BUCKET_FETCH_PRIVATE_H
@@ -97,6 +97,12 @@ enum mb_code mb_fetch_judge(struct mb_bucket_fetch *fetch, const struct mb_s3_op
 enum mb_code mb_fetch_trouble(struct mb_bucket_fetch *fetch, const struct mb_s3_version *version,
 							  enum mb_code code, const struct mb_error *why, struct mb_error *err);
 void mb_fetch_count(struct mb_bucket_fetch *fetch, uint64_t *counter);
+/* Does such a failure concern one version only? */
+bool mb_fetch_is_of_one_version(enum mb_code code);
+
+/* bucket_fetch_small.c: a job of items, by one worker. */
+enum mb_code mb_fetch_items(struct mb_bucket_fetch *fetch, unsigned worker, struct job *job,
+							struct mb_error *err) MB_MUST_CHECK;
 
 /* bucket_fetch_big.c */
 enum mb_code mb_fetch_big_put(struct mb_bucket_fetch *fetch, const struct mb_s3_version *version,
