@@ -23,7 +23,7 @@ struct mb_pg_tablespace
 	int fd; /* -1 until opened */
 };
 
-/* -- place.c: where to ------------------------------------------------------------------------ */
+/* -- place.c, place_check.c: where to ------------------------------------------------------------------------ */
 
 struct mb_pg_place
 {
@@ -68,6 +68,8 @@ enum mb_pg_where mb_pg_place_of(const struct mb_pg_place *place, const char *pat
 const char *mb_pg_place_root(const struct mb_pg_place *place, size_t root);
 int mb_pg_place_root_fd(const struct mb_pg_place *place, size_t root);
 size_t mb_pg_place_root_count(const struct mb_pg_place *place);
+/* Do two paths lead to one directory?  One that is not there leads nowhere. */
+bool mb_pg_same_directory(const char *a, const char *b);
 
 /* Is a server running on this data directory?  MB_CONFLICT then. */
 enum mb_code mb_pg_not_running(const char *directory, struct mb_error *err) MB_MUST_CHECK;
