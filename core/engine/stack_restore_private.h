@@ -2,7 +2,9 @@
  * stack_restore_private.h - what the files of stack_restore.h share:
  *
  *     stack_restore.c    the entry points, the lock, the answer
- *     stack_plan.c       what there is to stop and to keep, space, what is shown
+ *     stack_look.c       what there is to stop and to keep
+ *     stack_space.c      whether there is room
+ *     stack_plan.c       what is shown
  *     stack_steps.c      forward, and the abort before any harm
  *     stack_rollback.c   the way back
  *     stack_kept.c       what is kept of restores that are over
@@ -59,12 +61,25 @@ json_t *mb_restoration_event(const struct mb_restoration *run, const char *statu
 
 /* stack_plan.c: after the session has planned.  Looks at everything, touches nothing. */
 enum mb_code mb_restoration_plan(struct mb_restoration *run, struct mb_error *err) MB_MUST_CHECK;
+/* The list of files of a place goes beside the journal. */
+enum mb_code mb_restoration_begin_journal(struct mb_restoration *run,
+										  struct mb_error *err) MB_MUST_CHECK;
+
+/* stack_look.c: fill services and places. */
+enum mb_code mb_restoration_find_services(struct mb_restoration *run,
+										  struct mb_error *err) MB_MUST_CHECK;
+enum mb_code mb_restoration_find_places(struct mb_restoration *run,
+										struct mb_error *err) MB_MUST_CHECK;
+/* Can every hook be run that may be needed? */
+enum mb_code mb_restoration_check_hooks(const struct mb_restoration *run,
+										struct mb_error *err) MB_MUST_CHECK;
 /* Services and places as a journal's plan has them. */
 enum mb_code mb_restoration_load(struct mb_restoration *run, const struct mb_stack *stack,
 								 struct mb_error *err) MB_MUST_CHECK;
-/* stack_plan.c: the list of files of a place goes beside the journal. */
-enum mb_code mb_restoration_begin_journal(struct mb_restoration *run,
-										  struct mb_error *err) MB_MUST_CHECK;
+
+/* stack_space.c: MB_NO_SPACE; what was found goes into the plan. */
+enum mb_code mb_restoration_check_space(struct mb_restoration *run,
+										struct mb_error *err) MB_MUST_CHECK;
 
 /* stack_steps.c */
 enum mb_code mb_restoration_run(struct mb_restoration *run, struct mb_error *err) MB_MUST_CHECK;
