@@ -1,5 +1,5 @@
 /*
- * tree_private.h - what tree.c (writing), tree_finish.c (owners, modes, links) and tree_delta.c
+ * tree_private.h - what tree.c (entries), tree_window.c (contents), tree_finish.c (owners, modes, links) and tree_delta.c
  * (writing over what is there) share; nobody else includes it.
  */
 #ifndef MB_ENGINE_TREE_PRIVATE_H
@@ -91,9 +91,14 @@ struct mb_tree_run
 void mb_tree_add_item(struct mb_tree_items *items, const struct mb_entry *entry, const char *name,
 					  int dir_fd);
 void mb_tree_add_jobs(struct mb_tree_run *tree, uint32_t file, const struct mb_runs *runs);
+
+/* tree_window.c */
 /* The file, open for reading and writing; kept open by the worker. */
 enum mb_code mb_tree_file_fd(struct mb_tree_run *tree, struct mb_tree_worker *worker, uint32_t file,
 							 int *fd, struct mb_error *err) MB_MUST_CHECK;
+void mb_tree_close_files(struct mb_tree_worker *worker);
+/* Write the files of the window, finish them, and begin an empty one. */
+enum mb_code mb_tree_flush_window(struct mb_tree_run *tree, struct mb_error *err) MB_MUST_CHECK;
 
 /* tree_finish.c */
 /*
