@@ -1,4 +1,4 @@
-/* safety.c - see safety.h: keeping directories as a whole, and putting them back. */
+/* safety.c - see safety.h: keeping directories as a whole; safety_back.c puts them back. */
 #include "core/engine/safety.h"
 
 #include <dirent.h>
@@ -134,8 +134,8 @@ mb_safety_base(const char *path)
 	return strrchr(path, '/') + 1;
 }
 
-static enum mb_code
-open_above(const char *path, int *fd, struct mb_error *err)
+enum mb_code
+mb_safety_open_above(const char *path, int *fd, struct mb_error *err)
 {
 	char *parent = mb_strdup(path), *slash = strrchr(parent, '/');
 	enum mb_code code = MB_OK;
@@ -159,8 +159,8 @@ mb_open_or_make(int dir_fd, const char *name, int *fd, struct mb_error *err)
 	return MB_OK;
 }
 
-static enum mb_code
-sync_directory(int fd, const char *path, struct mb_error *err)
+enum mb_code
+mb_safety_sync(int fd, const char *path, struct mb_error *err)
 {
 	return fsync(fd) == 0 ? MB_OK : mb_fail_errno(err, errno, "could not sync \"%s\"", path);
 }
@@ -189,7 +189,7 @@ keep_by_rename(const struct mb_safety *safety, struct mb_error *err)
 {
 	struct stat st;
 	int above, fd;
-	enum mb_code code = open_above(safety->path, &above, err);
+	enum mb_code code = mb_safety_open_above(safety->path, &above, err);
 
 	if (code)
 		return code;
@@ -208,14 +208,14 @@ keep_by_rename(const struct mb_safety *safety, struct mb_error *err)
 								 mb_safety_base(safety->kept), err);
 	}
 	if (!code)
-		code = sync_directory(above, safety->path, err);
+		code = mb_safety_sync(above, safety->path, err);
 	close(above);
 	return code;
 }
 
-/* Names of one directory into another; what has gone before is not there any more. */
-static enum mb_code
-move_names(int from_fd, const char *from, int to_fd, const char *only, struct mb_error *err)
+enum mb_code
+mb_safety_move_names(int from_fd, const char *from, int to_fd, const char *only,
+					 struct mb_error *err)
 {
 	struct mb_safety_names names = {0};
 	enum mb_code code = MB_OK;
@@ -234,9 +234,9 @@ move_names(int from_fd, const char *from, int to_fd, const char *only, struct mb
 	mb_safety_names_release(&names);
 	/* Both directories: on a crash no name may be in neither. */
 	if (!code)
-		code = sync_directory(to_fd, from, err);
+		code = mb_safety_sync(to_fd, from, err);
 	if (!code)
-		code = sync_directory(from_fd, from, err);
+		code = mb_safety_sync(from_fd, from, err);
 	return code;
 }
 
@@ -263,13 +263,13 @@ keep_inside(const struct mb_safety *safety, struct mb_error *err)
 		if (!code)
 		{
 			code = safety->is_list ? mb_safety_files_move(safety, fd, to, err)
-								   : move_names(fd, safety->path, to, safety->only, err);
+								   : mb_safety_move_names(fd, safety->path, to, safety->only, err);
 			close(to);
 		}
 		if (!code)
 			code = mb_rename_new(fd, mb_safety_base(part), fd, mb_safety_base(safety->kept), err);
 		if (!code)
-			code = sync_directory(fd, safety->path, err);
+			code = mb_safety_sync(fd, safety->path, err);
 	}
 	close(fd);
 	free(part);
@@ -324,181 +324,6 @@ mb_safety_keep(const struct mb_safety *safety, struct mb_error *err)
 			return safety->wishes & MB_SAFETY_IS_USED ? MB_OK : mb_safety_clear(safety, err);
 	}
 	MB_BUG("safety method %d", (int) safety->method);
-}
-
-/* -- the way back -------------------------------------------------------------------------------- */
-
-/* Everything in it but what is kept. */
-static enum mb_code
-empty_directory(const struct mb_safety *safety, struct mb_error *err)
-{
-	struct mb_safety_names names = {0};
-	enum mb_code code = MB_OK;
-	size_t i;
-	int fd = open(safety->path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-
-	if (fd < 0)
-		return errno == ENOENT ? MB_OK
-							   : mb_fail_errno(err, errno, "could not open \"%s\"", safety->path);
-	if (safety->only)
-		code = mb_rmtree_at(fd, safety->only, err);
-	else
-		code = mb_safety_read(fd, safety->path, &names, err);
-	for (i = 0; !code && i < names.count; i++)
-		code = mb_rmtree_at(fd, names.items[i], err);
-	mb_safety_names_release(&names);
-	close(fd);
-	return code;
-}
-
-enum mb_code
-mb_safety_clear(const struct mb_safety *safety, struct mb_error *err)
-{
-	if (safety->method == MB_SAFETY_REFLINK || (safety->wishes & MB_SAFETY_IS_USED))
-		return MB_OK;
-	if (safety->is_list)
-		return mb_safety_files_clear(safety, err);
-	return empty_directory(safety, err);
-}
-
-/* Owner and mode of the directory itself, which a restore may have set. */
-static enum mb_code
-set_as_it_was(const struct mb_safety *safety, int fd, struct mb_error *err)
-{
-	if (geteuid() == 0 && fchown(fd, safety->uid, safety->gid) != 0)
-		return mb_fail_errno(err, errno, "could not set the owner of \"%s\"", safety->path);
-	if (fchmod(fd, safety->mode) != 0)
-		return mb_fail_errno(err, errno, "could not set the mode of \"%s\"", safety->path);
-	return MB_OK;
-}
-
-/* PATH -> PATH.mbackup-new-<id>, PATH.mbackup-old-<id> -> PATH, and the first removed. */
-static enum mb_code
-put_back_by_rename(const struct mb_safety *safety, struct mb_error *err)
-{
-	char *away = mb_safety_other(safety, "-new-");
-	struct stat st;
-	int above;
-	enum mb_code code = open_above(safety->path, &above, err);
-
-	if (code)
-	{
-		free(away);
-		return code;
-	}
-	if (fstatat(above, mb_safety_base(safety->kept), &st, AT_SYMLINK_NOFOLLOW) == 0)
-	{
-		code = mb_rename_new(above, mb_safety_base(safety->path), above, mb_safety_base(away), err);
-		if (code == MB_NOT_FOUND)
-			code = MB_OK;
-		if (!code)
-			code = mb_rename_new(above, mb_safety_base(safety->kept), above,
-								 mb_safety_base(safety->path), err);
-		if (!code)
-			code = sync_directory(above, safety->path, err);
-	}
-	else if (fstatat(above, mb_safety_base(safety->path), &st, AT_SYMLINK_NOFOLLOW) != 0 ||
-			 (safety->method == MB_SAFETY_RENAME && (uint64_t) st.st_ino != safety->ino))
-	{
-		code = mb_fail(err, MB_NOT_FOUND, "what was in \"%s\" is not in \"%s\" any more",
-					   safety->path, safety->kept);
-		mb_error_hint(err, "Somebody has moved or removed it.");
-	}
-	if (!code)
-		code = mb_rmtree_at(above, mb_safety_base(away), err);
-	close(above);
-	free(away);
-	return code;
-}
-
-/* Names from one of our directories in `fd` back beside it, and it removed; that it is gone is fine. */
-static enum mb_code
-move_out(int fd, const char *path, struct mb_error *err)
-{
-	int from = openat(fd, mb_safety_base(path), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	enum mb_code code;
-
-	if (from < 0)
-		return errno == ENOENT ? MB_OK : mb_fail_errno(err, errno, "could not open \"%s\"", path);
-	code = move_names(from, path, fd, NULL, err);
-	close(from);
-	if (!code && unlinkat(fd, mb_safety_base(path), AT_REMOVEDIR) != 0)
-		code = mb_fail_errno(err, errno, "could not remove \"%s\"", path);
-	return code;
-}
-
-/*
- * While the kept directory is called "-old-", what is beside it is the restore's; from the moment
- * that it is called "-back-" what is beside it is its own.
- */
-static enum mb_code
-put_back_by_move(const struct mb_safety *safety, struct mb_error *err)
-{
-	char *back = mb_safety_other(safety, "-back-"), *part = mb_safety_other(safety, "-part-");
-	struct stat st;
-	int fd;
-	enum mb_code code = mb_safety_open(safety, &fd, err);
-
-	if (!code)
-	{
-		code = move_out(fd, part, err);
-		if (!code && fstatat(fd, mb_safety_base(safety->kept), &st, AT_SYMLINK_NOFOLLOW) == 0)
-		{
-			code = empty_directory(safety, err);
-			if (!code)
-				code =
-					mb_rename_new(fd, mb_safety_base(safety->kept), fd, mb_safety_base(back), err);
-			if (!code)
-				code = sync_directory(fd, safety->path, err);
-		}
-		if (!code)
-			code = move_out(fd, back, err);
-		if (!code)
-			code = set_as_it_was(safety, fd, err);
-		close(fd);
-	}
-	free(back);
-	free(part);
-	return code;
-}
-
-static enum mb_code
-put_back_nothing(const struct mb_safety *safety, struct mb_error *err)
-{
-	enum mb_code code = mb_safety_clear(safety, err);
-	int fd;
-
-	if (code || safety->only || safety->is_list)
-		return code;
-	if (!safety->existed)
-		return rmdir(safety->path) == 0 || errno == ENOENT || errno == ENOTEMPTY
-				   ? MB_OK
-				   : mb_fail_errno(err, errno, "could not remove \"%s\"", safety->path);
-	if (mb_safety_open(safety, &fd, err))
-		return err->code;
-	code = set_as_it_was(safety, fd, err);
-	close(fd);
-	return code;
-}
-
-enum mb_code
-mb_safety_put_back(const struct mb_safety *safety, struct mb_error *err)
-{
-	switch (safety->method)
-	{
-		case MB_SAFETY_EMPTY:
-			return put_back_nothing(safety, err);
-		case MB_SAFETY_RENAME:
-		case MB_SAFETY_REFLINK:
-			return put_back_by_rename(safety, err);
-		case MB_SAFETY_MOVE:
-			return put_back_by_move(safety, err);
-		case MB_SAFETY_FILES:
-			return mb_safety_files_put_back(safety, err);
-		case MB_SAFETY_NONE:
-			break;
-	}
-	return mb_fail(err, MB_UNSUPPORTED, "what was in \"%s\" was not kept", safety->path);
 }
 
 enum mb_code

@@ -1,4 +1,4 @@
-/* safety_private.h - what safety.c, safety_files.c and safety_clone.c share. */
+/* safety_private.h - what safety.c, safety_back.c, safety_files.c and safety_clone.c share. */
 #ifndef MB_ENGINE_SAFETY_PRIVATE_H
 #define MB_ENGINE_SAFETY_PRIVATE_H
 
@@ -20,6 +20,15 @@ enum mb_code mb_safety_read(int dir_fd, const char *path, struct mb_safety_names
 /* One directory in another, made when missing, opened without following. */
 enum mb_code mb_open_or_make(int dir_fd, const char *name, int *fd,
 							 struct mb_error *err) MB_MUST_CHECK;
+/* The directory that an absolute path stands in. */
+enum mb_code mb_safety_open_above(const char *path, int *fd, struct mb_error *err) MB_MUST_CHECK;
+enum mb_code mb_safety_sync(int fd, const char *path, struct mb_error *err) MB_MUST_CHECK;
+/*
+ * Names of one directory into another (only: this one); what has gone before is not there any more.
+ * from is its path, for errors.
+ */
+enum mb_code mb_safety_move_names(int from_fd, const char *from, int to_fd, const char *only,
+								  struct mb_error *err) MB_MUST_CHECK;
 
 /* safety_files.c */
 /* The files of safety->keep from one directory into another, under the same names. */
