@@ -129,55 +129,75 @@ days_in_month(int year, int month)
 	return month == 2 && leap ? 29 : days[month - 1];
 }
 
+/* "2026-11-23" */
+static bool
+take_date(const char **p, struct tm *tm)
+{
+	int year, month, day;
+
+	year = take_digits(p, 4);
+	if (year < 0 || *(*p)++ != '-')
+		return false;
+	month = take_digits(p, 2);
+	if (month < 1 || month > 12 || *(*p)++ != '-')
+		return false;
+	day = take_digits(p, 2);
+	if (day < 1 || day > days_in_month(year, month))
+		return false;
+	tm->tm_year = year - 1900;
+	tm->tm_mon = month - 1;
+	tm->tm_mday = day;
+	return true;
+}
+
+/* ":05" or ":05.25"; what is finer than a microsecond is passed over. */
+static bool
+take_seconds(const char **p, struct tm *tm, long *micros)
+{
+	if (**p != ':')
+		return true;
+	++*p;
+	tm->tm_sec = take_digits(p, 2);
+	if (tm->tm_sec < 0 || tm->tm_sec > 60)
+		return false;
+	if (**p == '.')
+	{
+		long unit = 100000;
+
+		for (++*p; isdigit((unsigned char) **p); ++*p, unit /= 10)
+			*micros += (**p - '0') * unit;
+	}
+	return true;
+}
+
+/* "14:05" and what take_seconds takes. */
+static bool
+take_time_of_day(const char **p, struct tm *tm, long *micros)
+{
+	tm->tm_hour = take_digits(p, 2);
+	if (tm->tm_hour < 0 || tm->tm_hour > 23 || *(*p)++ != ':')
+		return false;
+	tm->tm_min = take_digits(p, 2);
+	return tm->tm_min >= 0 && tm->tm_min <= 59 && take_seconds(p, tm, micros);
+}
+
 static bool
 parse_time(const char *p, int64_t *time_us)
 {
 	struct tm tm = {0};
-	int year, month, day, hour = 0, minute = 0, second = 0;
 	long micros = 0, offset_s;
 	time_t t;
 
-	year = take_digits(&p, 4);
-	if (year < 0 || *p++ != '-')
-		return false;
-	month = take_digits(&p, 2);
-	if (month < 1 || month > 12 || *p++ != '-')
-		return false;
-	day = take_digits(&p, 2);
-	if (day < 1 || day > days_in_month(year, month))
+	if (!take_date(&p, &tm))
 		return false;
 	if (*p == 'T' || *p == 't' || *p == ' ')
 	{
 		p++;
-		hour = take_digits(&p, 2);
-		if (hour < 0 || hour > 23 || *p++ != ':')
+		if (!take_time_of_day(&p, &tm, &micros))
 			return false;
-		minute = take_digits(&p, 2);
-		if (minute < 0 || minute > 59)
-			return false;
-		if (*p == ':')
-		{
-			p++;
-			second = take_digits(&p, 2);
-			if (second < 0 || second > 60)
-				return false;
-			if (*p == '.')
-			{
-				long unit = 100000;
-
-				for (p++; isdigit((unsigned char) *p); p++, unit /= 10)
-					micros += (*p - '0') * unit;
-			}
-		}
 	}
 	while (*p == ' ')
 		p++;
-	tm.tm_year = year - 1900;
-	tm.tm_mon = month - 1;
-	tm.tm_mday = day;
-	tm.tm_hour = hour;
-	tm.tm_min = minute;
-	tm.tm_sec = second;
 	if (*p == '\0')
 	{
 		tm.tm_isdst = -1;
