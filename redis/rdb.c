@@ -133,11 +133,35 @@ select_db(struct mb_rdb *rdb, struct mb_error *err)
 	return MB_OK;
 }
 
+/* Milliseconds in 8 bytes ('X') or seconds in 4 ('Y'), read just now. */
+static void
+take_expiry(struct mb_rdb *rdb, char primitive)
+{
+	struct mb_rdb_expiry expiry = {rdb->sum.bytes, primitive == 'X' ? 8 : 4};
+
+	rdb->key.expires = true;
+	rdb->key.expiry_ms =
+		primitive == 'X' ? (int64_t) rdb->fixed : (int64_t) (int32_t) rdb->fixed * 1000;
+	if (rdb->on_expiry)
+		rdb->on_expiry(rdb->on_expiry_ctx, &expiry);
+}
+
+/* So many bytes that are taken whole; those of 4 and 8 are a number. */
+static bool
+take_fixed(struct mb_rdb *rdb, struct mb_rdb_input *in, size_t bytes)
+{
+	const unsigned char *p = mb_rdb_take(rdb, in, bytes);
+
+	if (bytes == 4)
+		rdb->fixed = p ? mb_get_u32(p) : 0;
+	else if (bytes == 8)
+		rdb->fixed = p ? mb_get_u64(p) : 0;
+	return p != NULL;
+}
+
 static enum mb_code
 run_primitive(struct mb_rdb *rdb, struct mb_rdb_input *in, bool *done, struct mb_error *err)
 {
-	const unsigned char *p;
-
 	*done = true;
 	switch (rdb->pc[-1])
 	{
@@ -155,18 +179,12 @@ run_primitive(struct mb_rdb *rdb, struct mb_rdb_input *in, bool *done, struct mb
 			*done = mb_rdb_run_double(rdb, in);
 			return MB_OK;
 		case '1':
-			*done = mb_rdb_take(rdb, in, 1) != NULL;
-			return MB_OK;
 		case '4':
-			*done = (p = mb_rdb_take(rdb, in, 4)) != NULL;
-			rdb->fixed = *done ? mb_get_u32(p) : 0;
-			return MB_OK;
 		case '8':
-			*done = (p = mb_rdb_take(rdb, in, 8)) != NULL;
-			rdb->fixed = *done ? mb_get_u64(p) : 0;
+			*done = take_fixed(rdb, in, (size_t) (rdb->pc[-1] - '0'));
 			return MB_OK;
 		case 'G':
-			*done = mb_rdb_take(rdb, in, 16) != NULL;
+			*done = take_fixed(rdb, in, 16);
 			return MB_OK;
 		case 'm':
 			return mb_rdb_run_module(rdb, in, done, err);
@@ -182,12 +200,7 @@ run_primitive(struct mb_rdb *rdb, struct mb_rdb_input *in, bool *done, struct mb
 			return select_db(rdb, err);
 		case 'X':
 		case 'Y':
-			rdb->key.expires = true;
-			rdb->key.expiry_ms =
-				rdb->pc[-1] == 'X' ? (int64_t) rdb->fixed : (int64_t) (int32_t) rdb->fixed * 1000;
-			if (rdb->on_expiry)
-				rdb->on_expiry(rdb->on_expiry_ctx,
-							   &(struct mb_rdb_expiry){rdb->sum.bytes, rdb->pc[-1] == 'X' ? 8 : 4});
+			take_expiry(rdb, rdb->pc[-1]);
 			return MB_OK;
 		case 'K':
 			mb_rdb_end_name(rdb);

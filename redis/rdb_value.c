@@ -294,63 +294,68 @@ mb_rdb_run_double(struct mb_rdb *rdb, struct mb_rdb_input *in)
 	return true;
 }
 
+enum
+{
+	MODULE_EOF,
+	MODULE_SINT,
+	MODULE_UINT,
+	MODULE_FLOAT,
+	MODULE_DOUBLE,
+	MODULE_STRING,
+	MODULE_WANT_OP /* ours: no opcode read yet */
+};
+
+static enum mb_code
+run_module_opcode(struct mb_rdb *rdb, struct mb_rdb_input *in, bool *ready, struct mb_error *err)
+{
+	if (mb_rdb_run_length(rdb, in, ready, err))
+		return err->code;
+	if (!*ready)
+		return MB_OK;
+	if (rdb->length > MODULE_STRING)
+		return mb_rdb_corrupt(rdb, "an unknown module opcode", err);
+	rdb->module_op = (unsigned) rdb->length;
+	rdb->in_module = rdb->module_op != MODULE_EOF;
+	return MB_OK;
+}
+
+static enum mb_code
+run_module_operand(struct mb_rdb *rdb, struct mb_rdb_input *in, bool *ready, struct mb_error *err)
+{
+	enum mb_code code = MB_OK;
+
+	if (rdb->module_op == MODULE_STRING)
+		code = mb_rdb_run_string(rdb, in, ready, err);
+	else if (rdb->module_op == MODULE_FLOAT || rdb->module_op == MODULE_DOUBLE)
+		*ready = mb_rdb_take(rdb, in, rdb->module_op == MODULE_FLOAT ? 4 : 8) != NULL;
+	else
+		code = mb_rdb_run_length(rdb, in, ready, err);
+	if (!code && *ready)
+		rdb->module_op = MODULE_WANT_OP;
+	return code;
+}
+
 /* What a module wrote: {opcode, operand} up to opcode 0. */
 enum mb_code
 mb_rdb_run_module(struct mb_rdb *rdb, struct mb_rdb_input *in, bool *done, struct mb_error *err)
 {
-	enum
-	{
-		MODULE_EOF,
-		MODULE_SINT,
-		MODULE_UINT,
-		MODULE_FLOAT,
-		MODULE_DOUBLE,
-		MODULE_STRING,
-		MODULE_WANT_OP /* ours: no opcode read yet */
-	};
+	bool ready = true;
 
-	for (;;)
+	if (!rdb->in_module)
 	{
-		bool ready = false;
-
-		if (!rdb->in_module)
-		{
-			rdb->in_module = true;
-			rdb->module_op = MODULE_WANT_OP;
-		}
-		if (rdb->module_op == MODULE_WANT_OP)
-		{
-			if (mb_rdb_run_length(rdb, in, &ready, err))
-				return err->code;
-			if (ready && rdb->length > MODULE_STRING)
-				return mb_rdb_corrupt(rdb, "an unknown module opcode", err);
-			if (ready)
-				rdb->module_op = (unsigned) rdb->length;
-			if (ready && rdb->module_op == MODULE_EOF)
-			{
-				rdb->in_module = false;
-				*done = true;
-				return MB_OK;
-			}
-		}
-		else
-		{
-			if (rdb->module_op == MODULE_STRING)
-			{
-				if (mb_rdb_run_string(rdb, in, &ready, err))
-					return err->code;
-			}
-			else if (rdb->module_op == MODULE_FLOAT || rdb->module_op == MODULE_DOUBLE)
-				ready = mb_rdb_take(rdb, in, rdb->module_op == MODULE_FLOAT ? 4 : 8) != NULL;
-			else if (mb_rdb_run_length(rdb, in, &ready, err))
-				return err->code;
-			if (ready)
-				rdb->module_op = MODULE_WANT_OP;
-		}
-		if (!ready)
-		{
-			*done = false;
-			return MB_OK;
-		}
+		rdb->in_module = true;
+		rdb->module_op = MODULE_WANT_OP;
 	}
+	while (ready && rdb->in_module)
+	{
+		enum mb_code code;
+
+		ready = false;
+		code = rdb->module_op == MODULE_WANT_OP ? run_module_opcode(rdb, in, &ready, err)
+												: run_module_operand(rdb, in, &ready, err);
+		if (code)
+			return code;
+	}
+	*done = ready;
+	return MB_OK;
 }
