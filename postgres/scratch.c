@@ -60,35 +60,36 @@ prepare(struct mb_pg_scratch *scratch, struct mb_error *err)
 }
 
 /* On the command line, so that nothing in postgresql.auto.conf can say otherwise. */
+static const char *const fixed[] = {"listen_addresses=",
+									"port=5432",
+									"hot_standby=off",
+									"fsync=off",
+									"full_page_writes=off",
+									"autovacuum=off",
+									"archive_mode=off",
+									"ssl=off",
+									"shared_buffers=64MB",
+									"huge_pages=off",
+									"max_connections=20",
+									"max_wal_senders=0",
+									"max_prepared_transactions=200",
+									"logging_collector=off",
+									"log_destination=stderr",
+									"shared_preload_libraries=",
+									"session_preload_libraries=",
+									"synchronous_standby_names=",
+									"recovery_target_action=promote",
+									"restart_after_crash=off",
+									"log_min_messages=warning",
+									"max_worker_processes=0",
+									"max_logical_replication_workers=0",
+									"default_transaction_read_only=off",
+									"wal_level=replica",
+									"event_source=mbackup"};
+
 static enum mb_code
 start(struct mb_pg_scratch *scratch, struct mb_error *err)
 {
-	static const char *const fixed[] = {"listen_addresses=",
-										"port=5432",
-										"hot_standby=off",
-										"fsync=off",
-										"full_page_writes=off",
-										"autovacuum=off",
-										"archive_mode=off",
-										"ssl=off",
-										"shared_buffers=64MB",
-										"huge_pages=off",
-										"max_connections=20",
-										"max_wal_senders=0",
-										"max_prepared_transactions=200",
-										"logging_collector=off",
-										"log_destination=stderr",
-										"shared_preload_libraries=",
-										"session_preload_libraries=",
-										"synchronous_standby_names=",
-										"recovery_target_action=promote",
-										"restart_after_crash=off",
-										"log_min_messages=warning",
-										"max_worker_processes=0",
-										"max_logical_replication_workers=0",
-										"default_transaction_read_only=off",
-										"wal_level=replica",
-										"event_source=mbackup"};
 	const size_t count = sizeof(fixed) / sizeof(*fixed);
 	char *program = mb_path_join(scratch->bindir, "postgres");
 	char *config = mb_asprintf("config_file=%s", scratch->config);
