@@ -247,6 +247,73 @@ begin_units(struct mb_wal_receiver *receiver, uint64_t from_lsn)
 	receiver->known_from = from_lsn;
 }
 
+static void
+tell_begun(struct mb_wal_receiver *receiver, const struct beginning *beginning)
+{
+	bool is_new = !beginning->branch[0];
+
+	if (is_new)
+	{
+		struct mb_wal_where where = {receiver->options.component, receiver->system_id,
+									 receiver->timeline, receiver->branch, receiver->segment_size};
+
+		mb_wal_gap_note(receiver->options.env, &where, &receiver->ancestry, beginning->from_lsn);
+	}
+	mb_log_info(mb_walrecv_log(receiver),
+				"%s: receiving WAL from " LSN_FMT " on timeline %u, %s branch %s",
+				receiver->options.component, LSN_ARGS(beginning->from_lsn), receiver->timeline,
+				is_new ? "new" : "comparing with", receiver->branch);
+	receiver->was_streaming = true;
+}
+
+/* One branch, until its timeline ends or nothing more comes. */
+static enum mb_code
+stream_branch(struct mb_wal_receiver *receiver, const char *slot, const struct beginning *beginning,
+			  enum ending *ending, uint32_t *next_timeline, uint64_t *switch_lsn,
+			  struct mb_error *err)
+{
+	enum mb_code code =
+		start_replication(receiver, slot, beginning->from_lsn, next_timeline, switch_lsn, err);
+
+	if (code == MB_NEGATIVE && *next_timeline > beginning->timeline)
+	{
+		*ending = END_SWITCH;
+		return MB_OK;
+	}
+	if (code)
+		return code;
+	tell_begun(receiver, beginning);
+	return stream_timeline(receiver, ending, next_timeline, switch_lsn, err);
+}
+
+/* Does a failure only mean that this was the wrong beginning?  Notes what follows from that. */
+static bool
+is_refusal(struct mb_wal_receiver *receiver, const struct beginning *beginning, bool own,
+		   enum mb_code code, const struct mb_error *why)
+{
+	bool is_unproven = beginning->branch[0] && (!receiver->verified || receiver->trust_own);
+
+	if (code == MB_NOT_FOUND && own && !receiver->verified && !receiver->trust_own &&
+		beginning->known_to % receiver->unit_bytes == 0 &&
+		beginning->from_lsn != beginning->known_to)
+	{
+		/* The last unit is gone from the server; our own state says that it was this one. */
+		receiver->trust_own = true;
+		mb_log_info(mb_walrecv_log(receiver), "%s: continuing branch %s by own state",
+					receiver->options.component, receiver->branch);
+		return true;
+	}
+	if (!(is_unproven && (code == MB_NEGATIVE || code == MB_NOT_FOUND)) && code != MB_EXISTS &&
+		code != MB_CORRUPT)
+		return false;
+	/* Servers remove WAL from its beginning, whatever the timeline. */
+	if (code == MB_NOT_FOUND)
+		receiver->removed_to = beginning->from_lsn - beginning->from_lsn % receiver->segment_size +
+							   receiver->segment_size;
+	refuse_branch(receiver, why->message);
+	return true;
+}
+
 /* One beginning, followed over timelines until it ends. */
 enum mb_code
 mb_walrecv_stream_from(struct mb_wal_receiver *receiver, const char *slot,
@@ -270,58 +337,9 @@ mb_walrecv_stream_from(struct mb_wal_receiver *receiver, const char *slot,
 		if (code)
 			return code;
 		begin_units(receiver, beginning->from_lsn);
-		code = start_replication(receiver, slot, beginning->from_lsn, &next_timeline, &switch_lsn,
-								 err);
-		if (code == MB_NEGATIVE && next_timeline > beginning->timeline)
+		code = stream_branch(receiver, slot, beginning, ending, &next_timeline, &switch_lsn, err);
+		if (is_refusal(receiver, beginning, own, code, err))
 		{
-			code = MB_OK;
-			*ending = END_SWITCH;
-		}
-		else if (!code)
-		{
-			if (!beginning->branch[0])
-			{
-				struct mb_wal_where where = {receiver->options.component, receiver->system_id,
-											 receiver->timeline, receiver->branch,
-											 receiver->segment_size};
-
-				mb_wal_gap_note(receiver->options.env, &where, &receiver->ancestry,
-								beginning->from_lsn);
-			}
-			mb_log_info(mb_walrecv_log(receiver),
-						"%s: receiving WAL from " LSN_FMT " on timeline %u, %s branch %s",
-						receiver->options.component, LSN_ARGS(beginning->from_lsn),
-						receiver->timeline, beginning->branch[0] ? "comparing with" : "new",
-						receiver->branch);
-			receiver->was_streaming = true;
-			code = stream_timeline(receiver, ending, &next_timeline, &switch_lsn, err);
-		}
-		if (code == MB_NOT_FOUND && own && !receiver->verified && !receiver->trust_own &&
-			beginning->known_to % receiver->unit_bytes == 0 &&
-			beginning->from_lsn != beginning->known_to)
-		{
-			/* The last unit is gone from the server; our own state says that it was this one. */
-			receiver->trust_own = true;
-			*ending = END_REFUSED;
-			mb_log_info(mb_walrecv_log(receiver), "%s: continuing branch %s by own state",
-						receiver->options.component, receiver->branch);
-			return MB_OK;
-		}
-		if (beginning->branch[0] && (!receiver->verified || receiver->trust_own) &&
-			(code == MB_NEGATIVE || code == MB_NOT_FOUND))
-		{
-			/* Servers remove WAL from its beginning, whatever the timeline. */
-			if (code == MB_NOT_FOUND)
-				receiver->removed_to = beginning->from_lsn -
-									   beginning->from_lsn % receiver->segment_size +
-									   receiver->segment_size;
-			refuse_branch(receiver, err->message);
-			*ending = END_REFUSED;
-			return MB_OK;
-		}
-		if (code == MB_EXISTS || code == MB_CORRUPT)
-		{
-			refuse_branch(receiver, err->message);
 			*ending = END_REFUSED;
 			return MB_OK;
 		}
