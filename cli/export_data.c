@@ -178,6 +178,41 @@ name_file(struct data_export *data, struct mb_buf *name, const char *path, size_
 	archive_name_encode(name, path, len, 0);
 }
 
+/* The member that stands for an entry, and what its line says of the kind. */
+static enum mb_code
+add_member(struct data_export *data, const struct mb_entry *entry, struct mb_tar_member *member,
+		   json_t *line, struct mb_error *err)
+{
+	struct mb_buf target = {0};
+	enum mb_code code;
+
+	switch (entry->type)
+	{
+		case MB_ENTRY_FILE:
+			member->type = S_IFREG;
+			member->size = entry->size;
+			mb_json_set_int(line, "size", (int64_t) entry->size);
+			return add_contents(data, entry, member, err);
+		case MB_ENTRY_HARDLINK:
+			member->type = S_IFREG;
+			name_file(data, &target, entry->link_target, strlen(entry->link_target));
+			member->hard_link = mb_buf_cstr(&target);
+			set_bytes(line, "hard_link", entry->link_target);
+			break;
+		case MB_ENTRY_SYMLINK:
+			member->type = S_IFLNK;
+			member->link = entry->link_target;
+			set_bytes(line, "link", entry->link_target);
+			break;
+		default:
+			member->type = S_IFDIR;
+			break;
+	}
+	code = archive_add(&data->run->archive, member, err);
+	mb_buf_release(&target);
+	return code;
+}
+
 static enum mb_code
 add_entry(struct data_export *data, const struct mb_entry *entry, struct mb_error *err)
 {
@@ -188,7 +223,6 @@ add_entry(struct data_export *data, const struct mb_entry *entry, struct mb_erro
 								   .group = entry->group,
 								   .mtime_ns = entry->mtime_ns};
 	char *path = mb_strndup(entry->path, entry->path_len);
-	struct mb_buf target = {0};
 	json_t *line = json_object();
 	enum mb_code code;
 
@@ -200,33 +234,7 @@ add_entry(struct data_export *data, const struct mb_entry *entry, struct mb_erro
 	set_owner(line, entry);
 	if (entry->flags & MB_ENTRY_MASKED)
 		mb_json_set_bool(line, "masked", true);
-	switch (entry->type)
-	{
-		case MB_ENTRY_FILE:
-			member.type = S_IFREG;
-			member.size = entry->size;
-			mb_json_set_int(line, "size", (int64_t) entry->size);
-			code = add_contents(data, entry, &member, err);
-			break;
-		case MB_ENTRY_HARDLINK:
-			member.type = S_IFREG;
-			name_file(data, &target, entry->link_target, strlen(entry->link_target));
-			member.hard_link = mb_buf_cstr(&target);
-			set_bytes(line, "hard_link", entry->link_target);
-			code = archive_add(&data->run->archive, &member, err);
-			break;
-		case MB_ENTRY_SYMLINK:
-			member.type = S_IFLNK;
-			member.link = entry->link_target;
-			set_bytes(line, "link", entry->link_target);
-			code = archive_add(&data->run->archive, &member, err);
-			break;
-		default:
-			member.type = S_IFDIR;
-			code = archive_add(&data->run->archive, &member, err);
-			break;
-	}
-	mb_buf_release(&target);
+	code = add_member(data, entry, &member, line, err);
 	free(path);
 	if (code)
 	{

@@ -40,8 +40,9 @@ parse_timeline(const char *text, struct mb_target *target, struct mb_error *err)
 	return MB_OK;
 }
 
-enum mb_code
-cli_read_target(const struct mb_cli *cli, struct mb_target *target, struct mb_error *err)
+/* Which of the options says where to; none: the backup itself. */
+static enum mb_code
+find_target(const struct mb_cli *cli, struct mb_target *target, struct mb_error *err)
 {
 	static const struct
 	{
@@ -51,10 +52,7 @@ cli_read_target(const struct mb_cli *cli, struct mb_target *target, struct mb_er
 				 {"to-lsn", MB_TARGET_LSN},      {"to-xid", MB_TARGET_XID},
 				 {"to-name", MB_TARGET_NAME},    {"to-latest", MB_TARGET_LATEST},
 				 {"to-backup", MB_TARGET_BACKUP}};
-	const char *action = cli_option(cli, "target-action");
-	const char *timeline = cli_option(cli, "timeline");
 	const char *first = NULL;
-	enum mb_code code = MB_OK;
 	size_t i;
 
 	target->kind = MB_TARGET_BACKUP;
@@ -73,22 +71,56 @@ cli_read_target(const struct mb_cli *cli, struct mb_target *target, struct mb_er
 		target->kind = kinds[i].kind;
 		target->text = text;
 	}
-	if (target->kind == MB_TARGET_TIME)
-		code = mb_time_parse(&target->time_us, target->text, err);
-	else if (target->kind == MB_TARGET_LSN)
-		MB_ASSERT(mb_lsn_parse(&target->lsn, target->text));
-	else if (target->kind == MB_TARGET_XID)
-		code = parse_xid(target->text, &target->xid, err);
-	else if (target->kind == MB_TARGET_LATEST || target->kind == MB_TARGET_BACKUP)
-		target->text = NULL;
-	target->exclusive = mb_config_flag(&cli->config, "exclusive");
-	if (!code && target->exclusive &&
-		(target->kind == MB_TARGET_LATEST || target->kind == MB_TARGET_BACKUP ||
-		 target->kind == MB_TARGET_MARK || target->kind == MB_TARGET_NAME))
+	return MB_OK;
+}
+
+/* The option's text as what it stands for. */
+static enum mb_code
+parse_value(struct mb_target *target, struct mb_error *err)
+{
+	switch (target->kind)
 	{
-		mb_fail(err, MB_CONFIG, "--exclusive has no meaning for this target");
-		return mb_error_hint(err, "It goes with --to-time, --to-lsn and --to-xid.");
+		case MB_TARGET_TIME:
+			return mb_time_parse(&target->time_us, target->text, err);
+		case MB_TARGET_LSN:
+			MB_ASSERT(mb_lsn_parse(&target->lsn, target->text));
+			break;
+		case MB_TARGET_XID:
+			return parse_xid(target->text, &target->xid, err);
+		case MB_TARGET_LATEST:
+		case MB_TARGET_BACKUP:
+			target->text = NULL;
+			break;
+		case MB_TARGET_MARK:
+		case MB_TARGET_NAME:
+			break;
 	}
+	return MB_OK;
+}
+
+/* Of places that can be told exactly: up to it, or without it. */
+static enum mb_code
+check_exclusive(const struct mb_target *target, struct mb_error *err)
+{
+	if (!target->exclusive || target->kind == MB_TARGET_TIME || target->kind == MB_TARGET_LSN ||
+		target->kind == MB_TARGET_XID)
+		return MB_OK;
+	mb_fail(err, MB_CONFIG, "--exclusive has no meaning for this target");
+	return mb_error_hint(err, "It goes with --to-time, --to-lsn and --to-xid.");
+}
+
+enum mb_code
+cli_read_target(const struct mb_cli *cli, struct mb_target *target, struct mb_error *err)
+{
+	const char *action = cli_option(cli, "target-action");
+	const char *timeline = cli_option(cli, "timeline");
+	enum mb_code code = find_target(cli, target, err);
+
+	if (!code)
+		code = parse_value(target, err);
+	target->exclusive = mb_config_flag(&cli->config, "exclusive");
+	if (!code)
+		code = check_exclusive(target, err);
 	if (!code && timeline)
 		code = parse_timeline(timeline, target, err);
 	if (action && strcmp(action, "pause") == 0)
