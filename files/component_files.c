@@ -216,8 +216,8 @@ is_captured(void *ctx, const char *path, const struct stat *st)
 static void add_device(struct files_scan *scan, const char *root);
 
 enum mb_code
-files_walk(struct files_component *files, int root_fd, struct mb_safety_names *roots,
-		   struct mb_safety_names *names, struct mb_error *err)
+files_walk(struct files_component *files, int root_fd, struct mb_names *roots,
+		   struct mb_names *names, struct mb_error *err)
 {
 	struct files_scan scan = {.files = files, .root_fd = root_fd};
 	enum mb_code code = MB_OK;
@@ -235,7 +235,7 @@ files_walk(struct files_component *files, int root_fd, struct mb_safety_names *r
 		add_device(&scan, scan.roots.items[i]);
 	for (i = 0; !code && i < scan.roots.count; i++)
 	{
-		mb_safety_names_add(roots, scan.roots.items[i], strlen(scan.roots.items[i]));
+		mb_names_add(roots, scan.roots.items[i], strlen(scan.roots.items[i]));
 		code = mb_walk_names(root_fd, scan.roots.items[i], is_captured, &scan, names, err);
 	}
 	mb_roots_release(&scan.roots);

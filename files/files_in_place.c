@@ -19,11 +19,11 @@ struct looking
 {
 	struct mb_restore *restore;
 	struct mb_holdings *holdings;
-	struct mb_safety_names roots;  /* that the configured paths lead to, below "/" */
-	struct mb_safety_names bases;  /* absolute directories under which files are kept together */
-	struct mb_safety_names put;    /* below "/" */
-	struct mb_safety_names there;  /* likewise */
-	struct mb_safety_names masked; /* sorted: those stay */
+	struct mb_names roots;  /* that the configured paths lead to, below "/" */
+	struct mb_names bases;  /* absolute directories under which files are kept together */
+	struct mb_names put;    /* below "/" */
+	struct mb_names there;  /* likewise */
+	struct mb_names masked; /* sorted: those stay */
 };
 
 /* -- which files ------------------------------------------------------------------------------------- */
@@ -45,7 +45,7 @@ add_base(struct looking *looking, const char *path)
 	for (i = 0; i < looking->bases.count; i++)
 		if (strcmp(looking->bases.items[i], path) == 0)
 			return;
-	mb_safety_names_add(&looking->bases, path, strlen(path));
+	mb_names_add(&looking->bases, path, strlen(path));
 }
 
 /* Each directory that a configured path leads to; also one that is gone altogether, which will be again. */
@@ -114,17 +114,17 @@ sort_in(struct looking *looking)
 
 	for (i = 0; i < looking->there.count; i++)
 		if (files_is_wanted(looking->restore, looking->there.items[i]) &&
-			!mb_safety_names_has(&looking->masked, looking->there.items[i]))
+			!mb_names_has(&looking->masked, looking->there.items[i]))
 		{
 			struct mb_safety *safety = place_of(looking, looking->there.items[i], &rest);
 
-			mb_safety_names_add(&safety->keep, rest, strlen(rest));
+			mb_names_add(&safety->keep, rest, strlen(rest));
 		}
 	for (i = 0; i < looking->put.count; i++)
 	{
 		struct mb_safety *safety = place_of(looking, looking->put.items[i], &rest);
 
-		mb_safety_names_add(&safety->put, rest, strlen(rest));
+		mb_names_add(&safety->put, rest, strlen(rest));
 	}
 }
 
@@ -148,7 +148,7 @@ mb_files_holds(struct mb_component *component, struct mb_restore *restore,
 	if (root_fd < 0)
 		return mb_fail_errno(err, errno, "could not open \"/\"");
 	code = mb_restore_names(restore, select_masked, NULL, &looking.masked, err);
-	mb_safety_names_sort(&looking.masked);
+	mb_names_sort(&looking.masked);
 	if (!code)
 		code = files_names(restore, &looking.put, err);
 	if (!code)
@@ -159,11 +159,11 @@ mb_files_holds(struct mb_component *component, struct mb_restore *restore,
 		find_bases(&looking, component->settings);
 		sort_in(&looking);
 	}
-	mb_safety_names_release(&looking.roots);
-	mb_safety_names_release(&looking.bases);
-	mb_safety_names_release(&looking.put);
-	mb_safety_names_release(&looking.there);
-	mb_safety_names_release(&looking.masked);
+	mb_names_release(&looking.roots);
+	mb_names_release(&looking.bases);
+	mb_names_release(&looking.put);
+	mb_names_release(&looking.there);
+	mb_names_release(&looking.masked);
 	close(root_fd);
 	return code;
 }
@@ -173,7 +173,7 @@ mb_files_holds(struct mb_component *component, struct mb_restore *restore,
 enum mb_code
 mb_files_health(struct mb_component *component, struct mb_restore *restore, struct mb_error *err)
 {
-	struct mb_safety_names names = {0};
+	struct mb_names names = {0};
 	enum mb_code code = MB_OK;
 	size_t i;
 
@@ -190,7 +190,7 @@ mb_files_health(struct mb_component *component, struct mb_restore *restore, stru
 			code = mb_fail(err, MB_NEGATIVE, "\"%s\" is not there", path);
 		free(path);
 	}
-	mb_safety_names_release(&names);
+	mb_names_release(&names);
 	if (!code)
 		mb_json_set_str(restore->result, "health", "all files are there");
 	return code;

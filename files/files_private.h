@@ -22,10 +22,10 @@ struct files_component
  * What a backup would take now: files and links below "/", and the roots that the configured paths
  * lead to.
  */
-enum mb_code files_walk(struct files_component *files, int root_fd, struct mb_safety_names *roots,
-						struct mb_safety_names *names, struct mb_error *err) MB_MUST_CHECK;
+enum mb_code files_walk(struct files_component *files, int root_fd, struct mb_names *roots,
+						struct mb_names *names, struct mb_error *err) MB_MUST_CHECK;
 /* The names that a restore writes; not those that stay as they are. */
-enum mb_code files_names(struct mb_restore *restore, struct mb_safety_names *names,
+enum mb_code files_names(struct mb_restore *restore, struct mb_names *names,
 						 struct mb_error *err) MB_MUST_CHECK;
 /* "--only" */
 bool files_is_wanted(const struct mb_restore *restore, const char *path);

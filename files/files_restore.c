@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "core/base/fs.h"
+#include "core/base/names.h"
 #include "core/base/time.h"
 #include "files/files_private.h"
 
@@ -282,15 +283,8 @@ refuse_existing(struct mb_restore *restore, int root_fd, struct mb_error *err)
 
 /* -- a delta ------------------------------------------------------------------------------------ */
 
-struct names
-{
-	char **items;
-	size_t count;
-	size_t cap;
-};
-
 static bool
-has_name(const struct names *names, const char *name, size_t len)
+has_name(const struct mb_names *names, const char *name, size_t len)
 {
 	size_t i;
 
@@ -302,7 +296,7 @@ has_name(const struct names *names, const char *name, size_t len)
 
 /* The first parts of all paths: a few. */
 static enum mb_code
-top_names(struct mb_restore *restore, struct names *names, struct mb_error *err)
+top_names(struct mb_restore *restore, struct mb_names *names, struct mb_error *err)
 {
 	struct mb_manifest_reader *reader =
 		mb_manifest_reader_new(restore->env->repo, &restore->commit.blocks);
@@ -316,8 +310,7 @@ top_names(struct mb_restore *restore, struct names *names, struct mb_error *err)
 
 		if (has_name(names, entry->path, len))
 			continue;
-		names->items = mb_grow(names->items, &names->cap, names->count + 1, sizeof(*names->items));
-		names->items[names->count++] = mb_strndup(entry->path, len);
+		mb_names_add(names, entry->path, len);
 	}
 	mb_manifest_reader_free(reader);
 	return code;
@@ -329,7 +322,7 @@ refuse_strangers(struct mb_restore *restore, int root_fd, struct mb_error *err)
 {
 	int fd = openat(root_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
-	struct names names = {0};
+	struct mb_names names = {0};
 	struct dirent *found;
 	enum mb_code code;
 
@@ -349,16 +342,14 @@ refuse_strangers(struct mb_restore *restore, int root_fd, struct mb_error *err)
 						   "you want, add --force.");
 	}
 	closedir(dir);
-	while (names.count > 0)
-		free(names.items[--names.count]);
-	free(names.items);
+	mb_names_release(&names);
 	return code;
 }
 
 /* -- for others ------------------------------------------------------------------------------------- */
 
 enum mb_code
-files_names(struct mb_restore *restore, struct mb_safety_names *names, struct mb_error *err)
+files_names(struct mb_restore *restore, struct mb_names *names, struct mb_error *err)
 {
 	struct files_restore files = {.restore = restore, .is_quiet = true};
 	enum mb_code code = restore->only_count > 0 ? find_promotions(&files, err) : MB_OK;

@@ -18,7 +18,7 @@ struct mb_reference_check
 	const struct mb_listed_key *key;
 	/* ... or a directory */
 	int dir_fd;
-	struct mb_safety_names files;
+	struct mb_names files;
 	size_t at;
 	/* what was found */
 	char *last; /* the key that the last row named */
@@ -110,7 +110,7 @@ mb_reference_check_begin(struct mb_reference_check **out, struct mb_component *c
 		if (check->dir_fd < 0)
 			return mb_fail(err, MB_UNREACHABLE, "directory \"%s\" cannot be read", url);
 		code = mb_walk_names(check->dir_fd, "", is_any, NULL, &check->files, err);
-		mb_safety_names_sort(&check->files);
+		mb_names_sort(&check->files);
 		return code;
 	}
 	code = mb_bucket_connect((struct mb_bucket *) component, err);
@@ -245,7 +245,7 @@ mb_reference_check_free(struct mb_reference_check *check)
 	if (!check)
 		return;
 	mb_bucket_listing_free(check->listing);
-	mb_safety_names_release(&check->files);
+	mb_names_release(&check->files);
 	if (check->dir_fd >= 0)
 		close(check->dir_fd);
 	json_decref(check->examples);

@@ -10,6 +10,7 @@
 
 #include "core/base/fs.h"
 #include "core/base/mem.h"
+#include "core/base/names.h"
 
 #define BLOCKS_PER_SEGMENT 131072u /* RELSEG_SIZE of every released build: 1 GiB */
 #define MAX_DEPTH 32
@@ -98,32 +99,9 @@ mb_pg_relation_parse(struct mb_pg_relation_name *out, const char *name)
 
 /* -- one directory's names -------------------------------------------------------------------- */
 
-struct names
-{
-	char **items;
-	size_t count;
-	size_t cap;
-};
-
-static void
-release_names(struct names *names)
-{
-	size_t i;
-
-	for (i = 0; i < names->count; i++)
-		free(names->items[i]);
-	free(names->items);
-}
-
-static int
-compare_names(const void *a, const void *b)
-{
-	return strcmp(*(char *const *) a, *(char *const *) b);
-}
-
 /* A directory that vanishes meanwhile (DROP DATABASE) is an empty one. */
 static enum mb_code
-read_names(struct names *names, const char *path, struct mb_error *err)
+read_names(struct mb_names *names, const char *path, struct mb_error *err)
 {
 	DIR *dir = opendir(path);
 	struct dirent *entry;
@@ -136,22 +114,20 @@ read_names(struct names *names, const char *path, struct mb_error *err)
 	{
 		if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
 			continue;
-		names->items = mb_grow(names->items, &names->cap, names->count + 1, sizeof(char *));
-		names->items[names->count++] = mb_strdup(entry->d_name);
+		mb_names_add(names, entry->d_name, strlen(entry->d_name));
 	}
 	if (errno)
 		code = mb_fail_errno(err, errno, "could not read directory \"%s\"", path);
 	closedir(dir);
-	if (names->count > 0)
-		qsort(names->items, names->count, sizeof(char *), compare_names);
+	mb_names_sort(names);
 	return code;
 }
 
 static bool
-has_init_fork(const struct names *names, uint32_t number)
+has_init_fork(const struct mb_names *names, uint32_t number)
 {
 	char *name = mb_asprintf("%u_init", number);
-	bool found = bsearch(&name, names->items, names->count, sizeof(char *), compare_names) != NULL;
+	bool found = mb_names_has(names, name);
 
 	free(name);
 	return found;
@@ -201,7 +177,7 @@ holds_relations(const char *dir)
 
 static void
 add_regular(struct scan *scan, const char *dir, const char *name, const char *path,
-			const struct names *names, const struct stat *st)
+			const struct mb_names *names, const struct stat *st)
 {
 	struct mb_pg_relation_name relation;
 	struct mb_pg_file *file;
@@ -242,7 +218,7 @@ static enum mb_code scan_directory(struct scan *scan, const char *dir, int depth
 /* What a symbolic link stands for: a tablespace, a moved pg_wal, a moved file. */
 static enum mb_code
 add_link(struct scan *scan, const char *dir, const char *path, const char *full, int depth,
-		 const struct names *names, const char *name, struct mb_error *err)
+		 const struct mb_names *names, const char *name, struct mb_error *err)
 {
 	char target[4096];
 	struct stat st, link_st;
@@ -275,8 +251,8 @@ add_link(struct scan *scan, const char *dir, const char *path, const char *full,
 }
 
 static enum mb_code
-add_name(struct scan *scan, const char *dir, const struct names *names, const char *name, int depth,
-		 struct mb_error *err)
+add_name(struct scan *scan, const char *dir, const struct mb_names *names, const char *name,
+		 int depth, struct mb_error *err)
 {
 	char *path = *dir ? mb_asprintf("%s/%s", dir, name) : mb_strdup(name);
 	char *full = mb_path_join(scan->root, path);
@@ -311,7 +287,7 @@ static enum mb_code
 scan_directory(struct scan *scan, const char *dir, int depth, struct mb_error *err)
 {
 	char *full = *dir ? mb_path_join(scan->root, dir) : mb_strdup(scan->root);
-	struct names names = {0};
+	struct mb_names names = {0};
 	enum mb_code code;
 	size_t i;
 
@@ -321,7 +297,7 @@ scan_directory(struct scan *scan, const char *dir, int depth, struct mb_error *e
 		code = read_names(&names, full, err);
 	for (i = 0; !code && i < names.count; i++)
 		code = add_name(scan, dir, &names, names.items[i], depth, err);
-	release_names(&names);
+	mb_names_release(&names);
 	free(full);
 	return code;
 }

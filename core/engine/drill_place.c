@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "core/base/fs.h"
+#include "core/base/names.h"
 #include "core/base/time.h"
 #include "core/engine/drill_private.h"
 
@@ -214,46 +215,28 @@ mb_drill_release(struct mb_drill *drill)
 
 /* -- the history ---------------------------------------------------------------------------------- */
 
-struct names
-{
-	char **items;
-	size_t count;
-	size_t cap;
-};
-
 static enum mb_code
 add_name(void *ctx, const struct mb_blob_info *info, struct mb_error *err)
 {
-	struct names *names = ctx;
+	struct mb_names *names = ctx;
 
 	(void) err;
 	if (!mb_id_is_valid(info->name + strlen(DRILLS_PREFIX)))
 		return MB_OK;
-	names->items = mb_grow(names->items, &names->cap, names->count + 1, sizeof(*names->items));
-	names->items[names->count++] = mb_strdup(info->name);
+	mb_names_add(names, info->name, strlen(info->name));
 	return MB_OK;
-}
-
-static void
-release_names(struct names *names)
-{
-	size_t i;
-
-	for (i = 0; i < names->count; i++)
-		free(names->items[i]);
-	free(names->items);
 }
 
 static enum mb_code
 forget_oldest(const struct mb_repo *repo, struct mb_error *err)
 {
-	struct names names = {0};
+	struct mb_names names = {0};
 	enum mb_code code = mb_store_list(repo->store, DRILLS_PREFIX, add_name, &names, err);
 
 	if (!code && names.count > MB_DRILLS_KEPT)
 		code = mb_store_remove(repo->store, (const char *const *) names.items,
 							   names.count - MB_DRILLS_KEPT, err);
-	release_names(&names);
+	mb_names_release(&names);
 	return code;
 }
 
@@ -281,7 +264,7 @@ enum mb_code
 mb_drills_list(const struct mb_repo *repo, size_t limit, json_t **drills, struct mb_error *err)
 {
 	json_t *list = json_array();
-	struct names names = {0};
+	struct mb_names names = {0};
 	enum mb_code code = mb_store_list(repo->store, DRILLS_PREFIX, add_name, &names, err);
 	size_t i = limit && names.count > limit ? names.count - limit : 0;
 
@@ -298,7 +281,7 @@ mb_drills_list(const struct mb_repo *repo, size_t limit, json_t **drills, struct
 			code = MB_OK;
 		json_decref(doc);
 	}
-	release_names(&names);
+	mb_names_release(&names);
 	if (code)
 		json_decref(list);
 	else

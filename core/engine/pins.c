@@ -4,37 +4,20 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/base/names.h"
+
 #define PINS "pins/"
 #define REDUCED "reduced/"
 
 /* Names below a prefix: <prefix><target>/<leaf>. */
-struct notes
-{
-	char **items;
-	size_t count;
-	size_t cap;
-};
-
 static enum mb_code
 add_note(void *ctx, const struct mb_blob_info *info, struct mb_error *err)
 {
-	struct notes *notes = ctx;
+	struct mb_names *notes = ctx;
 
 	(void) err;
-	notes->items = mb_grow(notes->items, &notes->cap, notes->count + 1, sizeof(char *));
-	notes->items[notes->count++] = mb_strdup(info->name);
+	mb_names_add(notes, info->name, strlen(info->name));
 	return MB_OK;
-}
-
-static void
-release_notes(struct notes *notes)
-{
-	size_t i;
-
-	for (i = 0; i < notes->count; i++)
-		free(notes->items[i]);
-	free(notes->items);
-	memset(notes, 0, sizeof(*notes));
 }
 
 /* The id between prefix and leaf; NULL for a name that is not ours. */
@@ -102,7 +85,7 @@ merge_pin(const struct mb_repo *repo, json_t *doc, const char *name, int64_t now
 enum mb_code
 mb_pins_merge(const struct mb_repo *repo, json_t *docs, struct mb_error *err)
 {
-	struct notes notes = {0};
+	struct mb_names notes = {0};
 	int64_t now_us = 0;
 	enum mb_code code = mb_store_list(repo->store, PINS, add_note, &notes, err);
 	size_t i;
@@ -117,12 +100,13 @@ mb_pins_merge(const struct mb_repo *repo, json_t *docs, struct mb_error *err)
 		if (doc)
 			code = merge_pin(repo, doc, notes.items[i], now_us, err);
 	}
-	release_notes(&notes);
+	mb_names_release(&notes);
 	return code;
 }
 
 static enum mb_code
-list_pins(const struct mb_repo *repo, const char *target, struct notes *notes, struct mb_error *err)
+list_pins(const struct mb_repo *repo, const char *target, struct mb_names *notes,
+		  struct mb_error *err)
 {
 	char prefix[MB_NAME_MAX];
 	enum mb_code code;
@@ -130,7 +114,7 @@ list_pins(const struct mb_repo *repo, const char *target, struct notes *notes, s
 	snprintf(prefix, sizeof(prefix), PINS "%s/", target);
 	code = mb_store_list(repo->store, prefix, add_note, notes, err);
 	if (code)
-		release_notes(notes);
+		mb_names_release(notes);
 	return code;
 }
 
@@ -139,7 +123,7 @@ mb_pin_put(const struct mb_repo *repo, const char *target, const char *reason, i
 		   struct mb_error *err)
 {
 	char name[MB_NAME_MAX], id[MB_ID_TEXT];
-	struct notes old = {0};
+	struct mb_names old = {0};
 	int64_t now_us = 0;
 	json_t *pin = json_object();
 	enum mb_code code = mb_store_clock(repo->store, &now_us, err);
@@ -157,7 +141,7 @@ mb_pin_put(const struct mb_repo *repo, const char *target, const char *reason, i
 	/* The new one first: a kill in between leaves two, never none. */
 	if (!code && old.count > 0)
 		code = mb_store_remove(repo->store, (const char *const *) old.items, old.count, err);
-	release_notes(&old);
+	mb_names_release(&old);
 	json_decref(pin);
 	return code;
 }
@@ -165,13 +149,13 @@ mb_pin_put(const struct mb_repo *repo, const char *target, const char *reason, i
 enum mb_code
 mb_pins_remove(const struct mb_repo *repo, const char *target, size_t *count, struct mb_error *err)
 {
-	struct notes notes = {0};
+	struct mb_names notes = {0};
 	enum mb_code code = list_pins(repo, target, &notes, err);
 
 	if (!code && notes.count > 0)
 		code = mb_store_remove(repo->store, (const char *const *) notes.items, notes.count, err);
 	*count = notes.count;
-	release_notes(&notes);
+	mb_names_release(&notes);
 	return code;
 }
 
@@ -203,7 +187,7 @@ reduce(json_t *set, const char *component, const char *expired)
 enum mb_code
 mb_reduced_merge(const struct mb_repo *repo, json_t *sets, struct mb_error *err)
 {
-	struct notes notes = {0};
+	struct mb_names notes = {0};
 	enum mb_code code = mb_store_list(repo->store, REDUCED, add_note, &notes, err);
 	size_t i;
 
@@ -227,7 +211,7 @@ mb_reduced_merge(const struct mb_repo *repo, json_t *sets, struct mb_error *err)
 			reduce(set, component, mb_json_str(doc, "time", "?"));
 		json_decref(doc);
 	}
-	release_notes(&notes);
+	mb_names_release(&notes);
 	return code;
 }
 
@@ -255,7 +239,7 @@ mb_notes_sweep(const struct mb_repo *repo, const json_t *sets, const json_t *mar
 			   struct mb_error *err)
 {
 	static const char *const prefixes[] = {PINS, REDUCED};
-	struct notes notes = {0};
+	struct mb_names notes = {0};
 	enum mb_code code = MB_OK;
 	size_t i;
 
@@ -278,7 +262,7 @@ mb_notes_sweep(const struct mb_repo *repo, const json_t *sets, const json_t *mar
 			notes.count = kept;
 		if (!code && kept > 0)
 			code = mb_store_remove(repo->store, (const char *const *) notes.items, kept, err);
-		release_notes(&notes);
+		mb_names_release(&notes);
 	}
 	return code;
 }

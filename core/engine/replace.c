@@ -15,7 +15,7 @@
 
 enum mb_code
 mb_restore_names(const struct mb_restore *restore, mb_tree_select select, void *ctx,
-				 struct mb_safety_names *names, struct mb_error *err)
+				 struct mb_names *names, struct mb_error *err)
 {
 	struct mb_manifest_reader *reader =
 		mb_manifest_reader_new(restore->env->repo, &restore->commit.blocks);
@@ -35,7 +35,7 @@ mb_restore_names(const struct mb_restore *restore, mb_tree_select select, void *
 		if ((select ? select(ctx, entry, &name, &dir_fd)
 					: (entry->flags & MB_ENTRY_AFTER_CUT) == 0) &&
 			entry->type != MB_ENTRY_MARKER)
-			mb_safety_names_add(names, mb_buf_cstr(&name), name.len);
+			mb_names_add(names, mb_buf_cstr(&name), name.len);
 	}
 	mb_buf_release(&name);
 	mb_manifest_reader_free(reader);
@@ -46,7 +46,7 @@ struct walk
 {
 	mb_walk_wanted wanted;
 	void *ctx;
-	struct mb_safety_names *names;
+	struct mb_names *names;
 };
 
 static enum mb_code walk_directory(const struct walk *walk, int fd, const char *path, int depth,
@@ -67,7 +67,7 @@ walk_name(const struct walk *walk, int dir_fd, const char *name, const char *pat
 		return MB_OK;
 	if (!S_ISDIR(st.st_mode))
 	{
-		mb_safety_names_add(walk->names, path, strlen(path));
+		mb_names_add(walk->names, path, strlen(path));
 		return MB_OK;
 	}
 	fd = openat(dir_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
@@ -106,7 +106,7 @@ walk_directory(const struct walk *walk, int fd, const char *path, int depth, str
 
 enum mb_code
 mb_walk_names(int root_fd, const char *start, mb_walk_wanted wanted, void *ctx,
-			  struct mb_safety_names *names, struct mb_error *err)
+			  struct mb_names *names, struct mb_error *err)
 {
 	struct walk walk = {wanted, ctx, names};
 	const char *slash = strrchr(start, '/');
@@ -135,24 +135,4 @@ mb_walk_names(int root_fd, const char *start, mb_walk_wanted wanted, void *ctx,
 	code = walk_name(&walk, fd, slash ? slash + 1 : start, start, 0, err);
 	close(fd);
 	return code;
-}
-
-static int
-compare(const void *a, const void *b)
-{
-	return strcmp(*(char *const *) a, *(char *const *) b);
-}
-
-void
-mb_safety_names_sort(struct mb_safety_names *names)
-{
-	if (names->count > 1)
-		qsort(names->items, names->count, sizeof(*names->items), compare);
-}
-
-bool
-mb_safety_names_has(const struct mb_safety_names *sorted, const char *name)
-{
-	return sorted->count > 0 &&
-		   bsearch(&name, sorted->items, sorted->count, sizeof(*sorted->items), compare) != NULL;
 }

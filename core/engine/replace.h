@@ -12,7 +12,7 @@
 
 /* The names that select() takes of restore->commit, without directories; NULL: all. */
 enum mb_code mb_restore_names(const struct mb_restore *restore, mb_tree_select select, void *ctx,
-							  struct mb_safety_names *names, struct mb_error *err) MB_MUST_CHECK;
+							  struct mb_names *names, struct mb_error *err) MB_MUST_CHECK;
 
 /*
  * Everything below root/start that is no directory, as paths below root, in no order; start may be ""
@@ -21,9 +21,6 @@ enum mb_code mb_restore_names(const struct mb_restore *restore, mb_tree_select s
  */
 typedef bool (*mb_walk_wanted)(void *ctx, const char *path, const struct stat *st);
 enum mb_code mb_walk_names(int root_fd, const char *start, mb_walk_wanted wanted, void *ctx,
-						   struct mb_safety_names *names, struct mb_error *err) MB_MUST_CHECK;
-
-void mb_safety_names_sort(struct mb_safety_names *names);
-bool mb_safety_names_has(const struct mb_safety_names *sorted, const char *name);
+						   struct mb_names *names, struct mb_error *err) MB_MUST_CHECK;
 
 #endif

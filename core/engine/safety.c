@@ -19,22 +19,6 @@ static const char *const methods[] = {"empty", "rename", "move", "files", "refli
 
 /* -- small ones --------------------------------------------------------------------------------- */
 
-void
-mb_safety_names_add(struct mb_safety_names *names, const char *name, size_t len)
-{
-	names->items = mb_grow(names->items, &names->cap, names->count + 1, sizeof(*names->items));
-	names->items[names->count++] = mb_strndup(name, len);
-}
-
-void
-mb_safety_names_release(struct mb_safety_names *names)
-{
-	while (names->count > 0)
-		free(names->items[--names->count]);
-	free(names->items);
-	memset(names, 0, sizeof(*names));
-}
-
 struct mb_safety *
 mb_safety_new(const char *path, const char *only, unsigned wishes)
 {
@@ -51,8 +35,8 @@ mb_safety_free(struct mb_safety *safety)
 {
 	if (!safety)
 		return;
-	mb_safety_names_release(&safety->keep);
-	mb_safety_names_release(&safety->put);
+	mb_names_release(&safety->keep);
+	mb_names_release(&safety->put);
 	free(safety->path);
 	free(safety->only);
 	free(safety->kept);
@@ -93,7 +77,7 @@ is_name_left_alone(const char *name)
 
 /* The names in a directory, all at once: it is changed while they are gone through. */
 enum mb_code
-mb_safety_read(int dir_fd, const char *path, struct mb_safety_names *names, struct mb_error *err)
+mb_safety_read(int dir_fd, const char *path, struct mb_names *names, struct mb_error *err)
 {
 	int fd = openat(dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	DIR *dir = fd >= 0 ? fdopendir(fd) : NULL;
@@ -109,7 +93,7 @@ mb_safety_read(int dir_fd, const char *path, struct mb_safety_names *names, stru
 	}
 	for (errno = 0; (entry = readdir(dir)) != NULL; errno = 0)
 		if (!is_name_left_alone(entry->d_name))
-			mb_safety_names_add(names, entry->d_name, strlen(entry->d_name));
+			mb_names_add(names, entry->d_name, strlen(entry->d_name));
 	if (errno)
 		code = mb_fail_errno(err, errno, "could not read directory \"%s\"", path);
 	closedir(dir);
@@ -217,12 +201,12 @@ enum mb_code
 mb_safety_move_names(int from_fd, const char *from, int to_fd, const char *only,
 					 struct mb_error *err)
 {
-	struct mb_safety_names names = {0};
+	struct mb_names names = {0};
 	enum mb_code code = MB_OK;
 	size_t i;
 
 	if (only)
-		mb_safety_names_add(&names, only, strlen(only));
+		mb_names_add(&names, only, strlen(only));
 	else
 		code = mb_safety_read(from_fd, from, &names, err);
 	for (i = 0; !code && i < names.count; i++)
@@ -231,7 +215,7 @@ mb_safety_move_names(int from_fd, const char *from, int to_fd, const char *only,
 		if (code == MB_NOT_FOUND && only)
 			code = MB_OK;
 	}
-	mb_safety_names_release(&names);
+	mb_names_release(&names);
 	/* Both directories: on a crash no name may be in neither. */
 	if (!code)
 		code = mb_safety_sync(to_fd, from, err);

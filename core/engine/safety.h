@@ -29,6 +29,7 @@
 
 #include "core/base/json.h"
 #include "core/base/mem.h"
+#include "core/base/names.h"
 
 enum mb_safety_method
 {
@@ -47,23 +48,13 @@ enum mb_safety_wish
 	MB_SAFETY_UNKEPT = 4   /* --no-snapshot */
 };
 
-/* Paths relative to a directory, in order, NUL-free; owned. */
-struct mb_safety_names
-{
-	char **items;
-	size_t count;
-	size_t cap;
-};
-void mb_safety_names_add(struct mb_safety_names *names, const char *name, size_t len);
-void mb_safety_names_release(struct mb_safety_names *names);
-
 struct mb_safety
 {
 	char *path; /* absolute, of a directory */
 	char *only; /* only this name in it; NULL: all */
 	bool is_list;
-	struct mb_safety_names keep; /* is_list: files that are there and are moved aside */
-	struct mb_safety_names put;  /* is_list: files that the restore will write */
+	struct mb_names keep; /* is_list: files that are there and are moved aside */
+	struct mb_names put;  /* is_list: files that the restore will write */
 	unsigned wishes;
 	/* chosen */
 	enum mb_safety_method method;

@@ -15,7 +15,7 @@
 static enum mb_code
 empty_directory(const struct mb_safety *safety, struct mb_error *err)
 {
-	struct mb_safety_names names = {0};
+	struct mb_names names = {0};
 	enum mb_code code = MB_OK;
 	size_t i;
 	int fd = open(safety->path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
@@ -29,7 +29,7 @@ empty_directory(const struct mb_safety *safety, struct mb_error *err)
 		code = mb_safety_read(fd, safety->path, &names, err);
 	for (i = 0; !code && i < names.count; i++)
 		code = mb_rmtree_at(fd, names.items[i], err);
-	mb_safety_names_release(&names);
+	mb_names_release(&names);
 	close(fd);
 	return code;
 }

@@ -143,7 +143,7 @@ choose_method(struct mb_safety *safety, const struct stat *st, int fd, bool was_
 static enum mb_code
 look_inside(struct mb_safety *safety, int fd, bool *empty, struct mb_error *err)
 {
-	struct mb_safety_names names = {0};
+	struct mb_names names = {0};
 	struct stat st;
 	enum mb_code code = MB_OK;
 
@@ -156,7 +156,7 @@ look_inside(struct mb_safety *safety, int fd, bool *empty, struct mb_error *err)
 		code = mb_safety_read(fd, safety->path, &names, err);
 		*empty = names.count == 0;
 	}
-	mb_safety_names_release(&names);
+	mb_names_release(&names);
 	if (code || *empty)
 		return code;
 	if (safety->only)

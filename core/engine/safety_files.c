@@ -101,7 +101,7 @@ remove_file(int root_fd, const char *name, struct mb_error *err)
 }
 
 static enum mb_code
-each(const struct mb_safety_names *names, int from, int to, struct mb_error *err)
+each(const struct mb_names *names, int from, int to, struct mb_error *err)
 {
 	enum mb_code code = MB_OK;
 	size_t i;
@@ -230,8 +230,7 @@ read_list(struct mb_safety *safety, const char *path, struct mb_error *err)
 			code = mb_fail(err, MB_CORRUPT, "\"%s\" is damaged", path);
 		else
 		{
-			mb_safety_names_add(text.data[at] == 'K' ? &safety->keep : &safety->put, name,
-								strlen(name));
+			mb_names_add(text.data[at] == 'K' ? &safety->keep : &safety->put, name, strlen(name));
 			at = (size_t) (end - text.data) + 1;
 		}
 	}

@@ -15,7 +15,7 @@ char *mb_safety_other(const struct mb_safety *safety, const char *word);
 /* The last part of an absolute path, borrowed. */
 const char *mb_safety_base(const char *path);
 /* The names in a directory, all at once: it is changed while they are gone through. */
-enum mb_code mb_safety_read(int dir_fd, const char *path, struct mb_safety_names *names,
+enum mb_code mb_safety_read(int dir_fd, const char *path, struct mb_names *names,
 							struct mb_error *err) MB_MUST_CHECK;
 /* One directory in another, made when missing, opened without following. */
 enum mb_code mb_open_or_make(int dir_fd, const char *name, int *fd,

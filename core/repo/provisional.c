@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/base/names.h"
 #include "core/repo/commit_private.h"
 #include "core/repo/pack_private.h"
 
@@ -60,30 +61,15 @@ mb_provisional_put(const struct mb_repo *repo, const char *component, const char
 
 /* -- names ------------------------------------------------------------------------------------ */
 
-struct names
-{
-	char **items; /* in the order of the listing: by id, then seq */
-	size_t count;
-	size_t cap;
-};
-
+/* In the order of the listing: by id, then seq. */
 static enum mb_code
 add_name(void *ctx, const struct mb_blob_info *info, struct mb_error *err)
 {
-	struct names *names = ctx;
+	struct mb_names *names = ctx;
 
 	(void) err;
-	names->items = mb_grow(names->items, &names->cap, names->count + 1, sizeof(*names->items));
-	names->items[names->count++] = mb_strdup(info->name);
+	mb_names_add(names, info->name, strlen(info->name));
 	return MB_OK;
-}
-
-static void
-release_names(struct names *names)
-{
-	while (names->count > 0)
-		free(names->items[--names->count]);
-	free(names->items);
 }
 
 /* -- reading ---------------------------------------------------------------------------------- */
@@ -149,7 +135,7 @@ mb_provisionals_get(const struct mb_repo *repo, const char *component,
 					struct mb_provisionals *found, struct mb_error *err)
 {
 	char prefix[MB_NAME_MAX];
-	struct names names = {0};
+	struct mb_names names = {0};
 	enum mb_code code;
 	size_t i;
 
@@ -171,7 +157,7 @@ mb_provisionals_get(const struct mb_repo *repo, const char *component,
 		found->parts = mb_grow(found->parts, &found->cap, found->count + 1, sizeof(*found->parts));
 		found->parts[found->count++] = blocks;
 	}
-	release_names(&names);
+	mb_names_release(&names);
 	if (code)
 		mb_provisionals_release(found);
 	return code;
@@ -204,13 +190,13 @@ enum mb_code
 mb_provisionals_remove(const struct mb_repo *repo, const char *component, struct mb_error *err)
 {
 	char prefix[MB_NAME_MAX];
-	struct names names = {0};
+	struct mb_names names = {0};
 	enum mb_code code;
 
 	prefix_of(prefix, component);
 	code = mb_store_list(repo->store, prefix, add_name, &names, err);
 	if (!code && names.count > 0)
 		code = mb_store_remove(repo->store, (const char *const *) names.items, names.count, err);
-	release_names(&names);
+	mb_names_release(&names);
 	return code;
 }

@@ -10,14 +10,7 @@
 #include <unistd.h>
 
 #include "core/base/fs.h"
-
-/* The entries of one directory, sorted as their full names sort: a directory ends in '/'. */
-struct entries
-{
-	char **names;
-	size_t count;
-	size_t cap;
-};
+#include "core/base/names.h"
 
 struct listing
 {
@@ -28,22 +21,6 @@ struct listing
 	struct mb_error *err;
 	char path[MB_NAME_MAX + 2]; /* of the directory at hand, with its '/' */
 };
-
-static int
-compare_names(const void *a, const void *b)
-{
-	return strcmp(*(char *const *) a, *(char *const *) b);
-}
-
-static void
-entries_release(struct entries *entries)
-{
-	size_t i;
-
-	for (i = 0; i < entries->count; i++)
-		free(entries->names[i]);
-	free(entries->names);
-}
 
 /* Can a name that starts with path + entry start with the prefix, too? */
 static bool
@@ -77,9 +54,12 @@ is_directory(int dir_fd, const struct dirent *entry)
 	return S_ISDIR(st.st_mode);
 }
 
-/* Takes dir_fd. */
+/*
+ * The entries of one directory, to be sorted as their full names sort: a directory ends in '/'.
+ * Takes dir_fd.
+ */
 static enum mb_code
-read_entries(const struct listing *listing, int dir_fd, struct entries *entries)
+read_entries(const struct listing *listing, int dir_fd, struct mb_names *entries)
 {
 	size_t path_len = strlen(listing->path);
 	DIR *dir = fdopendir(dir_fd);
@@ -119,13 +99,9 @@ read_entries(const struct listing *listing, int dir_fd, struct entries *entries)
 			break;
 		}
 		name = mb_asprintf(directory ? "%s/" : "%s", entry->d_name);
-		if (!is_wanted(listing, path_len, name))
-		{
-			free(name);
-			continue;
-		}
-		entries->names = mb_grow(entries->names, &entries->cap, entries->count + 1, sizeof(char *));
-		entries->names[entries->count++] = name;
+		if (is_wanted(listing, path_len, name))
+			mb_names_add(entries, name, strlen(name));
+		free(name);
 	}
 	closedir(dir);
 	return code;
@@ -168,7 +144,7 @@ list_entry(struct listing *listing, size_t path_len, const char *entry)
 static enum mb_code
 list_directory(struct listing *listing, const char *dir)
 {
-	struct entries entries = {0};
+	struct mb_names entries = {0};
 	enum mb_code code;
 	size_t path_len, i;
 	int fd;
@@ -195,11 +171,11 @@ list_directory(struct listing *listing, const char *dir)
 			return mb_posix_fail(listing->store, errno, "list", ".", listing->err);
 	}
 	code = read_entries(listing, fd, &entries);
-	if (!code && entries.count > 1)
-		qsort(entries.names, entries.count, sizeof(char *), compare_names);
+	if (!code)
+		mb_names_sort(&entries);
 	for (i = 0; i < entries.count && !code; i++)
-		code = list_entry(listing, path_len, entries.names[i]);
-	entries_release(&entries);
+		code = list_entry(listing, path_len, entries.items[i]);
+	mb_names_release(&entries);
 	return code;
 }
 

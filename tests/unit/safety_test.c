@@ -332,10 +332,10 @@ choose_files(void)
 	struct mb_error err;
 
 	safety->is_list = true;
-	mb_safety_names_add(&safety->keep, "a", 1);
-	mb_safety_names_add(&safety->keep, "sub/b", 5);
-	mb_safety_names_add(&safety->put, "a", 1);
-	mb_safety_names_add(&safety->put, "deep/er/c", 9);
+	mb_names_add(&safety->keep, "a", 1);
+	mb_names_add(&safety->keep, "sub/b", 5);
+	mb_names_add(&safety->put, "a", 1);
+	mb_names_add(&safety->put, "deep/er/c", 9);
 	mb_error_clear(&err);
 	assert_int_equal(mb_safety_choose(safety, "id1", &err), MB_OK);
 	assert_int_equal(safety->method, MB_SAFETY_FILES);
@@ -509,8 +509,8 @@ test_safety__names_that_lead_out_are_refused(void **state)
 		struct mb_safety *safety = mb_safety_new(at("place"), NULL, 0);
 
 		safety->is_list = true;
-		mb_safety_names_add(&safety->keep, bad[i], strlen(bad[i]));
-		mb_safety_names_add(&safety->put, bad[i], strlen(bad[i]));
+		mb_names_add(&safety->keep, bad[i], strlen(bad[i]));
+		mb_names_add(&safety->put, bad[i], strlen(bad[i]));
 		mb_error_clear(&err);
 		assert_int_equal(mb_safety_choose(safety, "id1", &err), MB_OK);
 		assert_int_not_equal(mb_safety_keep(safety, &err), MB_OK);
