@@ -153,8 +153,7 @@ archive_keys_release(struct archive_keys *keys)
 static unsigned
 hex_digit(char c)
 {
-	return isdigit((unsigned char) c) ? (unsigned) (c - '0')
-									  : (unsigned) (tolower((unsigned char) c) - 'a') + 10;
+	return (unsigned) mb_hex_digit((char) tolower((unsigned char) c));
 }
 
 bool

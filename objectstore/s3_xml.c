@@ -1,6 +1,7 @@
 /* s3_xml.c - see s3_xml.h.  The listings themselves: s3_page.c. */
 #include "objectstore/s3_xml.h"
 
+#include <ctype.h>
 #include <expat.h>
 #include <limits.h>
 #include <stdlib.h>
@@ -232,13 +233,7 @@ mb_xml_escape(struct mb_buf *out, const char *text)
 static int
 hex_digit(char c)
 {
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	if (c >= 'a' && c <= 'f')
-		return c - 'a' + 10;
-	if (c >= 'A' && c <= 'F')
-		return c - 'A' + 10;
-	return -1;
+	return mb_hex_digit((char) tolower((unsigned char) c));
 }
 
 void

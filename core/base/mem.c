@@ -413,8 +413,8 @@ mb_hex(char *out, const unsigned char *data, size_t len)
 	out[2 * len] = '\0';
 }
 
-static int
-hex_digit(char c)
+int
+mb_hex_digit(char c)
 {
 	if (c >= '0' && c <= '9')
 		return c - '0';
@@ -430,8 +430,8 @@ mb_unhex(unsigned char *out, const char *hex, size_t len)
 
 	for (i = 0; i < len; i++)
 	{
-		int hi = hex_digit(hex[2 * i]);
-		int lo = hi < 0 ? -1 : hex_digit(hex[2 * i + 1]);
+		int hi = mb_hex_digit(hex[2 * i]);
+		int lo = hi < 0 ? -1 : mb_hex_digit(hex[2 * i + 1]);
 
 		if (lo < 0)
 			return false;

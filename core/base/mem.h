@@ -108,7 +108,8 @@ void mb_wipe(void *data, size_t len);
 void mb_buf_wipe(struct mb_buf *buf); /* zeroes the memory, then releases it */
 
 /* -- small string helpers ---------------------------------------------------------------- */
-void mb_hex(char *out, const unsigned char *data, size_t len);    /* out: 2 * len + 1 bytes */
+void mb_hex(char *out, const unsigned char *data, size_t len); /* out: 2 * len + 1 bytes */
+int mb_hex_digit(char c); /* of a lower-case digit; -1: it is none */
 bool mb_unhex(unsigned char *out, const char *hex, size_t len);   /* exactly 2 * len lower-case */
 void mb_base64(struct mb_buf *out, const void *data, size_t len); /* RFC 4648, padded, appended */
 bool mb_starts_with(const char *s, const char *prefix);
