@@ -208,13 +208,10 @@ mb_pg_spawn(const struct mb_pg_run *run, int err_fd, pid_t *pid, struct mb_error
 	return MB_OK;
 }
 
-/* The end of what a program said, on one line. */
-static void
-last_words(int fd, char out[LAST_WORDS_BYTES])
+void
+mb_pg_words(int fd, off_t from, char *out, size_t out_bytes)
 {
-	off_t size = lseek(fd, 0, SEEK_END);
-	off_t from = size > LAST_WORDS_BYTES - 1 ? size - (LAST_WORDS_BYTES - 1) : 0;
-	ssize_t got = pread(fd, out, LAST_WORDS_BYTES - 1, from), i;
+	ssize_t got = pread(fd, out, out_bytes - 1, from), i;
 
 	if (got < 0)
 		got = 0;
@@ -224,6 +221,16 @@ last_words(int fd, char out[LAST_WORDS_BYTES])
 	for (i = 0; i < got; i++)
 		if (out[i] == '\n')
 			out[i] = ' ';
+}
+
+/* The end of what a program said. */
+static void
+last_words(int fd, char out[LAST_WORDS_BYTES])
+{
+	off_t size = lseek(fd, 0, SEEK_END);
+
+	mb_pg_words(fd, size > LAST_WORDS_BYTES - 1 ? size - (LAST_WORDS_BYTES - 1) : 0, out,
+				LAST_WORDS_BYTES);
 }
 
 /* How it ended; says why when that was not well. */

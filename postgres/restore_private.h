@@ -143,6 +143,8 @@ enum mb_code mb_pg_pipe_write(struct mb_pg_pipe *pipe, const void *data, size_t 
 /* End of input, wait.  MB_IO with its last words. */
 enum mb_code mb_pg_pipe_close(struct mb_pg_pipe *pipe, struct mb_error *err) MB_MUST_CHECK;
 void mb_pg_pipe_kill(struct mb_pg_pipe *pipe); /* when nobody wants the rest; nothing when closed */
+/* What a program wrote into a file from there on, as one line: at most out_bytes, with the NUL. */
+void mb_pg_words(int fd, off_t from, char *out, size_t out_bytes);
 /* Start and go on; the caller waits for it. */
 enum mb_code mb_pg_spawn(const struct mb_pg_run *run, int err_fd, pid_t *pid,
 						 struct mb_error *err) MB_MUST_CHECK;

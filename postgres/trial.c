@@ -48,22 +48,6 @@ mb_pg_trial_program(const struct mb_pg_trial *trial, const char *name)
 
 /* -- programs ------------------------------------------------------------------------------------- */
 
-/* The beginning of what a program printed, on one line. */
-static void
-first_words(int fd, char out[MB_PG_TRIAL_WORDS])
-{
-	ssize_t got = pread(fd, out, MB_PG_TRIAL_WORDS - 1, 0), i;
-
-	got = got < 0 ? 0 : got;
-	while (got > 0 && out[got - 1] == '\n')
-		got--;
-	out[got] = '\0';
-	for (i = 0; i < got; i++)
-		if (out[i] == '\n')
-			out[i] = ' ';
-}
-
-/* Run it; what it prints goes to `words`.  MB_IO for any exit status but 0 and fine_status. */
 /* Wait for it, or end it when we are cancelled. */
 static enum mb_code
 await_program(const struct mb_pg_trial *trial, pid_t pid, int *status, struct mb_error *err)
@@ -103,11 +87,11 @@ mb_pg_trial_run(const struct mb_pg_trial *trial, const char *const *argv, int fi
 	if (!code)
 		code = await_program(trial, pid, &status, err);
 	if (!code)
-		first_words(run.out_fd, words);
+		mb_pg_words(run.out_fd, 0, words, MB_PG_TRIAL_WORDS);
 	if (!code &&
 		(!WIFEXITED(status) || (WEXITSTATUS(status) != 0 && WEXITSTATUS(status) != fine_status)))
 	{
-		first_words(err_fd, complaint);
+		mb_pg_words(err_fd, 0, complaint, sizeof(complaint));
 		code = mb_fail(err, MB_IO, "\"%s\" failed: %s", argv[0],
 					   *complaint ? complaint : "it said nothing");
 	}
