@@ -11,12 +11,10 @@
 /* -- services ------------------------------------------------------------------------------------- */
 
 static int
-start_rank(const struct mb_restoration *run, const struct mb_stack *stack,
-		   const struct mb_service *service)
+start_rank(const struct mb_stack *stack, const struct mb_service *service)
 {
 	const struct mb_component *clock = mb_stack_clock(stack);
 
-	(void) run;
 	if (!service->component)
 		return 2;
 	return clock && strcmp(clock->name, service->component) == 0 ? 1 : 0;
@@ -31,8 +29,7 @@ add_service(struct mb_restoration *run, const struct mb_stack *stack,
 
 	run->services =
 		mb_grow(run->services, &run->service_cap, run->service_count + 1, sizeof(*run->services));
-	while (at > 0 &&
-		   start_rank(run, stack, &run->services[at - 1].service) > start_rank(run, stack, service))
+	while (at > 0 && start_rank(stack, &run->services[at - 1].service) > start_rank(stack, service))
 		at--;
 	for (i = run->service_count; i > at; i--)
 		run->services[i] = run->services[i - 1];
