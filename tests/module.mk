@@ -3,10 +3,11 @@ FUZZ_TARGETS += $(notdir $(wildcard tests/fuzz/*_fuzz.c))
 FUZZ_MAIN = $(BUILD)/tests/fuzz/replay.o
 
 # What makes system calls fail (LD_PRELOAD): never sanitized, it is loaded into any build.
-$(BUILD)/fault.so: tests/lib/fault.c
+FAULT_SRC = $(wildcard tests/fault/*.c)
+$(BUILD)/fault.so: $(FAULT_SRC) tests/fault/fault.h
 	@mkdir -p $(@D)
 	@echo "  CC    $@"
-	@$(CC) -std=c11 $(WARNINGS) -Wno-missing-prototypes -D_GNU_SOURCE -O2 -g -fPIC -shared -o $@ $< -ldl
+	@$(CC) -std=c11 $(WARNINGS) -Wno-missing-prototypes -D_GNU_SOURCE -O2 -g -fPIC -shared -o $@ $(FAULT_SRC) -ldl
 
 all: $(BUILD)/fault.so
 
