@@ -3,6 +3,7 @@
 #   make demo        install what is needed, build, run the main job on a throw-away stack
 #   make check       install what is needed, build, run every test
 #   make             build only          make check-long   the long kill and flip sweeps
+#   make check-fault PART=1/5: every command, while each of its system calls fails in turn
 #   make format      clang-format        make bench        against the peers
 #   make fuzz        TARGET=rdb SECONDS=3600: libFuzzer
 #   make install     PREFIX=/usr/local   make extension     CREATE EXTENSION mbackup, for the server of PG_CONFIG
@@ -123,6 +124,12 @@ check-long: deps
 	MBACKUP_LONG=1 prove --timer --exec '' $$(grep -l MBACKUP_LONG tests/integration/*.t) $(wildcard tests/fuzz/*.t) \
 		$$(grep -l MBACKUP_LONG tests/unit/*_test.c | sed 's,\(.*\)\.c,$(BUILD)/\1,')
 
+# The whole fault sweep: hours.  PART=2/5: a fifth of the commands.  FAULT=...: options of tests/fault/sweep.py.
+PART ?= 1/1
+check-fault: deps
+	$(MAKE) -j$(JOBS) all
+	tests/fault/run --part $(PART) --table $(FAULT)
+
 demo: deps
 	$(MAKE) -j$(JOBS) all
 	demo/run
@@ -164,5 +171,5 @@ install: all $(if $(wildcard $(shell $(PG_CONFIG) --sharedir 2>/dev/null)/extens
 clean:
 	rm -rf $(BUILD)
 
-.PHONY: all clean extension format unit-bin fuzz-bin fuzz deps check check-long demo bench install
+.PHONY: all clean extension format unit-bin fuzz-bin fuzz deps check check-fault check-long demo bench install
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
