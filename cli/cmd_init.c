@@ -213,6 +213,47 @@ create_repository(struct mb_cli *cli, struct mb_error *err)
 	return code;
 }
 
+static enum mb_code
+found_data(void *ctx, const struct mb_blob_info *info, struct mb_error *err)
+{
+	bool *found = ctx;
+
+	(void) err;
+	*found = *found || (!mb_starts_with(info->name, "keys/") &&
+						!mb_starts_with(info->name, "probes/") && strchr(info->name, '/') != NULL);
+	return MB_OK;
+}
+
+/*
+ * An init that was interrupted between its repository and its configuration file is finished by the
+ * next one: a repository that opens, and in which nothing was ever stored, is as good as a new one.
+ * code: the place is not empty, and *err says so.
+ */
+static enum mb_code
+take_up(struct mb_cli *cli, enum mb_code code, struct mb_error *err)
+{
+	struct mb_error was = *err;
+	bool found = false;
+	enum mb_code opened = cli_open_repository(cli, err);
+
+	if (!opened)
+		opened = mb_store_list(cli->env.repo->store, "", found_data, &found, err);
+	if (!opened && !found)
+	{
+		mb_log_info(&cli->log, "there is a new repository at \"%s\" already: it is taken",
+					cli->env.repo->store->url);
+		return MB_OK;
+	}
+	*err = was;
+	if (opened)
+		return code;
+	mb_repo_free(cli->env.repo);
+	cli->env.repo = NULL;
+	return mb_error_hint(err,
+						 "There is a repository with backups: to use it, write a configuration "
+						 "file that names it; for a new one choose another place.");
+}
+
 /*
  * The copies that the configuration names.  When the repository was there already (code says
  * so), making a missing copy is what init was called for; with none missing that stands.
@@ -326,6 +367,8 @@ cmd_init(struct mb_cli *cli, struct mb_error *err)
 	cli->probes = json_array();
 	if (!code)
 		code = create_repository(cli, err);
+	if (code == MB_CONFLICT && !keeps_config)
+		code = take_up(cli, code, err);
 	if (cli->config.copy_count > 0 && (!code || code == MB_CONFLICT) && cli->env.spool)
 		code = create_copies(cli, code, &copies, err);
 	if (!code && !keeps_config)

@@ -147,7 +147,8 @@ first_key(const struct mb_store_s3 *store, const struct mb_s3_page *page)
 	size_t prefix_len = strlen(store->prefix), i;
 
 	for (i = 0; i < page->count; i++)
-		if (!mb_starts_with(page->versions[i].key + prefix_len, MB_STORE_S3_TRIALS))
+		if (!mb_starts_with(page->versions[i].key + prefix_len, MB_STORE_S3_TRIALS) &&
+			!mb_starts_with(page->versions[i].key + prefix_len, "keys/"))
 			return page->versions[i].key;
 	return NULL;
 }

@@ -81,7 +81,7 @@ mb_file_read(struct mb_buf *out, const char *path, size_t max_bytes, struct mb_e
 {
 	enum mb_code code = MB_OK;
 	size_t start = out->len;
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	int fd = TEMP_FAILURE_RETRY(open(path, O_RDONLY | O_CLOEXEC));
 
 	if (fd < 0)
 		return mb_fail_errno(err, errno, "could not open \"%s\"", path);
@@ -125,11 +125,11 @@ enum mb_code
 mb_fsync_path(const char *path, struct mb_error *err)
 {
 	enum mb_code code = MB_OK;
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	int fd = TEMP_FAILURE_RETRY(open(path, O_RDONLY | O_CLOEXEC));
 
 	if (fd < 0)
 		return mb_fail_errno(err, errno, "could not open \"%s\"", path);
-	if (fsync(fd) != 0)
+	if (TEMP_FAILURE_RETRY(fsync(fd)) != 0)
 		code = mb_fail_errno(err, errno, "could not fsync \"%s\"", path);
 	close(fd);
 	return code;
@@ -150,7 +150,7 @@ mb_file_write_durable(const char *path, const void *data, size_t len, mode_t mod
 		goto done;
 	}
 	code = mb_write_full(fd, data, len, tmp, err);
-	if (!code && (fchmod(fd, mode) != 0 || fsync(fd) != 0))
+	if (!code && (fchmod(fd, mode) != 0 || TEMP_FAILURE_RETRY(fsync(fd)) != 0))
 		code = mb_fail_errno(err, errno, "could not write \"%s\"", tmp);
 	close(fd);
 	if (!code && rename(tmp, path) != 0)
@@ -203,7 +203,7 @@ mb_rmtree_at(int dir_fd, const char *name, struct mb_error *err)
 		return MB_OK;
 	if (errno != EISDIR && errno != EPERM)
 		return mb_fail_errno(err, errno, "could not remove \"%s\"", name);
-	fd = openat(dir_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	fd = TEMP_FAILURE_RETRY(openat(dir_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
 	if (fd < 0)
 		return mb_fail_errno(err, errno, "could not open directory \"%s\"", name);
 	dir = fdopendir(fd);
@@ -227,6 +227,17 @@ enum mb_code
 mb_rmtree(const char *path, struct mb_error *err)
 {
 	return mb_rmtree_at(AT_FDCWD, path, err);
+}
+
+enum mb_code
+mb_name_exists(int dir_fd, const char *name, bool *exists, struct mb_error *err)
+{
+	struct stat st;
+
+	*exists = fstatat(dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) == 0;
+	if (!*exists && errno != ENOENT)
+		return mb_fail_errno(err, errno, "could not look at \"%s\"", name);
+	return MB_OK;
 }
 
 enum mb_code
@@ -292,7 +303,8 @@ open_by_walking(int root_fd, const char *name, int flags, mode_t mode)
 		int next;
 
 		*slash = '\0';
-		next = openat(dir_fd, segment, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+		next = TEMP_FAILURE_RETRY(
+			openat(dir_fd, segment, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
 		if (dir_fd != root_fd)
 			close(dir_fd);
 		dir_fd = next;
@@ -300,7 +312,7 @@ open_by_walking(int root_fd, const char *name, int flags, mode_t mode)
 			goto done;
 		segment = slash + 1;
 	}
-	fd = openat(dir_fd, segment, flags | O_NOFOLLOW, mode);
+	fd = TEMP_FAILURE_RETRY(openat(dir_fd, segment, flags | O_NOFOLLOW, mode));
 	if (dir_fd != root_fd)
 	{
 		int saved = errno;
@@ -325,7 +337,7 @@ mb_open_beneath(int *fd, int root_fd, const char *name, int flags, mode_t mode,
 
 	if (!mb_name_is_safe(name, strlen(name)))
 		return mb_fail(err, MB_CORRUPT, "\"%s\" is not a safe relative name", name);
-	got = syscall(SYS_openat2, root_fd, name, &how, sizeof(how));
+	got = TEMP_FAILURE_RETRY(syscall(SYS_openat2, root_fd, name, &how, sizeof(how)));
 	if (got < 0 && (errno == ENOSYS || errno == EPERM))
 		got = open_by_walking(root_fd, name, flags | O_CLOEXEC, mode);
 	if (got < 0)
@@ -337,7 +349,7 @@ mb_open_beneath(int *fd, int root_fd, const char *name, int flags, mode_t mode,
 enum mb_code
 mb_lock_file(int *fd, const char *path, struct mb_error *err)
 {
-	int lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	int lock_fd = TEMP_FAILURE_RETRY(open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600));
 
 	if (lock_fd < 0)
 		return mb_fail_errno(err, errno, "could not open lock file \"%s\"", path);

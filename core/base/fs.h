@@ -55,6 +55,10 @@ enum mb_code mb_rmtree_at(int dir_fd, const char *name, struct mb_error *err) MB
  */
 #define MB_KEPT_PREFIX ".mbackup-"
 
+/* Is there such a name in a directory (AT_FDCWD: or a path)?  A failure to look is a failure. */
+enum mb_code mb_name_exists(int dir_fd, const char *name, bool *exists,
+							struct mb_error *err) MB_MUST_CHECK;
+
 /* *empty is true for a missing or empty directory ("lost+found" and what is kept do not count). */
 enum mb_code mb_dir_is_empty(const char *path, bool *empty, struct mb_error *err) MB_MUST_CHECK;
 

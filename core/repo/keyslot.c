@@ -196,8 +196,8 @@ mb_repo_add_slot(const struct mb_repo *repo, uint32_t epoch, const unsigned char
 	return mb_slot_put(repo, &name, "", key, unlock, scrypt_n, err);
 }
 
-static bool
-parse_slot_name(struct mb_slot_name *out, const char *name)
+bool
+mb_slot_name_parse(struct mb_slot_name *out, const char *name)
 {
 	unsigned char id[MB_SLOT_ID_DIGITS / 2];
 	char again[MB_NAME_MAX];
@@ -224,7 +224,7 @@ add_slot_name(void *ctx, const struct mb_blob_info *info, struct mb_error *err)
 	struct mb_slot_name name;
 
 	/* A blob of another name is not a slot; nothing that we need depends on it. */
-	if (!parse_slot_name(&name, info->name))
+	if (!mb_slot_name_parse(&name, info->name))
 		return MB_OK;
 	if (names->count == SLOT_MAX_COUNT)
 		return mb_fail(err, MB_CORRUPT, "the repository has more than %d key slots",

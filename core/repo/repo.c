@@ -279,14 +279,53 @@ check_unlock(enum mb_suite suite, const struct mb_unlock *unlock, struct mb_erro
 	return MB_OK;
 }
 
+/* What is found where a repository shall be made. */
+struct remains
+{
+	struct mb_store *store;
+	size_t slots;
+};
+
 static enum mb_code
 found_something(void *ctx, const struct mb_blob_info *info, struct mb_error *err)
 {
-	const struct mb_store *store = ctx;
+	struct remains *remains = ctx;
+	struct mb_slot_name slot;
 
-	mb_fail(err, MB_CONFLICT, "there is something at \"%s\" already (\"%s\")", store->url,
+	if (mb_slot_name_parse(&slot, info->name))
+	{
+		remains->slots++;
+		return MB_OK;
+	}
+	mb_fail(err, MB_CONFLICT, "there is something at \"%s\" already (\"%s\")", remains->store->url,
 			info->name);
 	return mb_error_hint(err, "Choose an empty place for the new repository.");
+}
+
+/*
+ * The header is written last: key slots without one, and without anything else, are those of an init
+ * that was interrupted, and open nothing.
+ */
+static enum mb_code
+clear_place(struct mb_store *store, struct mb_error *err)
+{
+	struct remains remains = {.store = store};
+	struct mb_slot_names names = {0};
+	enum mb_code code = mb_store_list(store, "", found_something, &remains, err);
+	size_t i;
+
+	if (!code && remains.slots > 0)
+		code = mb_slots_list(store, &names, err);
+	for (i = 0; !code && i < names.count; i++)
+	{
+		char name[MB_NAME_MAX];
+		const char *one = name;
+
+		mb_slot_blob_name(name, &names.items[i]);
+		code = mb_store_remove(store, &one, 1, err);
+	}
+	free(names.items);
+	return code;
 }
 
 enum mb_code
@@ -300,7 +339,7 @@ mb_repo_create(struct mb_repo **out, struct mb_store *store, enum mb_suite suite
 	enum mb_code code = check_unlock(suite, unlock, err);
 
 	if (!code)
-		code = mb_store_list(store, "", found_something, store, err);
+		code = clear_place(store, err);
 	if (!code)
 		code = mb_store_clock(store, &header.created_us, err);
 	if (code)

@@ -81,6 +81,8 @@ struct mb_slot_names
 };
 
 void mb_slot_blob_name(char out[MB_NAME_MAX], const struct mb_slot_name *name);
+/* Is it the name of a slot, and which? */
+bool mb_slot_name_parse(struct mb_slot_name *out, const char *name);
 void mb_slot_id_new(char id[MB_SLOT_ID_DIGITS + 1]);
 /* free() the items.  MB_CORRUPT when there is none. */
 enum mb_code mb_slots_list(struct mb_store *store, struct mb_slot_names *names,

@@ -108,8 +108,9 @@ enum mb_code mb_store_clock(struct mb_store *store, int64_t *now_us,
 void mb_store_free(struct mb_store *store); /* NULL does nothing */
 
 /*
- * A directory.  It must exist unless create is set, and then must be empty or
- * missing (MB_CONFLICT otherwise).  Durability: temporary file ".tmp-<random>" in
+ * A directory.  It must exist unless create is set, and then must be missing, or
+ * empty but for key slots and temporary files, which an init leaves that was
+ * interrupted (MB_CONFLICT otherwise).  Durability: temporary file ".tmp-<random>" in
  * the same directory, fsync, link or rename without replacing, fsync of the
  * directory and of every directory that was made.  A failed fsync abandons that
  * file for good.  Files are 0600, directories 0700.  Temporary files older than a

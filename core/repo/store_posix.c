@@ -7,6 +7,7 @@
  */
 #include "core/repo/store_posix_private.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -166,7 +167,7 @@ remove_one(const struct posix_store *store, const char *name, struct mb_error *e
 	}
 	if (unlinkat(dir_fd, slash ? slash + 1 : dir, 0) == 0)
 	{
-		if (fsync(dir_fd) != 0)
+		if (TEMP_FAILURE_RETRY(fsync(dir_fd)) != 0)
 			code = mb_posix_fail(store, errno, "remove", name, err);
 	}
 	else if (errno == EISDIR)
@@ -211,11 +212,12 @@ posix_clock(struct mb_store *base, int64_t *now_us, struct mb_error *err)
 
 	if (code)
 		return code;
-	fd = openat(store->root_fd, ".", O_TMPFILE | O_WRONLY | O_CLOEXEC, 0600);
+	fd = TEMP_FAILURE_RETRY(openat(store->root_fd, ".", O_TMPFILE | O_WRONLY | O_CLOEXEC, 0600));
 	if (fd < 0)
 	{
 		mb_posix_tmp_name(tmp);
-		fd = openat(store->root_fd, tmp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+		fd = TEMP_FAILURE_RETRY(
+			openat(store->root_fd, tmp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
 	}
 	if (fd < 0 || fstat(fd, &st) != 0)
 		code = mb_posix_fail(store, errno, "read the clock by a file in", ".", err);
@@ -251,13 +253,35 @@ static const struct mb_store_ops posix_ops = {
 	.free = posix_free,
 };
 
+/*
+ * Does a directory hold only what an init that was interrupted leaves?  Whether its keys are no more
+ * than that is looked at when the repository is made.
+ */
+static bool
+holds_only_remains(const char *dir)
+{
+	DIR *entries = opendir(dir);
+	struct dirent *entry;
+	bool only = entries != NULL;
+
+	for (errno = 0; only && (entry = readdir(entries)) != NULL; errno = 0)
+		only = strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0 ||
+			   strcmp(entry->d_name, "lost+found") == 0 || strcmp(entry->d_name, "keys") == 0 ||
+			   mb_starts_with(entry->d_name, TMP_PREFIX);
+	if (errno)
+		only = false;
+	if (entries)
+		closedir(entries);
+	return only;
+}
+
 static enum mb_code
 make_root(const char *dir, struct mb_error *err)
 {
 	bool empty = true;
 	enum mb_code code = mb_dir_is_empty(dir, &empty, err);
 
-	if (!code && !empty)
+	if (!code && !empty && !holds_only_remains(dir))
 	{
 		mb_fail(err, MB_CONFLICT, "directory \"%s\" is not empty", dir);
 		return mb_error_hint(err, "Choose a new or an empty directory for the repository.");
@@ -275,7 +299,7 @@ mb_store_posix_open(struct mb_store **out, const char *dir, unsigned flags, stru
 
 	if (code)
 		return code;
-	fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	fd = TEMP_FAILURE_RETRY(open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC));
 	if (fd < 0)
 	{
 		code = mb_fail_errno(err, errno, "could not open repository directory \"%s\"", dir);

@@ -166,7 +166,8 @@ list_directory(struct listing *listing, const char *dir)
 	}
 	else
 	{
-		fd = openat(listing->store->root_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+		fd = TEMP_FAILURE_RETRY(
+			openat(listing->store->root_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
 		if (fd < 0)
 			return mb_posix_fail(listing->store, errno, "list", ".", listing->err);
 	}

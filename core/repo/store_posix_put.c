@@ -45,12 +45,14 @@ chain_open(const struct posix_store *store, const char *name, struct dir_chain *
 		int fd;
 
 		snprintf(segment, sizeof(segment), "%.*s", (int) (slash - name), name);
-		fd = openat(parent, segment, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+		fd = TEMP_FAILURE_RETRY(
+			openat(parent, segment, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
 		if (fd < 0 && errno == ENOENT)
 		{
 			if (mkdirat(parent, segment, 0700) != 0 && errno != EEXIST)
 				return errno;
-			fd = openat(parent, segment, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+			fd = TEMP_FAILURE_RETRY(
+				openat(parent, segment, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
 		}
 		if (fd < 0)
 			return errno;
@@ -70,7 +72,7 @@ chain_fsync(const struct dir_chain *chain)
 	size_t i;
 
 	for (i = chain->count; i-- > 0;)
-		if (fsync(chain->fds[i]) != 0)
+		if (TEMP_FAILURE_RETRY(fsync(chain->fds[i])) != 0)
 			return errno;
 	return 0;
 }
@@ -98,7 +100,7 @@ remove_leftovers(struct posix_store *store, int dir_fd, const char *name, size_t
 	pthread_mutex_unlock(&store->lock);
 	if (known)
 		return;
-	fd = openat(dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	fd = TEMP_FAILURE_RETRY(openat(dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
 	dir = fd >= 0 ? fdopendir(fd) : NULL;
 	if (!dir)
 	{
@@ -122,7 +124,7 @@ remove_leftovers(struct posix_store *store, int dir_fd, const char *name, size_t
 static int
 publish_locked(const struct posix_store *store, int dir_fd, const char *tmp, const char *leaf)
 {
-	int fd = openat(store->root_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int fd = TEMP_FAILURE_RETRY(openat(store->root_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
 	struct stat st;
 	int result = 0;
 
@@ -160,8 +162,8 @@ static int
 create_tmp(const struct dir_chain *chain, char tmp[TMP_NAME_MAX])
 {
 	mb_posix_tmp_name(tmp);
-	return openat(chain->fds[chain->count - 1], tmp,
-				  O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+	return TEMP_FAILURE_RETRY(openat(chain->fds[chain->count - 1], tmp,
+									 O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600));
 }
 
 enum mb_code
@@ -192,7 +194,7 @@ mb_posix_put(struct mb_store *base, const char *name, const void *data, size_t l
 	if (fd >= 0)
 	{
 		code = mb_write_full(fd, data, len, name, err);
-		if (!code && (fsync(fd) != 0 || fstat(fd, &st) != 0))
+		if (!code && (TEMP_FAILURE_RETRY(fsync(fd)) != 0 || fstat(fd, &st) != 0))
 			code = mb_posix_fail(store, errno, "write", name, err);
 		if (close(fd) != 0 && !code)
 			code = mb_posix_fail(store, errno, "write", name, err);
