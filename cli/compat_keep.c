@@ -135,7 +135,7 @@ each_archive(const struct compat_run *run, archive_fn fn, void *ctx, struct mb_e
 
 	if (!dir)
 		return mb_fail_errno(err, errno, "could not open \"%s\"", run->directory);
-	while (!code && (item = readdir(dir)) != NULL)
+	for (errno = 0; !code && (item = readdir(dir)) != NULL; errno = 0)
 	{
 		char *path = mb_path_join(run->directory, item->d_name);
 		struct stat st;
@@ -144,6 +144,8 @@ each_archive(const struct compat_run *run, archive_fn fn, void *ctx, struct mb_e
 			code = fn(ctx, path, &st, err);
 		free(path);
 	}
+	if (!code && errno)
+		code = mb_fail_errno(err, errno, "could not read \"%s\"", run->directory);
 	closedir(dir);
 	return code;
 }

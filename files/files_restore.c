@@ -329,7 +329,7 @@ refuse_strangers(struct mb_restore *restore, int root_fd, struct mb_error *err)
 	if (!dir)
 		return mb_fail_errno(err, errno, "could not read \"%s\"", restore->destination);
 	code = top_names(restore, &names, err);
-	while (!code && (found = readdir(dir)) != NULL)
+	for (errno = 0; !code && (found = readdir(dir)) != NULL; errno = 0)
 	{
 		const char *name = found->d_name;
 
@@ -341,6 +341,8 @@ refuse_strangers(struct mb_restore *restore, int root_fd, struct mb_error *err)
 		mb_error_hint(err, "A delta removes everything else from the directory. If that is what "
 						   "you want, add --force.");
 	}
+	if (!code && errno)
+		code = mb_fail_errno(err, errno, "could not read \"%s\"", restore->destination);
 	closedir(dir);
 	mb_names_release(&names);
 	return code;

@@ -89,7 +89,8 @@ walk_directory(const struct walk *walk, int fd, const char *path, int depth, str
 		close(fd);
 		return mb_fail(err, MB_IO, "could not read directory \"%s\"", path);
 	}
-	while (!code && (entry = readdir(dir)) != NULL)
+	/* A name that is overlooked would be replaced without being kept. */
+	for (errno = 0; !code && (entry = readdir(dir)) != NULL; errno = 0)
 	{
 		char *below;
 
@@ -100,6 +101,8 @@ walk_directory(const struct walk *walk, int fd, const char *path, int depth, str
 		code = walk_name(walk, dirfd(dir), entry->d_name, below, depth, err);
 		free(below);
 	}
+	if (!code && errno)
+		code = mb_fail_errno(err, errno, "could not read directory \"%s\"", path);
 	closedir(dir);
 	return code;
 }

@@ -277,17 +277,23 @@ mb_journal_list(struct mb_journal_ids *ids, const char *spool, struct mb_error *
 
 	if (!dir && errno != ENOENT)
 		code = mb_fail_errno(err, errno, "could not read directory \"%s\"", path);
-	while (dir && (entry = readdir(dir)) != NULL)
+	/* One that is overlooked could never be finished: a failure to look is none. */
+	for (errno = 0; dir && !code && (entry = readdir(dir)) != NULL; errno = 0)
 	{
 		char *plan = mb_asprintf("%s/%s/plan.json", path, entry->d_name);
+		bool exists = false;
 
-		if (mb_id_is_valid(entry->d_name) && access(plan, F_OK) == 0)
+		if (mb_id_is_valid(entry->d_name))
+			code = mb_name_exists(AT_FDCWD, plan, &exists, err);
+		if (exists)
 		{
 			ids->items = mb_grow(ids->items, &ids->cap, ids->count + 1, sizeof(*ids->items));
 			memcpy(ids->items[ids->count++], entry->d_name, strlen(entry->d_name) + 1);
 		}
 		free(plan);
 	}
+	if (dir && !code && errno)
+		code = mb_fail_errno(err, errno, "could not read directory \"%s\"", path);
 	if (dir)
 		closedir(dir);
 	free(path);

@@ -53,14 +53,16 @@ mb_safety_method_name(enum mb_safety_method method)
 enum mb_code
 mb_rename_new(int from_fd, const char *from, int to_fd, const char *to, struct mb_error *err)
 {
-	struct stat st;
+	bool exists;
 
 	if (renameat2(from_fd, from, to_fd, to, RENAME_NOREPLACE) == 0)
 		return MB_OK;
 	/* A filesystem without the flag: looked at before, which is all that can be done there. */
 	if (errno == EINVAL || errno == ENOSYS)
 	{
-		if (fstatat(to_fd, to, &st, AT_SYMLINK_NOFOLLOW) == 0)
+		if (mb_name_exists(to_fd, to, &exists, err))
+			return err->code;
+		if (exists)
 			errno = EEXIST;
 		else if (renameat(from_fd, from, to_fd, to) == 0)
 			return MB_OK;
@@ -171,18 +173,17 @@ mb_safety_open(const struct mb_safety *safety, int *fd, struct mb_error *err)
 static enum mb_code
 keep_by_rename(const struct mb_safety *safety, struct mb_error *err)
 {
-	struct stat st;
+	bool is_there, is_kept;
 	int above, fd;
 	enum mb_code code = mb_safety_open_above(safety->path, &above, err);
 
 	if (code)
 		return code;
-	/* Done by a run that died before it could say so. */
-	if (fstatat(above, mb_safety_base(safety->path), &st, AT_SYMLINK_NOFOLLOW) != 0 &&
-		errno == ENOENT &&
-		fstatat(above, mb_safety_base(safety->kept), &st, AT_SYMLINK_NOFOLLOW) == 0)
-		code = MB_OK;
-	else
+	code = mb_name_exists(above, mb_safety_base(safety->path), &is_there, err);
+	if (!code)
+		code = mb_name_exists(above, mb_safety_base(safety->kept), &is_kept, err);
+	/* Else done by a run that died before it could say so. */
+	if (!code && (is_there || !is_kept))
 	{
 		code = mb_safety_open(safety, &fd, err);
 		if (!code)
@@ -232,7 +233,7 @@ static enum mb_code
 keep_inside(const struct mb_safety *safety, struct mb_error *err)
 {
 	char *part = mb_safety_other(safety, "-part-");
-	struct stat st;
+	bool is_kept;
 	int fd, to;
 	enum mb_code code = mb_safety_open(safety, &fd, err);
 
@@ -241,7 +242,8 @@ keep_inside(const struct mb_safety *safety, struct mb_error *err)
 		free(part);
 		return code;
 	}
-	if (fstatat(fd, mb_safety_base(safety->kept), &st, AT_SYMLINK_NOFOLLOW) != 0)
+	code = mb_name_exists(fd, mb_safety_base(safety->kept), &is_kept, err);
+	if (!code && !is_kept)
 	{
 		code = mb_open_or_make(fd, mb_safety_base(part), &to, err);
 		if (!code)
@@ -269,14 +271,14 @@ static enum mb_code
 keep_by_clone(const struct mb_safety *safety, struct mb_error *err)
 {
 	char *part = mb_asprintf("%s.part", safety->kept);
-	struct stat st;
+	bool is_kept;
 	int fd;
-	enum mb_code code;
+	enum mb_code code = mb_name_exists(AT_FDCWD, safety->kept, &is_kept, err);
 
-	if (lstat(safety->kept, &st) == 0)
+	if (code || is_kept)
 	{
 		free(part);
-		return MB_OK;
+		return code;
 	}
 	code = mb_safety_open(safety, &fd, err);
 	if (!code)

@@ -55,12 +55,28 @@ set_as_it_was(const struct mb_safety *safety, int fd, struct mb_error *err)
 	return MB_OK;
 }
 
+/* Nothing is kept (any more): that is right when what was kept stands in its place. */
+static enum mb_code
+check_is_back(const struct mb_safety *safety, int above, struct mb_error *err)
+{
+	struct stat st;
+	bool exists = fstatat(above, mb_safety_base(safety->path), &st, AT_SYMLINK_NOFOLLOW) == 0;
+
+	if (!exists && errno != ENOENT)
+		return mb_fail_errno(err, errno, "could not look at \"%s\"", safety->path);
+	if (exists && (safety->method != MB_SAFETY_RENAME || (uint64_t) st.st_ino == safety->ino))
+		return MB_OK;
+	mb_fail(err, MB_NOT_FOUND, "what was in \"%s\" is not in \"%s\" any more", safety->path,
+			safety->kept);
+	return mb_error_hint(err, "Somebody has moved or removed it.");
+}
+
 /* PATH -> PATH.mbackup-new-<id>, PATH.mbackup-old-<id> -> PATH, and the first removed. */
 static enum mb_code
 put_back_by_rename(const struct mb_safety *safety, struct mb_error *err)
 {
 	char *away = mb_safety_other(safety, "-new-");
-	struct stat st;
+	bool is_kept = false;
 	int above;
 	enum mb_code code = mb_safety_open_above(safety->path, &above, err);
 
@@ -69,7 +85,8 @@ put_back_by_rename(const struct mb_safety *safety, struct mb_error *err)
 		free(away);
 		return code;
 	}
-	if (fstatat(above, mb_safety_base(safety->kept), &st, AT_SYMLINK_NOFOLLOW) == 0)
+	code = mb_name_exists(above, mb_safety_base(safety->kept), &is_kept, err);
+	if (is_kept)
 	{
 		code = mb_rename_new(above, mb_safety_base(safety->path), above, mb_safety_base(away), err);
 		if (code == MB_NOT_FOUND)
@@ -80,13 +97,8 @@ put_back_by_rename(const struct mb_safety *safety, struct mb_error *err)
 		if (!code)
 			code = mb_safety_sync(above, safety->path, err);
 	}
-	else if (fstatat(above, mb_safety_base(safety->path), &st, AT_SYMLINK_NOFOLLOW) != 0 ||
-			 (safety->method == MB_SAFETY_RENAME && (uint64_t) st.st_ino != safety->ino))
-	{
-		code = mb_fail(err, MB_NOT_FOUND, "what was in \"%s\" is not in \"%s\" any more",
-					   safety->path, safety->kept);
-		mb_error_hint(err, "Somebody has moved or removed it.");
-	}
+	else if (!code)
+		code = check_is_back(safety, above, err);
 	if (!code)
 		code = mb_rmtree_at(above, mb_safety_base(away), err);
 	close(above);
@@ -118,14 +130,16 @@ static enum mb_code
 put_back_by_move(const struct mb_safety *safety, struct mb_error *err)
 {
 	char *back = mb_safety_other(safety, "-back-"), *part = mb_safety_other(safety, "-part-");
-	struct stat st;
+	bool is_kept;
 	int fd;
 	enum mb_code code = mb_safety_open(safety, &fd, err);
 
 	if (!code)
 	{
 		code = move_out(fd, part, err);
-		if (!code && fstatat(fd, mb_safety_base(safety->kept), &st, AT_SYMLINK_NOFOLLOW) == 0)
+		if (!code)
+			code = mb_name_exists(fd, mb_safety_base(safety->kept), &is_kept, err);
+		if (!code && is_kept)
 		{
 			code = empty_directory(safety, err);
 			if (!code)

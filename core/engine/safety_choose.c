@@ -150,7 +150,10 @@ look_inside(struct mb_safety *safety, int fd, bool *empty, struct mb_error *err)
 	if (safety->is_list)
 		*empty = safety->keep.count == 0 && safety->put.count == 0;
 	else if (safety->only)
-		*empty = fstatat(fd, safety->only, &st, AT_SYMLINK_NOFOLLOW) != 0;
+	{
+		code = mb_name_exists(fd, safety->only, empty, err);
+		*empty = !*empty;
+	}
 	else
 	{
 		code = mb_safety_read(fd, safety->path, &names, err);
@@ -218,7 +221,7 @@ resolve(struct mb_safety *safety, bool *was_link, struct stat *st, struct mb_err
 enum mb_code
 mb_safety_choose(struct mb_safety *safety, const char *id, struct mb_error *err)
 {
-	bool was_link, empty = true;
+	bool was_link, is_taken, empty = true;
 	struct stat st;
 	int fd;
 	enum mb_code code = resolve(safety, &was_link, &st, err);
@@ -248,7 +251,9 @@ mb_safety_choose(struct mb_safety *safety, const char *id, struct mb_error *err)
 		mb_fail_errno(err, errno, "could not move what is in \"%s\"", safety->path);
 		return mb_error_hint(err, "Restore as its owner or as root.");
 	}
-	if (safety->kept && lstat(safety->kept, &st) == 0)
-		return mb_fail(err, MB_CONFLICT, "\"%s\" exists already", safety->kept);
-	return MB_OK;
+	if (safety->kept)
+		code = mb_name_exists(AT_FDCWD, safety->kept, &is_taken, err);
+	if (safety->kept && !code && is_taken)
+		code = mb_fail(err, MB_CONFLICT, "\"%s\" exists already", safety->kept);
+	return code;
 }

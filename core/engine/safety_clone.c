@@ -120,7 +120,7 @@ clone_directory(int from_fd, int to_fd, int depth, struct mb_error *err)
 			close(fd);
 		return mb_fail(err, MB_IO, "could not read a directory %d levels down", depth);
 	}
-	while (!code && (entry = readdir(dir)) != NULL)
+	for (errno = 0; !code && (entry = readdir(dir)) != NULL; errno = 0)
 	{
 		const char *name = entry->d_name;
 		struct stat st;
@@ -138,6 +138,8 @@ clone_directory(int from_fd, int to_fd, int depth, struct mb_error *err)
 			code = clone_below(from_fd, to_fd, name, &st, depth, err);
 		/* Sockets and pipes belong to a process that is gone. */
 	}
+	if (!code && errno)
+		code = mb_fail_errno(err, errno, "could not read a directory %d levels down", depth);
 	closedir(dir);
 	return code;
 }

@@ -92,9 +92,11 @@ remove_file(int root_fd, const char *name, struct mb_error *err)
 
 	if (code)
 		return code == MB_NOT_FOUND ? MB_OK : code;
+	if (fstatat(fd, base, &st, AT_SYMLINK_NOFOLLOW) != 0)
+		code =
+			errno == ENOENT ? MB_OK : mb_fail_errno(err, errno, "could not look at \"%s\"", name);
 	/* A directory there is not what the restore has written. */
-	if (fstatat(fd, base, &st, AT_SYMLINK_NOFOLLOW) == 0 && !S_ISDIR(st.st_mode) &&
-		unlinkat(fd, base, 0) != 0 && errno != ENOENT)
+	else if (!S_ISDIR(st.st_mode) && unlinkat(fd, base, 0) != 0 && errno != ENOENT)
 		code = mb_fail_errno(err, errno, "could not remove \"%s\"", name);
 	close(fd);
 	return code;
@@ -163,14 +165,16 @@ enum mb_code
 mb_safety_files_put_back(const struct mb_safety *safety, struct mb_error *err)
 {
 	char *back = mb_safety_other(safety, "-back-");
-	struct stat st;
+	bool is_kept;
 	int fd;
 	enum mb_code code = mb_safety_open(safety, &fd, err);
 
 	if (!code)
 	{
 		code = move_out(safety, fd, "-part-", err);
-		if (!code && fstatat(fd, mb_safety_base(safety->kept), &st, AT_SYMLINK_NOFOLLOW) == 0)
+		if (!code)
+			code = mb_name_exists(fd, mb_safety_base(safety->kept), &is_kept, err);
+		if (!code && is_kept)
 		{
 			code = each(&safety->put, fd, -1, err);
 			if (!code)

@@ -296,7 +296,7 @@ bury_killed(struct mb_mirror *mirror)
 
 	if (!dir)
 		all_behind(mirror, "the spool cannot be read");
-	while (dir && (entry = readdir(dir)) != NULL)
+	for (errno = 0; dir && (entry = readdir(dir)) != NULL; errno = 0)
 	{
 		char *path;
 
@@ -307,6 +307,8 @@ bury_killed(struct mb_mirror *mirror)
 			bury(mirror, path);
 		free(path);
 	}
+	if (dir && errno)
+		all_behind(mirror, "the spool cannot be read");
 	if (dir)
 		closedir(dir);
 	free(prefix);
