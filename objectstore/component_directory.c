@@ -14,6 +14,8 @@
 #include "core/engine/scan.h"
 #include "objectstore/component_objects.h"
 
+#define FUTURE_NS 1000000000ull /* what is later than now by more was written by another clock */
+
 struct directory
 {
 	struct mb_component base; /* first */
@@ -30,6 +32,7 @@ struct directory_scan
 	uint64_t parent_cut_ns;
 	atomic_uint_fast64_t changes;
 	atomic_uint_fast64_t ambiguous;
+	atomic_size_t from_the_future;
 	size_t others; /* links, devices: not objects */
 };
 
@@ -149,6 +152,14 @@ decide_missing(struct directory_scan *scan, const struct mb_scan_item *item, str
 	return code;
 }
 
+/* The clock was set back since it was written: then it is behind the cut, whenever it came. */
+static void
+note_time(struct directory_scan *scan, uint64_t version)
+{
+	if (version > scan->now_ns && version > (uint64_t) mb_time_now_us() * 1000 + FUTURE_NS)
+		atomic_fetch_add(&scan->from_the_future, 1);
+}
+
 static enum mb_code
 directory_decide(void *ctx, const struct mb_scan_item *item, enum mb_scan_choice *choice,
 				 struct mb_entry *entry, struct mb_error *err)
@@ -165,6 +176,7 @@ directory_decide(void *ctx, const struct mb_scan_item *item, enum mb_scan_choice
 	if (item->parent_count > 0 && is_object_version(&item->parents[0]) &&
 		mb_scan_unchanged(item, &item->parents[0], scan->capture->parent))
 	{
+		note_time(scan, item->parents[0].version);
 		/* What was superseded before the parent's cut is of no use to this one. */
 		atomic_fetch_add(&scan->changes, item->parent_count > 1);
 		return keep_history(scan, item, 0, err);
@@ -173,6 +185,7 @@ directory_decide(void *ctx, const struct mb_scan_item *item, enum mb_scan_choice
 	entry->type = MB_ENTRY_OBJECT;
 	entry->version = name_version(ctime_ns(&item->st), item);
 	entry->flags = entry->version > scan->limit_ns ? MB_ENTRY_AFTER_CUT : 0;
+	note_time(scan, entry->version);
 	*choice = MB_SCAN_READ;
 	/* Too young to be trusted, or rewritten within one tick: what is read now replaces it. */
 	if (item->parent_count > 0 && item->parents[0].version == entry->version)
@@ -213,6 +226,13 @@ directory_settle(struct mb_component *component, struct mb_capture *capture,
 	if (scan.others > 0)
 		mb_capture_warn(capture, "%zu links, devices or sockets are no objects: left out",
 						scan.others);
+	if (atomic_load(&scan.from_the_future) > 0)
+		mb_capture_warn(
+			capture,
+			"the clock was set back: %zu objects were written later than it is now, so a "
+			"restore to this backup leaves them out, and one with --to-latest does not; "
+			"back up again when the time has passed",
+			atomic_load(&scan.from_the_future));
 	mb_json_set_bool(capture->meta, "unchanged",
 					 capture->parent && atomic_load(&scan.changes) == 0);
 	mb_json_set_int(capture->meta, "ambiguous", (int64_t) atomic_load(&scan.ambiguous));
