@@ -1,7 +1,8 @@
 #!/bin/bash
 # Single faults that must have one answer. A filesystem whose times lie: what was changed behind them is
 # told by verify-unchanged, and kept. A directory that cannot be read to its end is never empty. With
-# ack = spool a sync that fails once acknowledges nothing and takes nothing away.
+# ack = spool a sync that fails once acknowledges nothing and takes nothing away. An init that was interrupted is finished by the next.
+# What a signal interrupts is repeated. What cannot be looked at is not "not there". A clock that goes back is told.
 . "$(dirname "$0")/../lib/stack.sh"
 stack_begin
 [ -e "$BUILD/fault.so" ] || skip_all "no $BUILD/fault.so: make all"
@@ -63,10 +64,88 @@ is "$status" 0 "... and finished by a delta"
 ok "... pg_verifybackup" pg_verifybackup -n "$T/k"
 ok "... with nothing else in it" test -z "$(ls "$T/k" | grep partial)"
 
+# -- an init that is interrupted --------------------------------------------------------------------------
+# Before the repository has its header, between it and the configuration file, and then once more.
+head -c 48 /dev/urandom >"$T/new.key"; chmod 600 "$T/new.key"
+CONF_KEPT=$CONF CONF=$T/new.conf
+init=(init --repository-url "$T/new" --repository-key-file "$T/new.key" --spool "$T/new.spool" --files "$T/precious")
+fault "rename:1:kill:$T/new/.tmp-" "${init[@]}"
+is "$status" 137 "an init is killed before the repository has its header"
+ok "... there is a key, and no header" test -d "$T/new/keys" -a ! -e "$T/new/mbackup.json"
+fault "rename:1:EIO:$T/new.conf" "${init[@]}"
+is "$status" 11 "another one makes it, but not the configuration file"
+like "$err" "the repository was made, but not its configuration file" "... and says so"
+run mb "${init[@]}"
+is "$status" 0 "the third one finishes it"
+[ "$status" = 0 ] || diag "$err"
+is "$(mb key list --json | json keys | grep -o '"id"' | wc -l)" 1 "... with one key, and no remains"
+run mb backup
+is "$status" 0 "... and a backup goes there"
+rm "$CONF"
+run mb "${init[@]}"
+is "$status" 4 "what holds a backup is not taken for a new one"
+like "$err" "a repository with backups" "... and it is said why"
+ok "... nor is a configuration written" test ! -e "$CONF"
+rm -rf "$T/new"; mkdir -p "$T/new/keys"; echo mine >"$T/new/keys/id_rsa"
+run mb "${init[@]}"
+is "$status" 4 "somebody else's directory of keys is not taken for remains"
+is "$(cat "$T/new/keys/id_rsa")" mine "... and is as it was"
+CONF=$CONF_KEPT
+
+# -- a signal while the repository is read or written ------------------------------------------------------------
+bad=0
+for n in 1 2 5 9 14
+do
+	fault "open:$n:EINTR:$REPO" verify
+	[ "$status" = 0 ] && [ "$(hits)" = 1 ] || { bad=$((bad + 1)); diag "open $n: $status, $(hits) hits: $err"; }
+done
+fault "sync:1:EINTR:$REPO" backup
+[ "$(hits)" = 1 ] && [ "$status" = 0 ] || { bad=$((bad + 1)); diag "fsync: $status, $(hits) hits: $err"; }
+is "$bad" 0 "an open or an fsync that a signal interrupts is repeated"
+
+# -- a look that fails is no "not there" ----------------------------------------------------------------------
+mkdir "$T/objects.d" "$T/etc.d"; echo before >"$T/objects.d/o"; echo before >"$T/etc.d/f"
+CONF_KEPT=$CONF CONF=$T/place.conf
+printf '[global]\nspool = %s/place.spool\n[repository]\nurl = %s/place\nencryption = none\n[objects:uploads]\nurl = file://%s/objects.d\n[files:config]\npaths = %s/etc.d\n' "$T" "$T" "$T" "$T" >"$CONF"
+chmod 600 "$CONF"
+mb init >/dev/null 2>&1; mb backup >/dev/null 2>&1
+state() { cat "$T/objects.d/o" "$T/etc.d/f" | tr '\n' ' '; }
+echo present >"$T/objects.d/o"; echo present >"$T/etc.d/f"
+fault "readdir:1+:EIO:$T/etc.d" restore --yes
+[ "$status" != 0 ]
+result "a restore in place that cannot see what it replaces is refused" $?
+mb rollback --yes >/dev/null 2>&1
+is "$(state)" "present present " "... and all is as it was"
+run mb restore --yes
+is "$status" 0 "without the fault it is done"
+for call in stat:1+:EACCES stat:1+:EIO
+do
+	fault "$call:.mbackup-old-" rollback --yes
+	[ "$status" != 0 ] && [ "$(hits)" -gt 0 ]
+	result "a rollback that cannot see what is kept ($call) does not say that it was rolled back" $?
+done
+fault "stat:1+:EIO:/restores/" rollback --list
+is "$status" 11 "a restore whose plan cannot be seen is not overlooked"
+fault "readdir:1+:EIO:$T/place.spool/restores" rollback --list
+is "$status" 11 "... nor when the directory cannot be read to its end"
+run mb rollback --yes
+is "$status" 0 "the next rollback does it"
+is "$(state)" "present present " "... and all is as it was again"
+
+# -- a clock that is set back ---------------------------------------------------------------------------------
+fault "clock:1:back:" backup --component uploads
+is "$status" 0 "a backup after the clock was set back by an hour"
+like "$err$out" "the clock was set back: [0-9]+ objects were written later than it is now" "... says what a restore to it leaves out"
+rm -rf "$T/o"
+run mb restore --yes --to-latest --component "uploads=$T/o"
+is "$(cat "$T/o/o")" present "... and --to-latest has it"
+CONF=$CONF_KEPT
+
 # -- ack = spool, and no space for it -----------------------------------------------------------------------
 sql "CREATE TABLE event (id int)"
 run mb backup
 echo "ack = spool" >>"$CONF"
+rm -f "$T/fault"
 LD_PRELOAD="$BUILD/fault.so" MBACKUP_FAULT="write:14+:ENOSPC:$T/spool/wal-postgres/" MBACKUP_FAULT_FILE="$T/fault" \
 	"$MBACKUP" --config "$CONF" stream >"$T/stream.log" 2>&1 & STREAM=$!
 stack_owns $STREAM
