@@ -66,7 +66,7 @@ has_encoded_values(const json_t *meta)
 
 	json_object_foreach(json_object_get(meta, "user"), name, value)
 	{
-		if (mb_starts_with(json_string_value(value), "=?"))
+		if (mb_starts_with(mb_json_value_str(value, ""), "=?"))
 			return true;
 	}
 	return false;

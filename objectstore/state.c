@@ -125,8 +125,8 @@ erased_by_time(const json_t *erased, struct mb_state_time time)
 	int64_t seen_us, gone_us;
 
 	if (json_array_size(erased) != 2 ||
-		mb_time_parse(&seen_us, json_string_value(json_array_get(erased, 0)), &err) ||
-		mb_time_parse(&gone_us, json_string_value(json_array_get(erased, 1)), &err))
+		mb_time_parse(&seen_us, mb_json_value_str(json_array_get(erased, 0), ""), &err) ||
+		mb_time_parse(&gone_us, mb_json_value_str(json_array_get(erased, 1), ""), &err))
 		return PRESENT;
 	if ((uint64_t) gone_us * 1000 <= time.deleted_ns)
 		return ABSENT;

@@ -145,9 +145,14 @@ has_flag(const char *flags, const char *flag)
 {
 	size_t len = strlen(flag);
 
-	for (; flags; flags = strchr(flags, ','), flags += flags != NULL)
+	while (flags)
+	{
 		if (strncmp(flags, flag, len) == 0 && (flags[len] == ',' || !flags[len]))
 			return true;
+		flags = strchr(flags, ',');
+		if (flags)
+			flags++;
+	}
 	return false;
 }
 

@@ -41,8 +41,12 @@ mb_json_text(const json_t *json)
 const char *
 mb_json_str(const json_t *object, const char *key, const char *dflt)
 {
-	const json_t *value = json_object_get(object, key);
+	return mb_json_value_str(json_object_get(object, key), dflt);
+}
 
+const char *
+mb_json_value_str(const json_t *value, const char *dflt)
+{
 	return json_is_string(value) ? json_string_value(value) : dflt;
 }
 

@@ -23,6 +23,8 @@ char *mb_json_text(const json_t *json);
 
 /* Typed members; the default when absent or of another type.  Strings are borrowed. */
 const char *mb_json_str(const json_t *object, const char *key, const char *dflt);
+/* The text that a value is, such as an element of an array; the default when it is none, or NULL. */
+const char *mb_json_value_str(const json_t *value, const char *dflt);
 int64_t mb_json_int(const json_t *object, const char *key, int64_t dflt);
 bool mb_json_bool(const json_t *object, const char *key, bool dflt);
 /* A member that mb_json_set_time wrote; 0 when absent or not a time. */

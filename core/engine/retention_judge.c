@@ -292,7 +292,8 @@ keep_bases(struct mb_verdict *verdict, const struct mb_kept_mark *kept)
 	json_object_foreach(json_object_get(kept->mark, "bases"), component, base)
 	{
 		struct mb_kept_part *part;
-		struct mb_kept_set *set = set_of_commit(verdict, component, json_string_value(base), &part);
+		struct mb_kept_set *set =
+			set_of_commit(verdict, component, mb_json_value_str(base, "?"), &part);
 		char text[300];
 
 		if (!set)

@@ -121,9 +121,14 @@ enum mb_code
 mb_verified_note_damaged(struct mb_verified_notes *notes, const char *blob, int64_t found_us,
 						 struct mb_error *err)
 {
-	json_t *damaged = json_object();
+	json_t *damaged, *text = json_string(blob);
 	enum mb_code code;
 
+	/* Not UTF-8: no name of the format, so nobody will ask for it. */
+	if (!text)
+		return MB_OK;
+	json_decref(text);
+	damaged = json_object();
 	mb_json_set_time(damaged, blob, found_us);
 	pthread_mutex_lock(&notes->lock);
 	json_object_update(notes->damaged, damaged);

@@ -252,7 +252,7 @@ check_references(struct mb_verify *verify)
 		json_t *mark = json_array_get(verify->marks, i);
 
 		json_object_foreach(json_object_get(mark, "bases"), component, base)
-			check_reference(verify, component, json_string_value(base), "marks", mark);
+			check_reference(verify, component, mb_json_value_str(base, "?"), "marks", mark);
 	}
 }
 

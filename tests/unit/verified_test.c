@@ -319,6 +319,28 @@ since_is_what_it_says(void **state)
 	mb_verified_free(verified);
 }
 
+/* A stranger has put things there: they are told, and nothing is killed by them. */
+static void
+what_strangers_put_is_told(void **state)
+{
+	json_t *mark = json_pack("{s:s, s:{s:i}}", "name", "m", "bases", "redis", 1);
+	struct mb_error err;
+	size_t problems;
+
+	(void) state;
+	assert_ok(mb_store_put(repo->store, "backups/redis/20261123T064401Z-b25a94f1d3c7/commit", "x",
+						   1, &err),
+			  err);
+	assert_ok(mb_store_put(repo->store, "streams/a/\xFF\xFE", "x", 1, &err), err);
+	assert_ok(mb_doc_put(repo, MB_ROLE_MARK, "marks/20261123T064402Z-b25a94f1d3c7", mark, &err),
+			  err);
+	json_decref(mark);
+	verify(0, 0, "blobs", &problems);
+	assert_int_equal(problems, 3);
+	verify(0, 0, "blobs", &problems);
+	assert_int_equal(problems, 3);
+}
+
 int
 main(void)
 {
@@ -330,6 +352,7 @@ main(void)
 		cmocka_unit_test_setup_teardown(what_a_killed_run_has_noted_counts, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(a_store_that_cannot_be_written, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(since_is_what_it_says, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(what_strangers_put_is_told, set_up, tear_down),
 	};
 
 	cmocka_set_message_output(CM_OUTPUT_TAP);
