@@ -72,6 +72,13 @@ $(UNIT_BIN): $(BUILD)/tests/unit/%: $(BUILD)/tests/unit/%.o $(call obj,$(UNIT_CL
 
 unit-bin: $(UNIT_BIN)
 
+# What becomes of a repository that was changed: tests/mutants/mutants.h.
+$(BUILD)/tests/mutants/mutants: $(call obj,$(wildcard tests/mutants/*.c)) $(DRIVER_OBJ) $(BUILD)/libmbackup.a
+	@echo "  LINK  $@"
+	@$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS_MBACKUP)
+
+unit-bin: $(BUILD)/tests/mutants/mutants
+
 # Fuzz targets: tests/fuzz/<name>_fuzz.c.  Each is linked with replay.c, which runs a corpus
 # and mutants of it under the sanitizers; "make fuzz" builds them with libFuzzer instead.
 FUZZ_BIN = $(patsubst %.c,$(BUILD)/tests/fuzz/%,$(FUZZ_TARGETS))
