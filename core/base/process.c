@@ -106,11 +106,18 @@ become(const struct mb_process *process, char **environment, int input_fd, int o
 	_exit(EXEC_FAILED);
 }
 
-/* Ours, and what was asked for; only the array is new. */
+bool
+mb_process_may_inherit(const char *variable)
+{
+	return !mb_starts_with(variable, "MBACKUP_PASSPHRASE=") &&
+		   !mb_starts_with(variable, "MBACKUP_NEW_PASSPHRASE=");
+}
+
+/* Ours without secrets, and what was asked for; only the array is new. */
 static char **
 make_environment(const char *const *more)
 {
-	size_t count = 0, extra = 0, i;
+	size_t count = 0, extra = 0, kept = 0, i;
 	char **list;
 
 	while (environ[count])
@@ -119,9 +126,10 @@ make_environment(const char *const *more)
 		extra++;
 	list = mb_calloc(count + extra + 1, sizeof(*list));
 	for (i = 0; i < count; i++)
-		list[i] = environ[i];
+		if (mb_process_may_inherit(environ[i]))
+			list[kept++] = environ[i];
 	for (i = 0; i < extra; i++)
-		list[count + i] = (char *) (uintptr_t) more[i];
+		list[kept++] = (char *) (uintptr_t) more[i];
 	return list;
 }
 

@@ -40,6 +40,8 @@ struct mb_process
 enum mb_code mb_process_run(const struct mb_process *process, int *status, char **tail,
 							struct mb_error *err) MB_MUST_CHECK;
 
+/* May a program of somebody else's see this "NAME=value" of our environment?  Not our passphrases. */
+bool mb_process_may_inherit(const char *variable);
 /* Is there such a program, in PATH or at that path? */
 bool mb_program_exists(const char *name);
 
