@@ -5,7 +5,7 @@
 #   make             build only          make check-long   the long kill and flip sweeps
 #   make check-fault PART=1/5: every command, while each of its system calls fails in turn
 #   make format      clang-format        make bench        against the peers
-#   make fuzz        TARGET=rdb SECONDS=3600: libFuzzer
+#   make fuzz        TARGET=rdb SECONDS=3600: libFuzzer          make fuzz-all    SECONDS=60 for each target
 #   make install     PREFIX=/usr/local   make extension     CREATE EXTENSION mbackup, for the server of PG_CONFIG
 #
 # Non-recursive: every folder has a module.mk that adds to the lists below.
@@ -84,7 +84,7 @@ unit-bin: $(BUILD)/tests/mutants/mutants
 FUZZ_BIN = $(patsubst %.c,$(BUILD)/tests/fuzz/%,$(FUZZ_TARGETS))
 $(FUZZ_BIN): $(BUILD)/tests/fuzz/%: $(BUILD)/tests/fuzz/%.o $(FUZZ_MAIN) $(DRIVER_OBJ) $(BUILD)/libmbackup.a
 	@echo "  LINK  $@"
-	@$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS_MBACKUP)
+	@$(CC) $(ALL_CFLAGS) $(LDFLAGS) $(FUZZ_LDFLAGS) -o $@ $^ $(LDLIBS_MBACKUP)
 
 fuzz-bin: $(FUZZ_BIN)
 
@@ -93,13 +93,19 @@ TARGET ?= rdb
 SECONDS ?= 600
 FUZZ_DIR ?= build/fuzz/$(TARGET)
 FUZZ_CFLAGS = $(subst address,fuzzer-no-link$(comma)address,$(SANITIZE))
+# How a build is made that libFuzzer drives: with "all" and "unit-bin" it is an ordinary one, instrumented.
+LIBFUZZER = CC=clang CFLAGS="$(FUZZ_CFLAGS)" FUZZ_LDFLAGS=-fsanitize=fuzzer FUZZ_MAIN=
 comma := ,
 fuzz:
-	$(MAKE) -j$(JOBS) BUILD=build/fuzz CC=clang CFLAGS="$(FUZZ_CFLAGS)" LDFLAGS=-fsanitize=fuzzer FUZZ_MAIN= \
-		build/fuzz/tests/fuzz/$(TARGET)_fuzz
+	$(MAKE) -j$(JOBS) BUILD=build/fuzz $(LIBFUZZER) build/fuzz/tests/fuzz/$(TARGET)_fuzz
 	@mkdir -p $(FUZZ_DIR)/new $(FUZZ_DIR)/crashes
 	build/fuzz/tests/fuzz/$(TARGET)_fuzz -max_total_time=$(SECONDS) -max_len=65536 -timeout=10 -print_final_stats=1 \
 		-artifact_prefix=$(FUZZ_DIR)/crashes/ $(FUZZ_DIR)/new tests/fuzz/corpus/$(TARGET)
+
+# Each for so many seconds, with what it did in a line; crashes are left in build/fuzz/found/<target>.
+fuzz-all:
+	$(MAKE) -j$(JOBS) BUILD=build/fuzz $(LIBFUZZER) fuzz-bin
+	FUZZ_BUILD=build/fuzz FUZZ_SECONDS=$(SECONDS) FUZZ_FOUND=build/fuzz/found tests/fuzz/libfuzzer.t
 
 # cmocka prints TAP, for prove, when it is told so.
 export CMOCKA_MESSAGE_OUTPUT = TAP
@@ -118,7 +124,8 @@ deps:
 check: deps
 	$(MAKE) -j$(JOBS) all unit-bin
 	$(MAKE) -j$(JOBS) BUILD=build/asan CFLAGS="$(SANITIZE)" all unit-bin fuzz-bin
-	$(MAKE) -j$(JOBS) BUILD=build/clang CC=clang all unit-bin
+	if tests/fuzz/has_libfuzzer; then $(MAKE) -j$(JOBS) BUILD=build/clang $(LIBFUZZER) all unit-bin fuzz-bin; \
+		else $(MAKE) -j$(JOBS) BUILD=build/clang CC=clang all unit-bin; fi
 	prove -j$$(($(JOBS) + 1)) --timer --exec '' $(shell ls -r tests/integration/*.t) $(wildcard tests/fuzz/*.t) \
 		$(wildcard tests/unit/*.t) $(patsubst tests/unit/%.c,build/asan/tests/unit/%,$(wildcard tests/unit/*_test.c)) \
 		$(wildcard tests/check_*.sh)
@@ -178,5 +185,5 @@ install: all $(if $(wildcard $(shell $(PG_CONFIG) --sharedir 2>/dev/null)/extens
 clean:
 	rm -rf $(BUILD)
 
-.PHONY: all clean extension format unit-bin fuzz-bin fuzz deps check check-fault check-long demo bench install
+.PHONY: all clean extension format unit-bin fuzz-bin fuzz fuzz-all deps check check-fault check-long demo bench install
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)

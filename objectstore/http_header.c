@@ -23,11 +23,11 @@ mb_http_next_header(const struct mb_http_response *response, size_t *at, struct 
 					struct mb_buf *value)
 {
 	const struct mb_buf *headers = &response->headers;
-	const char *line = (const char *) headers->data + *at;
-	const char *end, *colon;
+	const char *line, *end, *colon;
 
 	if (*at >= headers->len)
 		return false;
+	line = (const char *) headers->data + *at;
 	end = memchr(line, '\n', headers->len - *at);
 	colon = memchr(line, ':', (size_t) (end - line));
 	*at += (size_t) (end - line) + 1;

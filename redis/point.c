@@ -10,13 +10,21 @@ mb_replid_is_valid(const char *replid)
 	return strlen(replid) == MB_REPLID_LEN && strspn(replid, "0123456789abcdef") == MB_REPLID_LEN;
 }
 
+static const char *
+next_line(const char *line)
+{
+	const char *end = strchr(line, '\n');
+
+	return end ? end + 1 : NULL;
+}
+
 bool
 mb_redis_info_field(const char *info, const char *key, char *out, size_t cap)
 {
 	size_t key_len = strlen(key), len;
 	const char *line;
 
-	for (line = info; line && *line; line = strchr(line, '\n'), line += line != NULL)
+	for (line = info; line && *line; line = next_line(line))
 	{
 		if (strncmp(line, key, key_len) != 0 || line[key_len] != ':')
 			continue;

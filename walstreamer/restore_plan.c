@@ -31,6 +31,7 @@ mb_plan_read(json_t **plan, const char *restore_id, struct mb_error *err)
 					   mb_json_str(*plan, "restore", ""), restore_id);
 		mb_error_hint(err, "Did restore_command come from another cluster's configuration?");
 		json_decref(*plan);
+		*plan = NULL;
 	}
 	return code;
 }

@@ -1,7 +1,7 @@
 /*
  * replay.c - a main for fuzz targets without libFuzzer: runs every file of the
- * directories named on the command line, then N mutants of them (-n N, -s SEED), through
- * LLVMFuzzerTestOneInput.  Built with the sanitizers, an error ends the process.  With -v
+ * directories named on the command line, then N mutants of them (-n N, -s SEED; no more than -t
+ * SECONDS long), through LLVMFuzzerTestOneInput.  Built with the sanitizers, an error ends the process.  With -v
  * a target that can say what it makes of an input prints a line for each file.
  */
 #include <dirent.h>
@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "core/base/fs.h"
+#include "core/base/time.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 void mb_fuzz_describe(const uint8_t *data, size_t size) __attribute__((weak));
@@ -107,14 +108,17 @@ main(int argc, char **argv)
 {
 	unsigned long mutants = 0, i;
 	uint64_t state = 1;
+	int64_t until_ms = INT64_MAX;
 	bool describe = false;
 	int opt;
 
-	while ((opt = getopt(argc, argv, "n:s:v")) != -1)
+	while ((opt = getopt(argc, argv, "n:s:t:v")) != -1)
 		if (opt == 'v')
 			describe = mb_fuzz_describe != NULL;
 		else if (opt == 'n')
 			mutants = strtoul(optarg, NULL, 10);
+		else if (opt == 't')
+			until_ms = mb_monotonic_ms() + 1000 * strtol(optarg, NULL, 10);
 		else if (opt == 's')
 			state = strtoull(optarg, NULL, 10) | 1;
 		else
@@ -132,7 +136,7 @@ main(int argc, char **argv)
 			mb_fuzz_describe(seeds[i].data, seeds[i].len);
 		}
 	}
-	for (i = 0; i < mutants; i++)
+	for (i = 0; i < mutants && mb_monotonic_ms() < until_ms; i++)
 	{
 		struct mb_buf buf = {0};
 
@@ -142,7 +146,7 @@ main(int argc, char **argv)
 		LLVMFuzzerTestOneInput(buf.data, buf.len);
 		mb_buf_release(&buf);
 	}
-	printf("%zu seeds, %lu mutants\n", seed_count, mutants);
+	printf("%zu seeds, %lu mutants\n", seed_count, i);
 	for (i = 0; i < seed_count; i++)
 	{
 		mb_buf_release(&seeds[i]);

@@ -4,14 +4,15 @@
 cd "$(dirname "$0")/../.." || exit 1
 targets=$(ls build/asan/tests/fuzz/*_fuzz 2>/dev/null)
 mutants=${MBACKUP_MUTANTS:-20000}
-[ -n "${MBACKUP_LONG:-}" ] && mutants=2000000
+seconds=4
+[ -n "${MBACKUP_LONG:-}" ] && mutants=2000000 seconds=600
 echo "1..$(wc -w <<<"$targets")"
 n=0
 for target in $targets
 do
 	n=$((n + 1))
 	name=$(basename "$target")
-	if out=$("$target" -n "$mutants" -s $((n * 7919)) "tests/fuzz/corpus/${name%_fuzz}" 2>&1)
+	if out=$("$target" -n "$mutants" -t $seconds -s $((n * 7919)) "tests/fuzz/corpus/${name%_fuzz}" 2>&1)
 	then
 		echo "ok $n - $name: $out"
 	else
