@@ -12,7 +12,6 @@
 #include <unistd.h>
 
 #include "core/base/fs.h"
-#include "core/base/process.h"
 #include "core/base/time.h"
 #include "postgres/restore_private.h"
 
@@ -166,7 +165,7 @@ make_environment(const struct mb_pg_run *run)
 		more++;
 	made = mb_calloc(count + more + 1, sizeof(*made));
 	for (i = 0; i < count; i++)
-		if (!is_replaced(run, environ[i]) && mb_process_may_inherit(environ[i]))
+		if (!is_replaced(run, environ[i]))
 			made[kept++] = environ[i];
 	for (i = 0; i < more; i++)
 		made[kept++] = run->variables[i];

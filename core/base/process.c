@@ -106,17 +106,18 @@ become(const struct mb_process *process, char **environment, int input_fd, int o
 	_exit(EXEC_FAILED);
 }
 
-bool
-mb_process_may_inherit(const char *variable)
+static bool
+is_passphrase(const char *variable)
 {
-	return !mb_starts_with(variable, "MBACKUP_PASSPHRASE=") &&
-		   !mb_starts_with(variable, "MBACKUP_NEW_PASSPHRASE=");
+	return mb_starts_with(variable, "MBACKUP_PASSPHRASE=") ||
+		   mb_starts_with(variable, "MBACKUP_NEW_PASSPHRASE=");
 }
 
-/* Ours without secrets, and what was asked for; only the array is new. */
+/* Ours, which somebody else's program gets without passphrases, and what was asked for; only the array is new. */
 static char **
-make_environment(const char *const *more)
+make_environment(const struct mb_process *process)
 {
+	const char *const *more = process->environment;
 	size_t count = 0, extra = 0, kept = 0, i;
 	char **list;
 
@@ -126,7 +127,7 @@ make_environment(const char *const *more)
 		extra++;
 	list = mb_calloc(count + extra + 1, sizeof(*list));
 	for (i = 0; i < count; i++)
-		if (mb_process_may_inherit(environ[i]))
+		if (process->keeps_passphrase || !is_passphrase(environ[i]))
 			list[kept++] = environ[i];
 	for (i = 0; i < extra; i++)
 		list[kept++] = (char *) (uintptr_t) more[i];
@@ -136,7 +137,7 @@ make_environment(const char *const *more)
 static enum mb_code
 start(struct running *running, int input_fd, struct mb_error *err)
 {
-	char **environment = make_environment(running->process->environment);
+	char **environment = make_environment(running->process);
 	int failed = 0, pipe_fds[2];
 	ssize_t got;
 

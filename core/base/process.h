@@ -21,12 +21,14 @@
 
 struct mb_process
 {
-	const char *const *argv;        /* argv[0] is looked for in PATH; ends with NULL */
-	const char *const *environment; /* "NAME=value" in addition to ours; ends with NULL; or NULL */
-	const char *input;              /* its stdin; NULL: empty */
-	const char *output_path;        /* appended to, made 0600; NULL: kept for the tail only */
-	int64_t timeout_ms;             /* 0: none */
-	bool change_user;               /* to uid and gid; we are root */
+	const char *const *argv; /* argv[0] is looked for in PATH; ends with NULL */
+	const char *const *
+		environment; /* "NAME=value" in addition to ours (without passphrases); NULL-terminated, or NULL */
+	const char *input;       /* its stdin; NULL: empty */
+	const char *output_path; /* appended to, made 0600; NULL: kept for the tail only */
+	int64_t timeout_ms;      /* 0: none */
+	bool keeps_passphrase;   /* it starts a server whose restore_command opens the repository */
+	bool change_user;        /* to uid and gid; we are root */
 	uid_t uid;
 	gid_t gid;
 	const struct mb_cancel *cancel; /* may be NULL */
@@ -40,8 +42,6 @@ struct mb_process
 enum mb_code mb_process_run(const struct mb_process *process, int *status, char **tail,
 							struct mb_error *err) MB_MUST_CHECK;
 
-/* May a program of somebody else's see this "NAME=value" of our environment?  Not our passphrases. */
-bool mb_process_may_inherit(const char *variable);
 /* Is there such a program, in PATH or at that path? */
 bool mb_program_exists(const char *name);
 

@@ -229,6 +229,7 @@ run(const struct mb_service *service, const struct mb_service_env *env, enum ver
 	struct words words = {.count = 0};
 	struct mb_process process = {.output_path = env->output_path,
 								 .timeout_ms = env->timeout_ms,
+								 .keeps_passphrase = true,
 								 .cancel = env->cancel};
 	struct stat st;
 	enum mb_code code;
