@@ -86,9 +86,11 @@ enum mb_code cli_check_places(struct mb_cli *cli, struct mb_checks *checks,
 							  struct mb_error *err) MB_MUST_CHECK;
 /* Bring the copies up to date at the end of a backup; what cannot be is a warning. */
 void cli_reconcile(struct mb_cli *cli);
-/* schedule_check.c: findings about [schedule], added to the answer of check; code, or MB_NEGATIVE. */
-enum mb_code cli_check_schedule(const struct mb_cli *cli, enum mb_code code,
-								struct mb_error *err) MB_MUST_CHECK;
+/* schedule_check.c: findings about [schedule]. */
+void cli_check_schedule(const struct mb_cli *cli, struct mb_checks *checks);
+/* cmd_backup.c: those that --component names, or all; mb_stack_release them. */
+enum mb_code cli_select_components(struct mb_cli *cli, struct mb_stack *chosen,
+								   struct mb_error *err) MB_MUST_CHECK;
 /* init: make the copies that are missing; then give them everything (takes first). */
 enum mb_code cli_make_copies(struct mb_cli *cli, struct mb_store *first, size_t *made,
 							 struct mb_error *err) MB_MUST_CHECK;
@@ -98,6 +100,7 @@ enum mb_code cli_prepare(struct mb_cli *cli, struct mb_error *err) MB_MUST_CHECK
 enum mb_code cli_read_unlock(const struct mb_cli *cli, struct mb_unlock *unlock,
 							 struct mb_error *err) MB_MUST_CHECK;
 enum mb_code cli_open_spool(struct mb_cli *cli, struct mb_error *err) MB_MUST_CHECK;
+enum mb_code cli_open_stack(struct mb_cli *cli, struct mb_error *err) MB_MUST_CHECK;
 void cli_release(struct mb_cli *cli);
 /*
  * The same command line over the configuration file as it is now, without the repository; the old

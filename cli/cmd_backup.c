@@ -10,8 +10,8 @@
 #include "core/engine/stack_restore.h"
 
 /* The stack narrowed by --component NAME... */
-static enum mb_code
-select_components(struct mb_cli *cli, struct mb_stack *chosen, struct mb_error *err)
+enum mb_code
+cli_select_components(struct mb_cli *cli, struct mb_stack *chosen, struct mb_error *err)
 {
 	char *names[64];
 	size_t count = 0;
@@ -130,7 +130,7 @@ cmd_backup(struct mb_cli *cli, struct mb_error *err)
 	options.labels = labels;
 	code = read_labels(cli, labels, err);
 	if (!code)
-		code = select_components(cli, &chosen, err);
+		code = cli_select_components(cli, &chosen, err);
 	cli_read_hooks(cli, &hooks);
 	warn_of_restore(cli);
 	if (!code)
@@ -157,7 +157,7 @@ enum mb_code
 cmd_stream(struct mb_cli *cli, struct mb_error *err)
 {
 	struct mb_stack chosen = {0};
-	enum mb_code code = select_components(cli, &chosen, err);
+	enum mb_code code = cli_select_components(cli, &chosen, err);
 
 	if (!code && chosen.count == 0)
 	{
@@ -187,45 +187,6 @@ cmd_mark(struct mb_cli *cli, struct mb_error *err)
 
 	if (mark)
 		cli->answer = json_pack("{s:o}", "mark", mark);
-	return code;
-}
-
-/* What only the drivers of its places know to ask. */
-static enum mb_code
-check_buckets(struct mb_cli *cli, enum mb_code code, struct mb_error *err)
-{
-	struct mb_checks checks = {.list = json_object_get(cli->answer, "checks")};
-	size_t before = json_array_size(checks.list);
-	struct mb_error why;
-	size_t i;
-
-	if (!checks.list)
-		return code;
-	mb_restores_check(cli->env.spool, &checks);
-	cli_check_retention(cli, &checks);
-	if (cli_check_places(cli, &checks, &why))
-		mb_check_add(&checks, MB_CHECK_FAILED, "repository", "bucket",
-					 why.hint[0] ? why.hint : "See the message.", "%s", why.message);
-	for (i = before; !code && i < json_array_size(checks.list); i++)
-		if (strcmp(mb_json_str(json_array_get(checks.list, i), "status", ""), "failed") == 0)
-			code = mb_fail(err, MB_NEGATIVE,
-						   "a check of a restore or of the repository's bucket failed");
-	return code;
-}
-
-enum mb_code
-cmd_check(struct mb_cli *cli, struct mb_error *err)
-{
-	struct mb_stack chosen = {0};
-	enum mb_code code = select_components(cli, &chosen, err);
-
-	if (!code)
-	{
-		code = mb_check_run(&chosen, &cli->answer, err);
-		code = check_buckets(cli, code, err);
-		code = cli_check_schedule(cli, code, err);
-	}
-	mb_stack_release(&chosen);
 	return code;
 }
 

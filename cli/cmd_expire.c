@@ -240,7 +240,7 @@ cli_check_retention(struct mb_cli *cli, struct mb_checks *checks)
 		mb_check_add(checks, MB_CHECK_SKIPPED, "repository", "retention", "", "%s", err.message);
 	else if (oldest_us && now_us - oldest_us > 30 * DAY_US)
 		mb_check_add(checks, MB_CHECK_WARNING, "repository", "retention",
-					 "Write a section [retention], such as days = 30, and schedule mbackup expire.",
+					 "[retention] and, below it, days = 30 and after-backup = yes in mbackup.conf",
 					 "no retention is configured: backups are kept for ever, the oldest since "
 					 "%lld days",
 					 (long long) ((now_us - oldest_us) / DAY_US));

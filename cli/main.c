@@ -18,7 +18,7 @@ struct mb_cancel mb_interrupt;
 /* clang-format off */
 const struct mb_command mb_commands[] = {
 	{"init", CMD_INIT, cmd_init, NEEDS_CONFIG, 0, 0, "", "make a repository and a configuration file", render_init},
-	{"check", CMD_CHECK, cmd_check, NEEDS_CONFIG | NEEDS_REPOSITORY | NEEDS_STACK | NEEDS_SPOOL, 0, 0, "", "test every precondition of every promise; changes nothing", render_check},
+	{"check", CMD_CHECK, cmd_check, NEEDS_CONFIG, 0, 0, "", "test every precondition of every promise; changes nothing", render_check},
 	{"backup", CMD_BACKUP, cmd_backup, NEEDS_CONFIG | NEEDS_REPOSITORY | NEEDS_STACK | NEEDS_SPOOL | SHOWS_PROGRESS, 0, 0, "", "back up every component at one cut", render_backup},
 	{"stream", CMD_STREAM, cmd_stream, NEEDS_CONFIG | NEEDS_REPOSITORY | NEEDS_STACK | NEEDS_SPOOL, 0, 0, "", "capture WAL, Redis commands and object changes until stopped", NULL},
 	{"mark", CMD_MARK, cmd_mark, NEEDS_CONFIG | NEEDS_REPOSITORY | NEEDS_STACK | NEEDS_SPOOL, 1, 1, "NAME", "name this moment, so that a restore can go back to it", render_mark},

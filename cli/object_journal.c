@@ -160,20 +160,19 @@ check_table(const struct mb_settings *settings, struct mb_checks *checks, struct
 	PGconn *conn = NULL;
 	PGresult *res = NULL;
 	enum mb_code code = connect_to(settings, &conn, err);
+	char *install = mb_asprintf("mbackup objects journal install %s", settings->name);
 
 	if (!code)
 		code = mb_pg_query(conn, &res, check_sql, 0, NULL, err);
 	if (code)
-		mb_check_add(checks, MB_CHECK_FAILED, settings->name, "journal",
-					 "Correct journal in its section, or run: mbackup objects journal install NAME",
-					 "%s", err->message);
+		mb_check_add(checks, MB_CHECK_FAILED, settings->name, "journal", install, "%s",
+					 err->message);
 	else if (strcmp(mb_pg_field(res, 0, "may_write"), "t") != 0)
 		mb_check_add(checks, MB_CHECK_FAILED, settings->name, "journal",
-					 "GRANT INSERT, SELECT ON mbackup.object_inbox TO mbackup_minio;",
+					 "psql -c 'GRANT INSERT, SELECT ON mbackup.object_inbox TO mbackup_minio'",
 					 "MinIO's role may not write events: they are lost");
 	else if (strcmp(mb_pg_field(res, 0, "left_in_inbox"), "0") != 0)
-		mb_check_add(checks, MB_CHECK_FAILED, settings->name, "journal",
-					 "Run: mbackup objects journal install NAME",
+		mb_check_add(checks, MB_CHECK_FAILED, settings->name, "journal", install,
 					 "events stay in mbackup.object_inbox: its trigger is gone");
 	else if (strcmp(mb_pg_field(res, 0, "rows"), "0") == 0)
 		mb_check_add(checks, MB_CHECK_WARNING, settings->name, "journal",
@@ -185,6 +184,7 @@ check_table(const struct mb_settings *settings, struct mb_checks *checks, struct
 					 "%s events came within a day", mb_pg_field(res, 0, "rows"));
 	PQclear(res);
 	PQfinish(conn);
+	free(install);
 	mb_error_clear(err);
 	return MB_OK;
 }

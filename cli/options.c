@@ -115,6 +115,7 @@ const struct mb_option mb_options[] = {
 	{"rollback-on-failure", 0, OPT_FLAG, SCOPE_COMMAND, CMD_RESTORE, NULL, NULL, NULL, "when a step or a health check fails, put everything back at once"},
 	{"verify-only", 0, OPT_FLAG, SCOPE_COMMAND, CMD_RESTORE, NULL, NULL, NULL, "plan, look at everything, read all that would be restored; write nothing"},
 	{"report", 0, OPT_TEXT, SCOPE_COMMAND, CMD_RESTORE, NULL, NULL, "FILE.html", "also write the report of the restore as a page"},
+	{"list", 0, OPT_FLAG, SCOPE_COMMAND, CMD_CHECK, NULL, NULL, NULL, "show every condition, why it matters and what mends it; look at nothing"},
 	{"list", 0, OPT_FLAG, SCOPE_COMMAND, CMD_ROLLBACK, NULL, NULL, NULL, "show the restores that there were, and what is kept of them"},
 	{"forget", 0, OPT_FLAG, SCOPE_COMMAND, CMD_ROLLBACK, NULL, NULL, NULL, "remove what the restore has kept: it cannot be rolled back any more"},
 

@@ -199,7 +199,7 @@ check_place(void *ctx, const char *name, struct mb_store *store, struct mb_error
 	if (code && code != MB_INTERRUPTED)
 	{
 		mb_check_add(check->checks, MB_CHECK_FAILED, place, "server",
-					 err->hint[0] ? err->hint : "See the message.", "%s", err->message);
+					 err->hint[0] ? err->hint : "What the message says", "%s", err->message);
 		mb_error_clear(err);
 		code = MB_OK;
 	}

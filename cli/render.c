@@ -47,19 +47,31 @@ render_init(const json_t *answer, FILE *out)
 	fprintf(out, "Next: mbackup check, then mbackup backup.\n");
 }
 
+static void
+render_conditions(const json_t *list, FILE *out)
+{
+	const json_t *item;
+	size_t i;
+
+	json_array_foreach(list, i, item)
+		fprintf(out, "%s\n    %s\n    why: %s\n    fix: %s\n", mb_json_str(item, "id", "?"),
+				mb_json_str(item, "what", ""), mb_json_str(item, "why", ""),
+				mb_json_str(item, "fix", ""));
+}
+
 void
 render_check(const json_t *answer, FILE *out)
 {
-	const json_t *list = json_object_get(answer, "checks");
+	const json_t *list = json_object_get(answer, "checks"), *item;
 	size_t i;
 
-	for (i = 0; i < json_array_size(list); i++)
+	render_conditions(json_object_get(answer, "conditions"), out);
+	json_array_foreach(list, i, item)
 	{
-		const json_t *item = json_array_get(list, i);
 		const char *fix = mb_json_str(item, "fix", "");
 
-		fprintf(out, "%-8s %-12s %-22s %s\n", mb_json_str(item, "status", "?"),
-				mb_json_str(item, "component", "?"), mb_json_str(item, "name", "?"),
+		fprintf(out, "%-8s %-12s %-28s %s\n", mb_json_str(item, "status", "?"),
+				mb_json_str(item, "component", "?"), mb_json_str(item, "id", "?"),
 				mb_json_str(item, "message", ""));
 		if (fix[0])
 			fprintf(out, "         fix: %s\n", fix);

@@ -53,49 +53,50 @@ check_times(struct schedule_set *set, const json_t *state, bool at_work, struct 
 	for (i = 0; i < set->count; i++)
 	{
 		const struct schedule *schedule = &set->items[i];
-		const char *name = schedule->kind->name;
+		const char *kind = schedule->kind->name;
+		char name[64];
 
 		if (!schedule->next_us)
-			mb_check_add(checks, MB_CHECK_WARNING, "schedule", name, "Change it in [schedule].",
-						 "\"%s\" never comes", schedule->text);
+		{
+			snprintf(name, sizeof(name), "never %s", kind);
+			mb_check_add_fix(checks, MB_CHECK_WARNING, "schedule", name,
+							 mb_asprintf("%s = daily in [schedule]", kind),
+							 "%s = \"%s\" never comes", kind, schedule->text);
+		}
 		else if (schedule->is_due && !at_work && now_us - schedule->since_us > SILENT_US)
+		{
+			snprintf(name, sizeof(name), "missed %s", kind);
 			mb_check_add(checks, MB_CHECK_WARNING, "schedule", name,
-						 "Install what calls it: mbackup schedule install --systemd, or --cron.",
-						 "%s is due and nobody runs it", name);
+						 "sudo mbackup schedule install --systemd, or --cron",
+						 "%s is due and nobody runs it", kind);
+		}
 	}
-	mb_check_add(checks, MB_CHECK_OK, "schedule", "schedule", "", "%zu can be understood",
+	mb_check_add(checks, MB_CHECK_OK, "schedule", "expression", "", "%zu can be understood",
 				 set->count);
 }
 
-enum mb_code
-cli_check_schedule(const struct mb_cli *cli, enum mb_code code, struct mb_error *err)
+void
+cli_check_schedule(const struct mb_cli *cli, struct mb_checks *checks)
 {
-	struct mb_checks checks = {.list = json_object_get(cli->answer, "checks")};
-	char *path = schedule_state_path(cli);
+	char *path;
 	struct schedule_set set;
 	struct mb_error why;
 	json_t *state = NULL;
 
 	mb_error_clear(&why);
-	if (!checks.list || !is_configured(cli))
-	{
-		free(path);
-		return code;
-	}
+	if (!is_configured(cli))
+		return;
+	path = schedule_state_path(cli);
 	if (schedule_read(cli, &set, &why) || schedule_state_read(&state, path, &why))
-	{
-		mb_check_add(&checks, MB_CHECK_FAILED, "schedule", "schedule",
-					 why.hint[0] ? why.hint : "See the message.", "%s", why.message);
-		if (!code)
-			code = mb_fail(err, MB_NEGATIVE, "a check of [schedule] failed");
-	}
+		mb_check_add(checks, MB_CHECK_FAILED, "schedule", "expression",
+					 why.hint[0] ? why.hint : "What the message says", "%s", why.message);
 	else
-		check_times(&set, state, is_locked(cli, "schedule.lock"), &checks);
+		check_times(&set, state, is_locked(cli, "schedule.lock"), checks);
 	if (is_locked(cli, "daemon.lock"))
-		mb_check_add(&checks, MB_CHECK_WARNING, "schedule", "daemon",
-					 "Keep each job in one place: those of the daemon are in mbackup.schedules.",
+		mb_check_add(checks, MB_CHECK_WARNING, "schedule", "daemon",
+					 "Take [schedule] out of mbackup.conf, or the jobs out of mbackup.schedules: "
+					 "SELECT mbackup_unschedule('NAME')",
 					 "a daemon runs here too, which has schedules of its own");
 	json_decref(state);
 	free(path);
-	return code;
 }

@@ -243,8 +243,8 @@ name_journals(struct mb_config *config)
 			mb_settings_add(&config->components[i], "journal", conninfo);
 }
 
-static enum mb_code
-open_components(struct mb_cli *cli, struct mb_error *err)
+enum mb_code
+cli_open_stack(struct mb_cli *cli, struct mb_error *err)
 {
 	struct mb_stack *stack = &cli->stack;
 	size_t i, pass;
@@ -278,8 +278,11 @@ enum mb_code
 cli_prepare(struct mb_cli *cli, struct mb_error *err)
 {
 	static char program[PATH_MAX];
-	/* What looks into an RDB file needs nothing; all others need what the table says. */
-	unsigned needs = cli->command->id == CMD_REDIS ? redis_needs(cli) : cli->command->needs;
+	/* What looks into an RDB file, or at the table of conditions, needs nothing. */
+	bool only_lists = cli->command->id == CMD_CHECK && mb_config_flag(&cli->config, "list");
+	unsigned needs = cli->command->id == CMD_REDIS ? redis_needs(cli)
+					 : only_lists                  ? 0
+												   : cli->command->needs;
 	ssize_t len = readlink("/proc/self/exe", program, sizeof(program) - 1);
 	enum mb_code code = MB_OK;
 
@@ -314,7 +317,7 @@ cli_prepare(struct mb_cli *cli, struct mb_error *err)
 	if (!code && (needs & NEEDS_REPOSITORY))
 		code = cli_open_repository(cli, err);
 	if (!code && (needs & NEEDS_STACK))
-		code = open_components(cli, err);
+		code = cli_open_stack(cli, err);
 	return code;
 }
 

@@ -1,4 +1,4 @@
-/* component_files.c - see component_files.h: opening, backup and check. */
+/* component_files.c - see component_files.h: opening and backup. */
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -508,43 +508,6 @@ files_settle(struct mb_component *component, struct mb_capture *capture, const s
 	return code;
 }
 
-/* -- check --------------------------------------------------------------------------------------------- */
-
-static enum mb_code
-files_check(struct mb_component *component, struct mb_checks *checks, struct mb_error *err)
-{
-	struct files_component *files = (struct files_component *) component;
-	enum mb_code code = MB_OK;
-	char *path;
-	size_t i;
-
-	for (i = 0; !code && (path = mb_settings_list(component->settings, "paths", i)); i++)
-	{
-		struct mb_roots roots = {0};
-		char *root;
-		size_t found;
-
-		code = mb_roots_add(&roots, path, &files->exclude, &found, err);
-		root = !code && found ? mb_asprintf("/%s", roots.items[0]) : NULL;
-		if (!code && found == 0)
-			mb_check_add(checks, MB_CHECK_WARNING, component->name, "path",
-						 "Create it, or take it out of paths.", "there is nothing at %s", path);
-		else if (!code && access(root, R_OK) != 0)
-			mb_check_add(checks, MB_CHECK_FAILED, component->name, "path",
-						 "Run mbackup as a user who may read it.", "%s cannot be read: %s", path,
-						 strerror(errno));
-		else if (!code)
-			mb_check_add(checks, MB_CHECK_OK, component->name, "path", "", "%s can be read", path);
-		free(root);
-		mb_roots_release(&roots);
-		free(path);
-	}
-	if (!files->is_masking && component->env->repo->suite == MB_SUITE_NONE)
-		mb_check_add(checks, MB_CHECK_FAILED, component->name, "secrets", "Write secrets = mask.",
-					 "secrets = include needs an encrypted repository");
-	return code;
-}
-
 static char *
 files_describe(struct mb_component *component)
 {
@@ -556,7 +519,7 @@ const struct mb_component_ops mb_files_component_ops = {
 	.capabilities = MB_CAP_SCAN | MB_CAP_INCREMENTAL,
 	.open = files_open,
 	.close = files_close,
-	.check = files_check,
+	.check = mb_files_check,
 	.snapshot = mb_nothing_snapshot,
 	.hold = mb_no_hold,
 	.release = mb_no_release,

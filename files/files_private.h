@@ -41,4 +41,8 @@ enum mb_code files_plan(struct mb_component *component, struct mb_restore *resto
 enum mb_code files_restore(struct mb_component *component, struct mb_restore *restore,
 						   struct mb_error *err) MB_MUST_CHECK;
 
+/* files_check.c */
+enum mb_code mb_files_check(struct mb_component *component, struct mb_checks *checks,
+							struct mb_error *err);
+
 #endif

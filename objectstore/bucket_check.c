@@ -48,12 +48,12 @@ check_reachable(struct checking *checking)
 		return true;
 	}
 	mb_check_add(checking->checks, MB_CHECK_FAILED, name_of(checking), "reachable",
-				 err.hint[0]            ? err.hint
-				 : code == MB_NOT_FOUND ? "Create the bucket, or correct url."
-				 : code == MB_DENIED    ? "Allow s3:GetBucketVersioning on the bucket, or correct "
-										  "the keys."
-				 : code == MB_UNREACHABLE ? "Start the server, or correct endpoint."
-										  : "Correct the settings of this component.",
+				 err.hint[0]              ? err.hint
+				 : code == MB_NOT_FOUND   ? "aws s3 mb s3://BUCKET, or the right url in its section"
+				 : code == MB_DENIED      ? "Allow s3:GetBucketVersioning on the bucket in the "
+											"key's policy, or the right access-key"
+				 : code == MB_UNREACHABLE ? "The right endpoint in its section, or start the server"
+										  : "What the message says, in its section",
 				 "%s", err.message);
 	return false;
 }
@@ -75,7 +75,7 @@ say_permission(struct checking *checking, const char *permission, const char *re
 	}
 	else if (op->code && op->code != MB_NOT_FOUND && op->code != MB_UNSUPPORTED)
 		mb_check_add(checking->checks, MB_CHECK_FAILED, name_of(checking), name,
-					 op->err.hint[0] ? op->err.hint : "See the message of the server.", "%s",
+					 op->err.hint[0] ? op->err.hint : "What the message of the server says", "%s",
 					 op->err.message);
 	else
 		mb_check_add(checking->checks, MB_CHECK_OK, name_of(checking), name, "", "%s is there",
@@ -107,7 +107,7 @@ check_listing(struct checking *checking)
 										   op.http.response.body.len, &err) == MB_OK;
 	if (!op.code && !is_fine)
 		mb_check_add(checking->checks, MB_CHECK_FAILED, name_of(checking), "listing",
-					 "Report the server and its version.", "%s", err.message);
+					 "A report with the server and its version", "%s", err.message);
 	mb_s3_op_release(&op);
 	return is_fine;
 }
@@ -169,7 +169,8 @@ check_permissions(struct checking *checking)
 			version = &checking->page.versions[i];
 	if (!version)
 	{
-		mb_check_add(checking->checks, MB_CHECK_SKIPPED, name_of(checking), "permissions", "",
+		mb_check_add(checking->checks, MB_CHECK_SKIPPED, name_of(checking), "permissions",
+					 "aws s3 cp FILE s3://BUCKET/, then mbackup check",
 					 "the bucket has no object to try them on");
 		return;
 	}
@@ -199,16 +200,19 @@ static void
 check_versioning(struct checking *checking)
 {
 	const struct mb_bucket_config *config = &checking->config;
+	char fix[256];
 
 	if (checking->bucket->is_current_only)
 		return;
+	snprintf(fix, sizeof(fix),
+			 "aws s3api put-bucket-versioning --bucket %.100s --versioning-configuration "
+			 "Status=Enabled",
+			 checking->bucket->name);
 	if (config->is_versioned && !config->is_suspended)
 		mb_check_add(checking->checks, MB_CHECK_OK, name_of(checking), "versioning", "",
 					 "the bucket keeps versions");
 	else
-		mb_check_add(checking->checks, MB_CHECK_WARNING, name_of(checking), "versioning",
-					 "Enable versioning (PutBucketVersioning), with a lifecycle rule that removes "
-					 "noncurrent versions after some days.",
+		mb_check_add(checking->checks, MB_CHECK_WARNING, name_of(checking), "versioning", fix,
 					 "%s: what is overwritten or deleted between two backups is not in the "
 					 "repository",
 					 config->is_suspended ? "versioning is suspended"
@@ -277,7 +281,7 @@ check_clock(struct checking *checking)
 				 skew_us > SKEW_WARN_US || skew_us < -SKEW_WARN_US ? MB_CHECK_WARNING : MB_CHECK_OK,
 				 name_of(checking), "clock",
 				 skew_us > SKEW_WARN_US || skew_us < -SKEW_WARN_US
-					 ? "Let NTP set both clocks; objects are placed by the difference meanwhile."
+					 ? "sudo timedatectl set-ntp true, on both machines"
 					 : "",
 				 "the server's clock is %.3f s ahead of ours, give or take %.3f s",
 				 (double) skew_us / 1e6, (double) (high_us - low_us) / 2e6);
@@ -336,7 +340,8 @@ check_iam(struct checking *checking)
 		code = mb_iam_export(bucket->s3, &iam, &err);
 	if (code)
 		mb_check_add(checking->checks, MB_CHECK_FAILED, name_of(checking), "iam",
-					 err.hint[0] ? err.hint : "See the message of the server.", "%s", err.message);
+					 err.hint[0] ? err.hint : "What the message of the server says", "%s",
+					 err.message);
 	else
 		mb_check_add(checking->checks, MB_CHECK_OK, name_of(checking), "iam", "",
 					 "users, groups and policies of the server can be read");

@@ -10,6 +10,7 @@
 
 #include "core/base/fs.h"
 #include "core/base/time.h"
+#include "core/engine/check.h"
 #include "core/engine/replace.h"
 #include "core/engine/scan.h"
 #include "objectstore/component_objects.h"
@@ -440,19 +441,21 @@ directory_check(struct mb_component *component, struct mb_checks *checks, struct
 
 	(void) err;
 	if (stat(directory->path, &st) != 0 || !S_ISDIR(st.st_mode))
-		mb_check_add(checks, MB_CHECK_FAILED, component->name, "reachable",
-					 "Create the directory, or correct url.", "%s is no directory that we can see",
-					 directory->path);
+		mb_check_add_fix(checks, MB_CHECK_FAILED, component->name, "reachable",
+						 mb_asprintf("mkdir -p %s, or the right url in its section",
+									 directory->path),
+						 "%s is no directory that we can see", directory->path);
 	else if (access(directory->path, R_OK | X_OK) != 0)
-		mb_check_add(checks, MB_CHECK_FAILED, component->name, "readable",
-					 "Run mbackup as a user who may read it.", "%s cannot be read: %s",
-					 directory->path, strerror(errno));
+		mb_check_add_fix(checks, MB_CHECK_FAILED, component->name, "readable",
+						 mb_asprintf("chmod -R u+rX %s", directory->path), "%s cannot be read: %s",
+						 directory->path, strerror(errno));
 	else
 	{
 		mb_check_add(checks, MB_CHECK_OK, component->name, "readable", "", "%s can be read",
 					 directory->path);
+		mb_check_same_disk(component->env, directory->path, checks);
 		mb_check_add(checks, MB_CHECK_WARNING, component->name, "versioning",
-					 "Keep \"mbackup stream\" running: it scans every scan-interval.",
+					 "mbackup stream, which looks every scan-interval",
 					 "a directory keeps no versions: what is overwritten or deleted between two "
 					 "scans is not in the repository");
 	}

@@ -298,7 +298,7 @@ check_hole(struct mb_store_s3 *store, const char *place, struct mb_checks *check
 
 	if (has_version_hole(store, &hole, &err) != MB_OK)
 	{
-		mb_check_add(checks, MB_CHECK_WARNING, place, "versions", "See the message.", "%s",
+		mb_check_add(checks, MB_CHECK_WARNING, place, "versions", "What the message says", "%s",
 					 err.message);
 		return;
 	}
@@ -330,8 +330,8 @@ check_lock(struct mb_store_s3 *store, const char *place, bool locks, struct mb_c
 {
 	if (store->lock_mode && !locks)
 		mb_check_add(checks, MB_CHECK_FAILED, place, "object-lock",
-					 "Make a bucket with object lock, or remove object-lock from the "
-					 "configuration.",
+					 "aws s3api create-bucket --object-lock-enabled-for-bucket --bucket NEW, for "
+					 "another url; or object-lock = none in [repository]",
 					 "bucket \"%s\" has no object lock", store->bucket);
 	else if (store->lock_mode)
 		mb_check_add(checks, MB_CHECK_OK, place, "object-lock", "",
@@ -339,7 +339,7 @@ check_lock(struct mb_store_s3 *store, const char *place, bool locks, struct mb_c
 					 (long long) (store->lock_ms / (24 * 3600 * 1000)));
 	else if (locks)
 		mb_check_add(checks, MB_CHECK_WARNING, place, "object-lock",
-					 "Write object-lock = governance or compliance, and object-lock-days.",
+					 "object-lock = governance and object-lock-days = 30 in [repository]",
 					 "bucket \"%s\" has object lock, but nothing is locked", store->bucket);
 }
 

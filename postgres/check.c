@@ -4,6 +4,8 @@
 #include <unistd.h>
 
 #include "core/base/time.h"
+#include "core/engine/check.h"
+#include "postgres/check_private.h"
 #include "postgres/dialect.h"
 #include "postgres/method.h"
 #include "postgres/private.h"
@@ -19,19 +21,17 @@ static const char facts_sql[] =
 	" current_setting('fsync') AS fsync,"
 	" current_setting('synchronous_standby_names') AS synchronous,"
 	" current_setting('max_slot_wal_keep_size') AS keep_size,"
+	" current_user AS me, current_setting('hba_file', true) AS hba_file,"
+	" host(inet_client_addr()) || '/' || CASE family(inet_client_addr()) WHEN 4 THEN 32 ELSE 128 "
+	"END"
+	" AS client,"
+	" (SELECT setting FROM pg_settings WHERE name = 'max_wal_size') AS max_wal_mb,"
 	" (SELECT count(*) FROM pg_stat_replication) AS senders,"
 	" (SELECT count(*) FROM pg_replication_slots) AS slots,"
 	" (SELECT rolreplication OR rolsuper FROM pg_roles WHERE rolname = current_user) AS "
 	"replication,"
 	" has_function_privilege('pg_create_restore_point(text)', 'EXECUTE') AS restore_point,"
 	" has_function_privilege($1, 'EXECUTE') AS backup";
-
-struct checker
-{
-	struct mb_postgres *pg;
-	struct mb_checks *checks;
-	const PGresult *facts;
-};
 
 static void
 found_ok(struct checker *checker, const char *name, const char *message)
@@ -40,10 +40,10 @@ found_ok(struct checker *checker, const char *name, const char *message)
 }
 
 static void
-found(struct checker *checker, enum mb_check_status status, const char *name, const char *fix,
+found(struct checker *checker, enum mb_check_status status, const char *name, char *fix,
 	  const char *message)
 {
-	mb_check_add(checker->checks, status, checker->pg->base.name, name, fix, "%s", message);
+	mb_check_add_fix(checker->checks, status, checker->pg->base.name, name, fix, "%s", message);
 }
 
 static const char *
@@ -52,69 +52,81 @@ fact(const struct checker *checker, const char *column)
 	return mb_pg_field(checker->facts, 0, column);
 }
 
+/* "ALTER SYSTEM SET name = value", and what makes it count. */
+static void
+check_setting(struct checker *checker, bool is_well, enum mb_check_status status, const char *name,
+			  const char *set, bool restart, const char *message, const char *well)
+{
+	char *sql;
+
+	if (is_well)
+	{
+		found_ok(checker, name, well);
+		return;
+	}
+	sql = mb_asprintf("ALTER SYSTEM SET %s", set);
+	found(checker, status, name,
+		  restart ? mb_pg_fix_restart(checker, sql) : mb_pg_fix(checker, sql, MB_PG_RELOAD_SQL),
+		  message);
+	free(sql);
+}
+
 static void
 check_settings(struct checker *checker)
 {
-	const char *level = fact(checker, "wal_level");
+	int senders = atoi(fact(checker, "max_wal_senders"));
+	char more[48];
 
-	if (strcmp(level, "minimal") == 0)
-		found(checker, MB_CHECK_FAILED, "wal-level",
-			  "ALTER SYSTEM SET wal_level = 'replica'; then restart PostgreSQL",
-			  "wal_level is minimal: no backup and no recovery to a point in time is possible");
-	else
-		found_ok(checker, "wal-level", level);
-	if (atoi(fact(checker, "max_wal_senders")) - atoi(fact(checker, "senders")) < 1)
-		found(checker, MB_CHECK_FAILED, "wal-senders",
-			  "ALTER SYSTEM SET max_wal_senders = 10; then restart PostgreSQL",
-			  "no WAL sender is free: max_wal_senders are all in use");
-	else
-		found_ok(checker, "wal-senders", "a WAL sender is free");
-	if (strcmp(fact(checker, "full_page_writes"), "on") != 0)
-		found(checker, MB_CHECK_WARNING, "full-page-writes",
-			  "ALTER SYSTEM SET full_page_writes = 'on'; SELECT pg_reload_conf();",
-			  "full_page_writes is off: a crash can leave torn pages");
-	else
-		found_ok(checker, "full-page-writes", "on");
-	if (strcmp(fact(checker, "fsync"), "on") != 0)
-		found(checker, MB_CHECK_WARNING, "fsync",
-			  "ALTER SYSTEM SET fsync = 'on'; SELECT pg_reload_conf();",
-			  "fsync is off: a crash of the machine can destroy the cluster");
-	else
-		found_ok(checker, "fsync", "on");
-	if (strstr(fact(checker, "synchronous"), "mbackup"))
-		found(checker, MB_CHECK_WARNING, "synchronous",
-			  "Use ANY 1 (mbackup, another standby), and tail-interval as small as commits may "
-			  "wait",
-			  "commits wait for mbackup: they stand still while no stream runs");
+	check_setting(checker, strcmp(fact(checker, "wal_level"), "minimal") != 0, MB_CHECK_FAILED,
+				  "wal-level", "wal_level = replica", true,
+				  "wal_level is minimal: no backup and no recovery to a point in time is possible",
+				  fact(checker, "wal_level"));
+	snprintf(more, sizeof(more), "max_wal_senders = %d", senders + 5);
+	check_setting(checker, senders - atoi(fact(checker, "senders")) >= 1, MB_CHECK_FAILED,
+				  "wal-senders", more, true,
+				  "no WAL sender is free: max_wal_senders are all in use", "a WAL sender is free");
+	check_setting(checker, strcmp(fact(checker, "full_page_writes"), "on") == 0, MB_CHECK_WARNING,
+				  "full-page-writes", "full_page_writes = on", false,
+				  "full_page_writes is off: a crash can leave torn pages", "on");
+	check_setting(checker, strcmp(fact(checker, "fsync"), "on") == 0, MB_CHECK_WARNING, "fsync",
+				  "fsync = on", false,
+				  "fsync is off: a crash of the machine can destroy the cluster", "on");
+	check_setting(checker, strstr(fact(checker, "synchronous"), "mbackup") == NULL,
+				  MB_CHECK_WARNING, "synchronous",
+				  "synchronous_standby_names = 'ANY 1 (mbackup, other_standby)'", false,
+				  "commits wait for mbackup: they stand still while no stream runs",
+				  "no commit waits for mbackup");
 }
 
 static void
 check_privileges(struct checker *checker)
 {
 	const struct mb_pg_dialect *dialect = mb_pg_dialect_of(checker->pg->server.version);
+	char *user = mb_pg_quote_ident(fact(checker, "me")), *sql;
 
+	sql = mb_asprintf("ALTER ROLE %s REPLICATION", user);
 	if (fact(checker, "replication")[0] != 't')
-		found(checker, MB_CHECK_FAILED, "privilege-replication", "ALTER ROLE <user> REPLICATION;",
+		found(checker, MB_CHECK_FAILED, "privilege-replication", mb_pg_fix(checker, sql, NULL),
 			  "the user may not replicate: no WAL can be received");
 	else
 		found_ok(checker, "privilege-replication", "the user may replicate");
+	free(sql);
+	sql = mb_asprintf("GRANT EXECUTE ON FUNCTION %s, %s TO %s", dialect->backup_start_function,
+					  dialect->backup_stop_function, user);
 	if (fact(checker, "backup")[0] != 't')
-	{
-		char *fix = mb_asprintf("GRANT EXECUTE ON FUNCTION %s, %s TO <user>;",
-								dialect->backup_start_function, dialect->backup_stop_function);
-
-		found(checker, MB_CHECK_FAILED, "privilege-backup", fix,
+		found(checker, MB_CHECK_FAILED, "privilege-backup", mb_pg_fix(checker, sql, NULL),
 			  "the user may not start a base backup");
-		free(fix);
-	}
 	else
 		found_ok(checker, "privilege-backup", "the user may start a base backup");
+	free(sql);
+	sql = mb_asprintf("GRANT EXECUTE ON FUNCTION pg_create_restore_point(text) TO %s", user);
 	if (fact(checker, "restore_point")[0] != 't')
-		found(checker, MB_CHECK_FAILED, "privilege-restore-point",
-			  "GRANT EXECUTE ON FUNCTION pg_create_restore_point(text) TO <user>;",
+		found(checker, MB_CHECK_FAILED, "privilege-restore-point", mb_pg_fix(checker, sql, NULL),
 			  "the user may not create restore points: no cut can be made");
 	else
 		found_ok(checker, "privilege-restore-point", "the user may create restore points");
+	free(sql);
+	free(user);
 }
 
 /* Can the files be read, and how?  Of the standby, when there is one. */
@@ -129,7 +141,9 @@ check_reading(struct checker *checker)
 
 	if (mb_postgres_connect(from, &err) || mb_postgres_check_source(pg, from, &err))
 	{
-		found(checker, MB_CHECK_FAILED, "standby", *err.hint ? err.hint : "Look at the key standby",
+		found(checker, MB_CHECK_FAILED, "standby",
+			  mb_strdup(*err.hint ? err.hint
+								  : "standby = the standby of this cluster in [postgres]"),
 			  err.message);
 		return;
 	}
@@ -137,7 +151,8 @@ check_reading(struct checker *checker)
 		found_ok(checker, "standby", "the standby follows this cluster");
 	if (mb_postgres_choose_method(from, &method, &root_fd, &err))
 	{
-		found(checker, MB_CHECK_FAILED, "data-directory", err.hint, err.message);
+		found(checker, MB_CHECK_FAILED, "data-directory",
+			  mb_strdup(*err.hint ? err.hint : "method = basebackup in [postgres]"), err.message);
 		return;
 	}
 	mb_check_add(checker->checks, MB_CHECK_OK, pg->base.name, "data-directory", "",
@@ -145,7 +160,10 @@ check_reading(struct checker *checker)
 										: "\"%s\" is read over the wire",
 				 from->server.data_directory);
 	if (root_fd >= 0)
+	{
+		mb_pg_check_host(checker, root_fd);
 		close(root_fd);
+	}
 	if (from != pg)
 		mb_postgres_disconnect(from);
 }
@@ -154,27 +172,37 @@ static void
 check_pages(struct checker *checker)
 {
 	const struct mb_pg_server *server = &checker->pg->server;
+	char *data = mb_shell_word(server->data_directory);
 
 	if (server->block_size != 8192)
-		found(checker, MB_CHECK_FAILED, "page-size", "Use a server with pages of 8 kB",
-			  "the server was built with another page size");
+		found(checker, MB_CHECK_FAILED, "page-size",
+			  mb_strdup("A server built with --with-blocksize=8"),
+			  "the server was built with another page size than 8 kB");
 	if (!server->checksums)
 		found(checker, MB_CHECK_WARNING, "checksums",
-			  "Stop PostgreSQL, then: pg_checksums --enable -D <data directory>",
+			  mb_asprintf("pg_ctl stop -D %s && pg_checksums --enable -D %s && pg_ctl start -D %s",
+						  data, data, data),
 			  "data checksums are off: damaged pages cannot be noticed");
 	else
 		found_ok(checker, "checksums", "data checksums are on");
+	free(data);
 }
 
 static void
 check_no_slot(struct checker *checker)
 {
-	if (atoi(fact(checker, "max_replication_slots")) <= atoi(fact(checker, "slots")))
-		found(checker, MB_CHECK_FAILED, "slot",
-			  "ALTER SYSTEM SET max_replication_slots = 10; then restart PostgreSQL",
+	int slots = atoi(fact(checker, "max_replication_slots"));
+
+	if (slots <= atoi(fact(checker, "slots")))
+	{
+		char *sql = mb_asprintf("ALTER SYSTEM SET max_replication_slots = %d", slots + 5);
+
+		found(checker, MB_CHECK_FAILED, "slot", mb_pg_fix_restart(checker, sql),
 			  "no replication slot is free");
+		free(sql);
+	}
 	else
-		found(checker, MB_CHECK_WARNING, "stream", "Start \"mbackup stream\" and leave it running",
+		found(checker, MB_CHECK_WARNING, "stream", mb_strdup(MB_PG_START_STREAM),
 			  "no stream is running: what is committed now is in no backup until the next one");
 }
 
@@ -195,12 +223,12 @@ check_slot(struct checker *checker, struct mb_error *err)
 	}
 	if (slot.lost)
 		found(checker, MB_CHECK_FAILED, "slot",
-			  "Start \"mbackup stream\" (it makes the slot anew), then \"mbackup backup\"",
+			  mb_strdup(MB_PG_START_STREAM ", then mbackup backup"),
 			  "the server has removed WAL that the slot needed: the history has a gap");
 	else
 		found_ok(checker, "slot", "the replication slot is there");
 	if (!slot.active)
-		found(checker, MB_CHECK_WARNING, "stream", "Start \"mbackup stream\" and leave it running",
+		found(checker, MB_CHECK_WARNING, "stream", mb_strdup(MB_PG_START_STREAM),
 			  "no stream is running: the server keeps WAL for it and its disk fills");
 	else
 		found_ok(checker, "stream", "a stream is running");
@@ -209,7 +237,9 @@ check_slot(struct checker *checker, struct mb_error *err)
 	{
 		mb_size_format(lag, now - slot.restart_lsn);
 		mb_check_add(checker->checks, MB_CHECK_WARNING, checker->pg->base.name, "lag",
-					 "See that the stream runs and the repository is fast enough",
+					 slot.active
+						 ? "What holds the repository up: mbackup list shows how far the stream is"
+						 : MB_PG_START_STREAM,
 					 "the stream is %s behind", lag);
 	}
 	return code;
@@ -230,7 +260,8 @@ check_direct(struct checker *checker, struct mb_error *err)
 	free(text);
 	if (pid != PQbackendPID(checker->pg->conn))
 		found(checker, MB_CHECK_FAILED, "direct-connection",
-			  "Point conninfo at PostgreSQL itself, not at a pooler",
+			  mb_strdup("conninfo = host=/run/postgresql port=5432, which is PostgreSQL itself, in "
+						"[postgres]"),
 			  "the connection goes through a pooler");
 	else
 		found_ok(checker, "direct-connection", "the connection is direct");
@@ -244,10 +275,8 @@ check_replication(struct checker *checker)
 	PGconn *conn;
 
 	if (mb_pg_connect(&conn, &checker->pg->params, MB_PG_REPLICATION, &err))
-		mb_check_add(checker->checks, MB_CHECK_FAILED, checker->pg->base.name,
-					 "replication-connection",
-					 "Add a line for database \"replication\" to pg_hba.conf and reload", "%s",
-					 err.message);
+		mb_check_add_fix(checker->checks, MB_CHECK_FAILED, checker->pg->base.name,
+						 "replication-connection", mb_pg_fix_hba(checker), "%s", err.message);
 	else
 	{
 		found_ok(checker, "replication-connection", "a replication connection works");
@@ -265,11 +294,12 @@ mb_postgres_check(struct mb_component *component, struct mb_checks *checks, stru
 	const char *function;
 	enum mb_code code;
 
+	mb_pg_check_conninfo(pg, checks);
 	if (mb_postgres_connect(pg, &why))
 	{
 		mb_check_add(checks, MB_CHECK_FAILED, component->name, "connection",
-					 why.hint[0] ? why.hint : "Check conninfo and that PostgreSQL runs", "%s",
-					 why.message);
+					 why.hint[0] ? why.hint : "pg_ctl start, or the right conninfo in [postgres]",
+					 "%s", why.message);
 		return MB_OK;
 	}
 	mb_check_add(checks, MB_CHECK_OK, component->name, "connection", "", "PostgreSQL %s answers",
@@ -277,7 +307,8 @@ mb_postgres_check(struct mb_component *component, struct mb_checks *checks, stru
 	if (pg->server.in_recovery)
 	{
 		found(&checker, MB_CHECK_FAILED, "primary",
-			  "Point conninfo at the primary, and the key standby at this server",
+			  mb_asprintf("conninfo = the primary, and standby = %s, in [postgres]",
+						  mb_settings_get(component->settings, "conninfo")),
 			  "the server is a standby, where no cut can be made");
 		return MB_OK;
 	}
@@ -294,6 +325,8 @@ mb_postgres_check(struct mb_component *component, struct mb_checks *checks, stru
 	code = check_direct(&checker, err);
 	if (!code)
 		code = check_slot(&checker, err);
+	if (!code)
+		code = mb_pg_check_server(&checker, err);
 	if (!code)
 		code = mb_postgres_check_wal(pg, checks, err);
 	PQclear(facts);

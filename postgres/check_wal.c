@@ -55,7 +55,7 @@ check_ack(struct mb_postgres *pg, struct mb_checks *checks)
 	if (!pg->base.env->spool || spooled_bytes(pg, &bytes, &err))
 	{
 		mb_check_add(checks, MB_CHECK_FAILED, pg->base.name, "ack",
-					 "Set spool in [global] to a directory that this user owns",
+					 "spool = /var/lib/mbackup/spool in [global]",
 					 "the spool cannot be looked at%s%s", pg->base.env->spool ? ": " : "",
 					 pg->base.env->spool ? err.message : "");
 		return;
@@ -63,10 +63,10 @@ check_ack(struct mb_postgres *pg, struct mb_checks *checks)
 	mb_size_format(waiting, bytes);
 	if (bytes >= pg->spool_limit_bytes)
 		mb_check_add(checks, MB_CHECK_FAILED, pg->base.name, "spool",
-					 "See why WAL does not reach the repository, or raise spool-limit",
+					 "spool-limit = 8GiB in [postgres]; the log of the stream says why WAL does "
+					 "not reach the repository",
 					 "the spool is full (%s): no more WAL is read, the server keeps it", waiting);
-	mb_check_add(checks, MB_CHECK_WARNING, pg->base.name, "ack",
-				 "Write ack = repository, or let mbackup stream run on another host",
+	mb_check_add(checks, MB_CHECK_WARNING, pg->base.name, "ack", "ack = repository in [postgres]",
 				 "ack = spool survives a crash of a process only: with this host's disk what is "
 				 "not in the repository yet is lost (%s in the spool now)",
 				 waiting);
@@ -78,7 +78,9 @@ struct gaps
 {
 	struct mb_postgres *pg;
 	struct mb_checks *checks;
-	uint64_t newest_lsn; /* where the newest backup begins, 0: there is none */
+	uint64_t newest_lsn;               /* where the newest backup begins, 0: there is none */
+	char system_id[MB_WAL_SYSID_TEXT]; /* its cluster; "" */
+	uint32_t timeline;
 };
 
 static enum mb_code
@@ -95,9 +97,7 @@ look_at_gap(void *ctx, const struct mb_blob_info *info, struct mb_error *err)
 	if (strcmp(mb_json_str(json, "system_id", ""), gaps->pg->server.system_id) == 0 &&
 		mb_lsn_parse(&from, mb_json_str(json, "from", "")) &&
 		mb_lsn_parse(&to, mb_json_str(json, "to", "")) && gaps->newest_lsn < to)
-		mb_check_add(gaps->checks, MB_CHECK_WARNING, gaps->pg->base.name, "gap",
-					 "Run \"mbackup backup\": what was committed since can be restored from then "
-					 "on",
+		mb_check_add(gaps->checks, MB_CHECK_WARNING, gaps->pg->base.name, "gap", "mbackup backup",
 					 "WAL from " LSN_FMT " to " LSN_FMT
 					 " was never received: no restore can cross it, and no backup lies behind it",
 					 LSN_ARGS(from), LSN_ARGS(to));
@@ -120,21 +120,57 @@ find_newest(struct gaps *gaps, struct mb_error *err)
 		if (!code && !mb_lsn_parse(&gaps->newest_lsn,
 								   mb_json_str(json_object_get(commit.meta, "wal"), "from", "")))
 			gaps->newest_lsn = 0;
+		snprintf(gaps->system_id, sizeof(gaps->system_id), "%s",
+				 code ? "" : mb_json_str(commit.meta, "system_id", ""));
+		gaps->timeline = (uint32_t) (code ? 0 : mb_json_int(commit.meta, "timeline", 0));
 		mb_commit_release(&commit);
 	}
 	mb_commit_names_release(&names);
 	return code;
 }
 
+/* Is the server what the newest backup is of, on the same timeline? */
+static void
+check_history(const struct gaps *gaps)
+{
+	const struct mb_pg_server *server = &gaps->pg->server;
+	const char *name = gaps->pg->base.name;
+
+	if (!gaps->system_id[0])
+		return;
+	if (strcmp(gaps->system_id, server->system_id) != 0)
+	{
+		mb_check_add(gaps->checks, MB_CHECK_FAILED, name, "system-id",
+					 "mbackup backup --type full, when this is the new cluster; else the right "
+					 "conninfo in "
+					 "its section",
+					 "the server is cluster %s, the newest backup is of cluster %s",
+					 server->system_id, gaps->system_id);
+		return;
+	}
+	mb_check_add(gaps->checks, MB_CHECK_OK, name, "system-id", "",
+				 "the server is the cluster of the newest backup");
+	if (gaps->timeline && gaps->timeline != server->timeline)
+		mb_check_add(gaps->checks, MB_CHECK_WARNING, name, "timeline", "mbackup backup",
+					 "the server is on timeline %u since it was promoted, the newest backup on %u",
+					 server->timeline, gaps->timeline);
+	else
+		mb_check_add(gaps->checks, MB_CHECK_OK, name, "timeline", "",
+					 "the newest backup is of its timeline");
+}
+
 static enum mb_code
 check_gaps(struct mb_postgres *pg, struct mb_checks *checks, struct mb_error *err)
 {
-	struct gaps gaps = {pg, checks, 0};
+	struct gaps gaps = {.pg = pg, .checks = checks};
 	char *prefix = mb_asprintf("streams/%s/gaps/", pg->base.name);
 	enum mb_code code = find_newest(&gaps, err);
 
 	if (!code)
+	{
+		check_history(&gaps);
 		code = mb_store_list(pg->base.env->repo->store, prefix, look_at_gap, &gaps, err);
+	}
 	free(prefix);
 	return code;
 }

@@ -264,7 +264,8 @@ check_shard(struct mb_cluster_shard *shard, struct mb_checks *checks, struct mb_
 		return MB_OK; /* told by the check of the server */
 	if (node.is_moving)
 		mb_check_add(checks, MB_CHECK_WARNING, shard->name, "cluster-slots",
-					 "Let the resharding come to its end: \"redis-cli --cluster check HOST:PORT\".",
+					 "redis-cli --cluster check HOST:PORT, and --cluster fix when nobody moves "
+					 "them",
 					 "slots are being moved: no cut can be made meanwhile");
 	else
 		mb_check_add(checks, MB_CHECK_OK, shard->name, "cluster-slots", "", "it serves slots %s",
@@ -291,8 +292,9 @@ check(struct mb_component *component, struct mb_checks *checks, struct mb_error 
 	if (code)
 	{
 		mb_check_add(checks, MB_CHECK_FAILED, component->name, "cluster",
-					 found.hint[0] ? found.hint
-								   : "Start the nodes, or correct url, user and password.",
+					 found.hint[0]
+						 ? found.hint
+						 : "redis-cli --cluster check HOST:PORT; or the right url in its section",
 					 "%s", found.message);
 		return MB_OK;
 	}

@@ -65,9 +65,9 @@ struct mb_redis_component
 
 /* capture = rdb: a snapshot and nothing else (component_redis_rdb.c). */
 extern const struct mb_component_ops mb_redis_rdb_component_ops;
-/* Which way a backup will go and the rights for it, over this connection. */
+/* Which way a backup will go and the rights for it, over this connection; cli: "redis-cli -p 6379". */
 void mb_redis_check_rdb(struct mb_redis_component *redis, struct mb_redis *connection,
-						struct mb_checks *checks);
+						const char *cli, struct mb_checks *checks);
 
 static inline struct mb_redis_component *
 mb_redis_of(struct mb_component *component)

@@ -16,6 +16,7 @@ struct asking
 	struct mb_redis *connection;
 	struct mb_checks *checks;
 	const char *user;
+	const char *cli;
 };
 
 /* Is a command refused for good?  Any other error says that it is there and may be used. */
@@ -75,15 +76,15 @@ check_keys(struct asking *asking)
 		const char *name;
 		const char *grant;
 	} commands[] = {{{"SCAN", "0", "COUNT", "1"}, 4, "privilege-scan", "+scan"},
-					{{"DUMP", "mbackup"}, 2, "privilege-dump", "~* +dump"},
+					{{"DUMP", "mbackup"}, 2, "privilege-dump", "'~*' +dump"},
 					{{"SELECT", "0"}, 2, "privilege-select", "+select"},
 					{{"TIME"}, 1, "privilege-time", "+time"},
-					{{"PEXPIRETIME", "mbackup"}, 2, "privilege-expiry", "~* +pexpiretime"},
-					{{"FUNCTION", "DUMP"}, 2, "privilege-functions", "+function|dump"}};
+					{{"PEXPIRETIME", "mbackup"}, 2, "privilege-expiry", "'~*' +pexpiretime"},
+					{{"FUNCTION", "DUMP"}, 2, "privilege-functions", "'+function|dump'"}};
 	static const char *const pttl[] = {"PTTL", "mbackup"};
 	bool all = true;
 	struct mb_error err, other;
-	char fix[160];
+	char fix[256];
 	size_t i;
 
 	for (i = 0; i < sizeof(commands) / sizeof(commands[0]); i++)
@@ -98,7 +99,8 @@ check_keys(struct asking *asking)
 			 !is_refused(asking, pttl, 2, &other)))
 			continue;
 		all = false;
-		snprintf(fix, sizeof(fix), "ACL SETUSER %.60s %s", asking->user, commands[i].grant);
+		snprintf(fix, sizeof(fix), "%.120s ACL SETUSER %.60s %s", asking->cli, asking->user,
+				 commands[i].grant);
 		mb_check_add(asking->checks, functions ? MB_CHECK_WARNING : MB_CHECK_FAILED,
 					 asking->redis->base.name, commands[i].name, fix, "%s%s", err.message,
 					 functions ? ": functions will not be in a backup" : "");
@@ -109,18 +111,18 @@ check_keys(struct asking *asking)
 }
 
 void
-mb_redis_check_rdb(struct mb_redis_component *redis, struct mb_redis *connection,
+mb_redis_check_rdb(struct mb_redis_component *redis, struct mb_redis *connection, const char *cli,
 				   struct mb_checks *checks)
 {
 	struct asking asking = {redis, connection, checks,
 							redis->options.user ? redis->options.user
 							: redis->url.user   ? redis->url.user
-												: "default"};
+												: "default",
+							cli};
 	const char *name = redis->base.name;
-	char why[256], fix[160];
+	char why[256], fix[256];
 
-	snprintf(fix, sizeof(fix), "ACL SETUSER %.60s +psync +replconf, where the service allows it",
-			 asking.user);
+	snprintf(fix, sizeof(fix), "%.120s ACL SETUSER %.60s +psync +replconf", cli, asking.user);
 	switch (ask_snapshot(&asking, why, sizeof(why)))
 	{
 		case SNAPSHOT_YES:

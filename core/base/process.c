@@ -266,3 +266,25 @@ mb_process_run(const struct mb_process *process, int *status, char **tail, struc
 	close(input_fd);
 	return code;
 }
+
+char *
+mb_shell_word(const char *text)
+{
+	static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+								"_-./:=@,+%";
+	struct mb_buf word = {0};
+	char *made;
+
+	if (*text && text[strspn(text, plain)] == '\0')
+		return mb_strdup(text);
+	mb_buf_put_u8(&word, '\'');
+	for (; *text; text++)
+		if (*text == '\'')
+			mb_buf_put_str(&word, "'\\''");
+		else
+			mb_buf_put_u8(&word, (uint8_t) *text);
+	mb_buf_put_u8(&word, '\'');
+	made = mb_strdup(mb_buf_cstr(&word));
+	mb_buf_release(&word);
+	return made;
+}

@@ -42,6 +42,9 @@ struct mb_process
 enum mb_code mb_process_run(const struct mb_process *process, int *status, char **tail,
 							struct mb_error *err) MB_MUST_CHECK;
 
+/* A word as a shell takes it: in quotes where that is needed; free() it. */
+char *mb_shell_word(const char *text);
+
 /* Is there such a program, in PATH or at that path? */
 bool mb_program_exists(const char *name);
 

@@ -58,26 +58,6 @@ mb_cut_from_json(struct mb_cut *cut, const json_t *json, struct mb_error *err)
 	return MB_OK;
 }
 
-void
-mb_check_add(struct mb_checks *checks, enum mb_check_status status, const char *component,
-			 const char *name, const char *fix, const char *message_fmt, ...)
-{
-	static const char *const names[] = {"ok", "warning", "failed", "skipped"};
-	json_t *item = json_object();
-	char message[1024];
-	va_list ap;
-
-	va_start(ap, message_fmt);
-	vsnprintf(message, sizeof(message), message_fmt, ap);
-	va_end(ap);
-	mb_json_set_str(item, "name", name);
-	mb_json_set_str(item, "component", component);
-	mb_json_set_str(item, "status", names[status]);
-	mb_json_set_str(item, "message", message);
-	mb_json_set_str(item, "fix", fix);
-	json_array_append_new(checks->list, item);
-}
-
 static enum mb_code
 unsupported(const struct mb_component *component, const char *what, struct mb_error *err)
 {

@@ -85,11 +85,20 @@ enum mb_check_status
 };
 struct mb_checks
 {
-	json_t *list; /* array of {name, component, status, message, fix}, owned */
+	json_t *list;     /* array of {id, name, component, status, message, fix}, owned */
+	const char *kind; /* of the component that is looked at; NULL: of something else */
 };
-/* name: "wal-level"; fix: the exact next step, "" when status is OK. */
+/*
+ * name: "wal-level", or "permission s3:GetObject", the first word of which is meant.  With the kind, or
+ * else with the component, it makes the id ("postgres.wal-level", "repository.space") that stands in
+ * conditions.h; a name with a dot is an id itself.  fix: a command or a line that can be pasted, with
+ * the real names put in; "" when status is OK.
+ */
 void mb_check_add(struct mb_checks *checks, enum mb_check_status status, const char *component,
 				  const char *name, const char *fix, const char *message_fmt, ...) MB_PRINTF(6, 7);
+/* The same with a fix that is freed. */
+void mb_check_add_fix(struct mb_checks *checks, enum mb_check_status status, const char *component,
+					  const char *name, char *fix, const char *message_fmt, ...) MB_PRINTF(6, 7);
 
 /* The time range(s) a component can be restored to, as the window objects of docs/configuration.md. */
 struct mb_window

@@ -149,7 +149,4 @@ mb_verify_goes_by_age(const struct mb_verify_options *options)
 enum mb_code mb_verify_run(const struct mb_stack *stack, const struct mb_verify_options *options,
 						   json_t **answer, struct mb_error *err) MB_MUST_CHECK;
 
-enum mb_code mb_check_run(const struct mb_stack *stack, json_t **answer,
-						  struct mb_error *err) MB_MUST_CHECK;
-
 #endif

@@ -3,6 +3,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "core/base/process.h"
 #include "core/base/fs.h"
 #include "core/base/time.h"
 #include "core/engine/stack_restore_private.h"
@@ -330,8 +331,11 @@ mb_restores_check(const char *spool, struct mb_checks *checks)
 	mb_error_clear(&why);
 	if (mb_restores_list(spool, &list, &why))
 	{
-		mb_check_add(checks, MB_CHECK_WARNING, "stack", "restores", "See the message.", "%s",
-					 why.message);
+		char *word = mb_shell_word(spool);
+
+		mb_check_add_fix(checks, MB_CHECK_WARNING, "stack", "restores",
+						 mb_asprintf("chmod -R u+rwX %s", word), "%s", why.message);
+		free(word);
 		return;
 	}
 	for (i = 0; i < json_array_size(list); i++)
@@ -341,14 +345,13 @@ mb_restores_check(const char *spool, struct mb_checks *checks)
 		char size[MB_SIZE_TEXT], fix[256];
 
 		mb_size_format(size, (uint64_t) mb_json_int(one, "kept_bytes", 0));
-		snprintf(fix, sizeof(fix),
-				 "Run \"mbackup restore --continue %s\" or \"mbackup rollback %s\".", id, id);
+		snprintf(fix, sizeof(fix), "mbackup restore --continue %s, or mbackup rollback %s", id, id);
 		if (strcmp(status, "unfinished") == 0)
 			mb_check_add(checks, MB_CHECK_FAILED, "stack", "restore", fix,
 						 "restore %s is not finished", id);
 		else if (strcmp(status, "rolling back") == 0)
 		{
-			snprintf(fix, sizeof(fix), "Run \"mbackup rollback %s\".", id);
+			snprintf(fix, sizeof(fix), "mbackup rollback %s", id);
 			mb_check_add(checks, MB_CHECK_FAILED, "stack", "restore", fix,
 						 "the rollback of restore %s is not finished", id);
 		}

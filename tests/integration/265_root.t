@@ -26,6 +26,10 @@ mb init >/dev/null 2>&1 || { diag "init failed"; exit 1; }
 sql "CREATE TABLE t AS SELECT g AS id, md5(g::text) AS m FROM generate_series(1, 1000) g"
 run mb backup
 is "$status" 0 "a backup as root"
+. "$here/tests/lib/check.sh"
+look
+found postgres.user warning "runs as root"
+like "$FIX" "^sudo -u postgres $MBACKUP --config $CONF check$" "... with who should"
 
 run mb restore --yes --component "postgres=$T/r" --start --start-timeout 30s --port "$(free_port)"
 is "$status" 7 "the server's user cannot read root's repository: --start is refused"

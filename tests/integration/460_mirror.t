@@ -66,7 +66,7 @@ run mb backup
 is "$status" 0 "backup"
 ok "the copy gets all of it, and the WAL" wait_for 10 same "$REPO" "$OFF"
 run mb check
-like "$out" "offsite +this copy at .* is up to date" "check says so"
+like "$out" "repository.copy +copy .offsite. at .* is up to date" "check says so"
 
 # -- away for some seconds, under load ---------------------------------------------------------------
 pgbench -n -c 2 -R 300 -T 60 postgres >"$T/pgbench.log" 2>&1 & LOAD=$!; stack_owns "$LOAD"
@@ -77,7 +77,7 @@ run mb backup
 is "$status" 0 "a backup while the copy is away"
 like "$err" "copy \"offsite\" at .* is behind" "... with a warning"
 run mb check
-like "$out" "warning +repository +offsite +this copy cannot be used: there is no copy of the repository at" "check says that it is not there"
+like "$out" "warning +repository +repository.copy +copy .offsite. cannot be used: there is no copy of the repository at" "check says that it is not there"
 mkdir "$OFF"
 sleep 1
 run mb check
@@ -159,7 +159,7 @@ run "$MBACKUP" --config "$T/wrong.conf" backup
 is "$status" 2 "another repository as a copy is refused"
 like "$err" "repository:second.*is repository .*, not a copy of" "... and named"
 run "$MBACKUP" --config "$T/wrong.conf" check
-like "$out" "failed +repository +second" "check fails"
+like "$out" "failed +repository +repository.copy .*second" "check fails"
 ok "... and it was not touched" diff -r "$T/other.before" "$T/other"
 
 # -- a full disk ------------------------------------------------------------------------------------------

@@ -48,7 +48,7 @@ both() # server domain
 	is "$(wc -l <"$T/is")" 3 "$server: all of it"
 	is "$(fault_count reset_before)" 0 "$server: no request had its bucket in the path"
 	run mb check
-	like "$out" "ok +shop +reachable" "$server: check"
+	like "$out" "ok +shop +objects.reachable" "$server: check"
 	config "http://$domain:${S3_ENDPOINT##*:}" path
 	run timeout 60 "$MBACKUP" --config "$CONF" check
 	[ "$status" != 0 ] && [ "$(fault_count reset_before)" -gt 0 ]

@@ -91,7 +91,7 @@ everybody before
 judge minio-iam-dump >"$T/was"
 run mb check
 is "$status" 0 "check is content"
-like "$out" 'ok +shop +iam ' "and says that the identities can be read"
+like "$out" 'ok +shop +objects.iam ' "and says that the identities can be read"
 run mb backup --json
 is "$status" 0 "a backup"
 first=$(json backup.id <<<"$out")
@@ -143,7 +143,7 @@ like "$err$out" 'Write iam = no in \[objects:shop\]' "with what to do"
 is "$(find "$T/repo.none/packs" -type f 2>/dev/null | wc -l)" 0 "nothing was read"
 run mb check
 is "$status" 1 "check finds it too"
-like "$out" 'failed +shop +iam .*encrypted' "and says it"
+like "$out" 'failed +shop +objects.iam .*encrypted' "and says it"
 
 cat >"$T/no-admin" <<'JSON'
 {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": ["s3:*"], "Resource": ["arn:aws:s3:::*"]}]}
@@ -155,7 +155,7 @@ run mb backup
 is "$status" 7 "without the permission the backup fails"
 like "$err" 'Allow admin:ExportIAM' "and names it"
 run mb check
-like "$out" 'failed +shop +iam ' "check says it too"
+like "$out" 'failed +shop +objects.iam ' "check says it too"
 like "$out" 'fix: Allow admin:ExportIAM' "with the permission"
 run mb objects iam shop --at "$first" --apply --yes
 is "$status" 7 "nor may it import"

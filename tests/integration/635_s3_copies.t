@@ -39,7 +39,7 @@ stack_owns $LOAD
 run mb backup
 is "$status" 0 "backup"
 run mb check
-like "$out" "bucket +this copy at .* is up to date" "check says that the bucket is up to date"
+like "$out" "repository.copy +copy .bucket. at .* is up to date" "check says that the bucket is up to date"
 fault 'mode=reset_before'
 sleep 1
 sql "SELECT pg_switch_wal()" >/dev/null

@@ -14,6 +14,7 @@ The Host header stays as it came, so signatures hold.  Harm is told over HTTP on
     /counts                         lines "what number"
 
 Modes:
+    minio                           the server says that it is MinIO
     slowdown, slowdown_plain        503 with and without an XML body; not forwarded
     error200                        200 with <Error> InternalError; not forwarded
     error200_done                   the same, but the server has done it
@@ -422,6 +423,8 @@ class Connection(threading.Thread):
         """True when the answer was sent, in whatever shape."""
         mode = rule.mode if rule else ""
         whole = answer.head() + (b"" if is_head else answer.body)
+        if mode == "minio":
+            answer.set("Server", "MinIO")
         if mode == "reset_after":
             self.reset()
         if mode == "lost":
