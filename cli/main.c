@@ -125,7 +125,7 @@ error_json(const struct mb_error *err)
 	mb_json_set_str(error, "code", mb_code_name(err->code));
 	mb_json_set_str(error, "message", err->message);
 	mb_json_set_str(error, "detail", err->detail);
-	mb_json_set_str(error, "hint", err->hint);
+	mb_json_set_str(error, "hint", mb_error_next_step(err));
 	return error;
 }
 
@@ -140,8 +140,8 @@ print_error(const struct mb_error *err)
 	fprintf(stderr, "mbackup: %s%s\n", word, err->message);
 	if (err->detail[0])
 		fprintf(stderr, "  detail: %s\n", err->detail);
-	if (err->hint[0])
-		fprintf(stderr, "  hint: %s\n", err->hint);
+	if (*mb_error_next_step(err))
+		fprintf(stderr, "  hint: %s\n", mb_error_next_step(err));
 }
 
 /* Also when the command line could not be understood: a script reads stdout all the same. */

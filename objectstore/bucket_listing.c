@@ -383,7 +383,8 @@ check_order(struct mb_bucket_listing *listing, const char *key, struct mb_error 
 		mb_fail(err, MB_UNSUPPORTED, "the server lists \"%.256s\" behind \"%.256s\"", key,
 				mb_buf_cstr(&listing->last));
 		return mb_error_hint(err, "mbackup needs listings in the order of the keys' bytes, as S3 "
-								  "promises them: please report the server and its version.");
+								  "promises them; use another server, and report this one with its "
+								  "version.");
 	}
 	mb_buf_reset(&listing->last);
 	mb_buf_put_str(&listing->last, key);

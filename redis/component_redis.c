@@ -15,8 +15,8 @@ choose(const struct mb_settings *settings, const char *key, const char *no, cons
 	const char *value = mb_settings_get(settings, key);
 
 	if (value && strcmp(value, no) != 0 && strcmp(value, yes) != 0)
-		return mb_fail(err, MB_CONFIG, "invalid value \"%s\" for %s of \"%s\": it is %s or %s",
-					   value, key, settings->name, no, yes);
+		return mb_fail(err, MB_CONFIG, "%s = \"%s\" of \"%s\" is neither %s nor %s", key, value,
+					   settings->name, no, yes);
 	*chosen = value && strcmp(value, yes) == 0;
 	return MB_OK;
 }

@@ -256,8 +256,8 @@ judge(const struct mb_redis_tls *tls, int result, int sys_errno, short *want, st
 		case SSL_ERROR_ZERO_RETURN:
 			return mb_fail(err, MB_UNREACHABLE, "Redis at %s closed the connection", tls->name);
 		case SSL_ERROR_SYSCALL:
-			mb_fail_errno(err, sys_errno ? sys_errno : ECONNRESET, "TLS with Redis at %s broke",
-						  tls->name);
+			mb_fail_errno(err, sys_errno ? sys_errno : ECONNRESET,
+						  "could not go on with TLS to Redis at %s", tls->name);
 			return err->code = MB_UNREACHABLE;
 		default:
 			return fail_by_reason(tls, err);

@@ -16,7 +16,7 @@ parse_number(unsigned *out, const char *text, unsigned max, const char *what, st
 	errno = 0;
 	value = strtoul(text, &end, 10);
 	if (!isdigit((unsigned char) *text) || *end || errno || value > max)
-		return mb_fail(err, MB_CONFIG, "invalid %s \"%s\" in the Redis URL", what, text);
+		return mb_fail(err, MB_CONFIG, "\"%s\" in the Redis URL is no %s", text, what);
 	*out = (unsigned) value;
 	return MB_OK;
 }
@@ -31,7 +31,7 @@ parse_host(struct mb_redis_url *url, const char *text, unsigned port, struct mb_
 	{
 		close = strchr(text, ']');
 		if (!close || (close[1] && close[1] != ':'))
-			return mb_fail(err, MB_CONFIG, "invalid host \"%s\" in the Redis URL", text);
+			return mb_fail(err, MB_CONFIG, "\"%s\" in the Redis URL is no host", text);
 		url->host = mb_strndup(text + 1, (size_t) (close - text - 1));
 		colon = close[1] ? close + 1 : NULL;
 	}

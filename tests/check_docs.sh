@@ -130,7 +130,7 @@ for title in sections:
 result("every command and option is described, and no other", problems)
 
 problems = []
-codes = re.findall(r'\{"([A-Z_]+)", (\d+)\}', read("core/base/error.c"))
+codes = re.findall(r'\{"([A-Z_]+)", (\d+),', read("core/base/error.c"))
 for name, status in codes:
     shown = "128 + n" if name == "INTERRUPTED" else status
     if f"| {shown} | {name} |" not in sections["Exit codes"]:

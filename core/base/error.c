@@ -10,22 +10,58 @@ static const struct
 {
 	const char *name;
 	int exit_status;
+	/* The next step where the place that failed knows none; true of whatever ends in this code. */
+	const char *hint;
 } code_table[MB_CODE_COUNT] = {
-	[MB_OK] = {"OK", 0},
-	[MB_NEGATIVE] = {"NEGATIVE", 1},
-	[MB_CONFIG] = {"CONFIG", 2},
-	[MB_PARTIAL] = {"PARTIAL", 3},
-	[MB_CONFLICT] = {"CONFLICT", 4},
-	[MB_UNREACHABLE] = {"UNREACHABLE", 5},
-	[MB_CORRUPT] = {"CORRUPT", 6},
-	[MB_DENIED] = {"DENIED", 7},
-	[MB_NO_SPACE] = {"NO_SPACE", 8},
-	[MB_UNSUPPORTED] = {"UNSUPPORTED", 9},
-	[MB_NOT_FOUND] = {"NOT_FOUND", 10},
-	[MB_IO] = {"IO", 11},
-	[MB_EXISTS] = {"CONFLICT", 4},
-	[MB_INTERRUPTED] = {"INTERRUPTED", 128},
+	[MB_OK] = {"OK", 0, NULL},
+	[MB_NEGATIVE] = {"NEGATIVE", 1, NULL},
+	[MB_CONFIG] = {"CONFIG", 2,
+				   "Correct it and try again; \"mbackup help COMMAND\" lists options, "
+				   "docs/configuration.md every key."},
+	[MB_PARTIAL] = {"PARTIAL", 3, "Mend what is named above, and run the command again."},
+	[MB_CONFLICT] = {"CONFLICT", 4,
+					 "Wait for what is in the way, or take it away, and run the command again."},
+	[MB_UNREACHABLE] =
+		{"UNREACHABLE", 5,
+		 "See that it runs and can be reached from here (\"mbackup check\"), and run the "
+		 "command again."},
+	[MB_CORRUPT] =
+		{"CORRUPT", 6,
+		 "\"mbackup verify --read-data full\" tells what else is damaged, and which backups "
+		 "that concerns; a copy of the repository may have it whole."},
+	[MB_DENIED] = {"DENIED", 7,
+				   "\"mbackup check\" tells which right is missing, and how to grant it."},
+	[MB_NO_SPACE] =
+		{"NO_SPACE", 8,
+		 "Make room, for instance by \"mbackup expire\", and run the command again: what is "
+		 "stored stays."},
+	[MB_UNSUPPORTED] =
+		{"UNSUPPORTED", 9,
+		 "\"mbackup check\" tells what these servers can do, \"mbackup version\" what this "
+		 "program can read."},
+	[MB_NOT_FOUND] = {"NOT_FOUND", 10, "\"mbackup list\" shows what there is."},
+	[MB_IO] = {"IO", 11,
+			   "Run it again with --log-level debug: its last lines tell what it was doing."},
+	[MB_EXISTS] = {"CONFLICT", 4, "Nothing is overwritten: choose another name or place."},
+	[MB_INTERRUPTED] = {"INTERRUPTED", 128, NULL},
 };
+
+const char *
+mb_error_next_step(const struct mb_error *err)
+{
+	MB_ASSERT((unsigned) err->code < MB_CODE_COUNT);
+	if (err->hint[0])
+		return err->hint;
+	/* The system said no: then it is about a path, or a disk. */
+	if (err->sys_errno == ENOENT || err->sys_errno == ENOTDIR)
+		return "Check the path, and that its filesystem is mounted.";
+	if (err->sys_errno == EACCES || err->sys_errno == EPERM)
+		return "Run mbackup as the user whose file it is, or let this one have it (chown, "
+			   "setfacl).";
+	if (err->code == MB_IO && err->sys_errno)
+		return "The system's log (dmesg, journalctl -k) says more of the disk.";
+	return code_table[err->code].hint ? code_table[err->code].hint : "";
+}
 
 const char *
 mb_code_name(enum mb_code code)

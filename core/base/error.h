@@ -62,6 +62,9 @@ struct mb_error
 const char *mb_code_name(enum mb_code code);
 int mb_code_exit_status(enum mb_code code, int signo);
 
+/* The hint, else what is true of every error of this code, else ""; static, or err's own. */
+const char *mb_error_next_step(const struct mb_error *err);
+
 /* Clear an error so that the struct can be used again. */
 void mb_error_clear(struct mb_error *err);
 

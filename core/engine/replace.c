@@ -120,13 +120,14 @@ mb_walk_names(int root_fd, const char *start, mb_walk_wanted wanted, void *ctx,
 	if (!*start)
 	{
 		fd = openat(root_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-		return fd < 0 ? mb_fail_errno(err, errno, "could not open a directory")
+		return fd < 0 ? mb_fail_errno(err, errno,
+									  "could not open the directory of the destination again")
 					  : walk_directory(&walk, fd, "", 0, err);
 	}
 	above = slash ? mb_strndup(start, (size_t) (slash - start)) : mb_strdup(".");
 	code = slash ? mb_open_beneath(&fd, root_fd, above, O_RDONLY | O_DIRECTORY, 0, err) : MB_OK;
 	if (!slash && (fd = openat(root_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC)) < 0)
-		code = mb_fail_errno(err, errno, "could not open a directory");
+		code = mb_fail_errno(err, errno, "could not open the directory of the destination again");
 	free(above);
 	if (code == MB_NOT_FOUND)
 	{

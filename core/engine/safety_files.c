@@ -45,7 +45,7 @@ open_parent(int root_fd, const char *name, bool make, int *fd, const char **base
 	{
 		*fd = openat(root_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 		if (*fd < 0)
-			code = mb_fail_errno(err, errno, "could not open a directory");
+			code = mb_fail_errno(err, errno, "could not open the directory of what is kept again");
 	}
 	else if (!code)
 		code = mb_open_beneath(fd, root_fd, parent, O_RDONLY | O_DIRECTORY, 0, err);

@@ -257,7 +257,9 @@ mb_tree_clean(struct mb_tree_run *tree, struct mb_error *err)
 
 		cleaner.root = &tree->spec->roots[i];
 		fd = openat(cleaner.root->fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-		code = fd < 0 ? mb_fail_errno(err, errno, "could not open a directory to clean")
+		code = fd < 0 ? mb_fail_errno(err, errno,
+									  "could not open the directory of the destination again, to "
+									  "clean it")
 					  : clean_directory(&cleaner, fd, "", 0, err);
 	}
 	free(cleaner.wanted.items);
