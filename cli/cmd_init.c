@@ -179,6 +179,37 @@ write_config(struct mb_cli *cli, const char *path, struct mb_error *err)
 	return code;
 }
 
+/*
+ * A configuration that names its repository by id has had it: an empty place is then a disk that is not
+ * mounted, and another repository there would be found out by the next restore.
+ */
+static enum mb_code
+check_named(struct mb_cli *cli, struct mb_error *err)
+{
+	const char *id = mb_config_get(&cli->config, SCOPE_REPOSITORY, "id");
+	struct mb_store *store = NULL;
+	struct mb_blob_info info;
+	struct mb_error why;
+	enum mb_code code;
+
+	if (!id || !*id)
+		return MB_OK;
+	mb_error_clear(&why);
+	code = cli_open_store(cli, MB_STORE_OPEN, &store, &why);
+	if (!code)
+		code = mb_store_head(store, "mbackup.json", &info, &why);
+	mb_store_free(store);
+	/* What cannot be looked at fails again behind this, with its own words. */
+	if (code != MB_NOT_FOUND)
+		return MB_OK;
+	mb_fail(err, MB_NOT_FOUND, "repository %s, which \"%s\" names, is not at \"%s\"", id,
+			cli->config.path ? cli->config.path : "the configuration",
+			mb_config_get(&cli->config, SCOPE_REPOSITORY, "url"));
+	return mb_error_hint(err,
+						 "Mount its disk, or bring it back; to begin another one, take id out of "
+						 "[repository].");
+}
+
 static enum mb_code
 create_repository(struct mb_cli *cli, struct mb_error *err)
 {
@@ -194,6 +225,8 @@ create_repository(struct mb_cli *cli, struct mb_error *err)
 		code = mb_error_hint(err, "Give --repository-passphrase-file FILE, set MBACKUP_PASSPHRASE, "
 								  "or choose --repository-encryption none.");
 	}
+	if (!code)
+		code = check_named(cli, err);
 	if (!code)
 		code = cli_open_store(cli, MB_STORE_CREATE, &store, err);
 	if (!code)

@@ -88,8 +88,11 @@ open_component(struct reader *reader, const char *kind, const char *name)
 										  "with a letter.");
 	}
 	if (settings && strcmp(settings->kind, kind) != 0)
-		return mb_fail(reader->err, MB_CONFIG, "%s line %d: two components are named \"%s\"",
-					   config->path, reader->line, name);
+	{
+		mb_fail(reader->err, MB_CONFIG, "%s line %d: two components are named \"%s\"", config->path,
+				reader->line, name);
+		return mb_error_hint(reader->err, "Give one of them a name of its own: [%s:NAME].", kind);
+	}
 	if (!settings)
 	{
 		config->components = mb_grow(config->components, &config->component_cap,
@@ -406,11 +409,19 @@ static enum mb_code
 parse_file(struct mb_config *config, struct mb_error *err)
 {
 	struct reader reader = {.config = config, .section_index = SECTION_COUNT, .err = err};
+	struct stat st;
 	int bad_line;
 
 	reader.file = fopen(config->path, "re");
 	if (!reader.file)
 		return mb_fail_errno(err, errno, "could not open configuration file \"%s\"", config->path);
+	if (fstat(fileno(reader.file), &st) == 0 && S_ISDIR(st.st_mode))
+	{
+		fclose(reader.file);
+		mb_fail(err, MB_CONFIG, "configuration file \"%s\" is a directory", config->path);
+		return mb_error_hint(err, "Write --config %s/mbackup.conf, or the name of another file.",
+							 config->path);
+	}
 	bad_line = ini_parse_stream(read_line, &reader, handle_pair, &reader);
 	if (!reader.code && bad_line != 0)
 	{

@@ -91,6 +91,25 @@ say_empty(struct checker *checker)
 	free(sql);
 }
 
+/*
+ * A command that is not there ends the archiver, which counts no failure then: what waits for it for a
+ * minute tells.  Empty for a user who may not look.
+ */
+static char *
+waiting_segment(struct checker *checker)
+{
+	struct mb_error ignored;
+	char *segment = NULL;
+
+	mb_error_clear(&ignored);
+	if (mb_pg_value(checker->pg->conn, &segment,
+					"SELECT left(min(name), 24) FROM pg_ls_archive_statusdir()"
+					" WHERE name LIKE '%.ready' AND modification < now() - interval '1 min'",
+					0, NULL, &ignored))
+		return mb_strdup("");
+	return segment;
+}
+
 static void
 check_archive(struct checker *checker, const PGresult *state)
 {
@@ -99,6 +118,7 @@ check_archive(struct checker *checker, const PGresult *state)
 	bool has_library = *mb_pg_field(state, 0, "archive_library") != '\0';
 	/* What the server prints for an empty one. */
 	bool is_empty = !*command || strcmp(command, "(disabled)") == 0;
+	char *waiting = waiting_segment(checker);
 
 	if (is_on && is_empty && !has_library)
 		say_empty(checker);
@@ -106,6 +126,8 @@ check_archive(struct checker *checker, const PGresult *state)
 		ok(checker, "archive-empty", is_on ? "WAL is archived" : "archive_mode is off");
 	if (is_on && !is_empty && mb_pg_field(state, 0, "archive_fails")[0] == 't')
 		say_failing(checker, command, mb_pg_field(state, 0, "failed_wal"));
+	else if (is_on && !is_empty && *waiting)
+		say_failing(checker, command, waiting);
 	else
 		ok(checker, "archive-failing", "no archive_command fails");
 	if (is_on && !is_empty && !strstr(command, "mbackup") && strcmp(command, "/bin/true") != 0)
@@ -116,6 +138,7 @@ check_archive(struct checker *checker, const PGresult *state)
 						 command);
 	else
 		ok(checker, "archive-other", "no other tool archives");
+	free(waiting);
 }
 
 /* -- damage and what does not come back -------------------------------------------------------- */
