@@ -51,6 +51,8 @@ $(BUILD)/%.o: %.c
 
 # Taken in by the assembler: -MMD does not see it.
 $(BUILD)/cli/http_page.o: cli/status.html
+$(BUILD)/cli/manual.o: cli/manual.txt
+$(BUILD)/cli/completion.o: $(wildcard cli/completion/*)
 $(BUILD)/cli/schedule_units.o: deploy/systemd/common.conf
 
 $(BUILD)/libmbackup.a: $(CORE_OBJ)
@@ -181,6 +183,16 @@ install: all $(if $(wildcard $(shell $(PG_CONFIG) --sharedir 2>/dev/null)/extens
 	install -D -m 644 deploy/grafana/mbackup.json $(DESTDIR)$(PREFIX)/share/mbackup/grafana.json
 	install -d $(DESTDIR)$(PREFIX)/share/doc/mbackup
 	install -m 644 docs/*.md $(DESTDIR)$(PREFIX)/share/doc/mbackup/
+	@install -d $(addprefix $(DESTDIR)$(PREFIX)/share/,man/man1 man/man5 bash-completion/completions zsh/site-functions fish/vendor_completions.d)
+	$(BUILD)/mbackup help --format man >$(DESTDIR)$(PREFIX)/share/man/man1/mbackup.1
+	$(BUILD)/mbackup help mbackup.conf --format man >$(DESTDIR)$(PREFIX)/share/man/man5/mbackup.conf.5
+	@for command in $$($(BUILD)/mbackup completion answer -- "" | sed '1d; s/\t.*//'); do \
+		echo "  MAN   $(DESTDIR)$(PREFIX)/share/man/man1/mbackup-$$command.1"; \
+		$(BUILD)/mbackup help $$command --format man >$(DESTDIR)$(PREFIX)/share/man/man1/mbackup-$$command.1 || exit 1; \
+	done
+	install -m 644 cli/completion/mbackup.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/mbackup
+	install -m 644 cli/completion/mbackup.zsh $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_mbackup
+	install -m 644 cli/completion/mbackup.fish $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/mbackup.fish
 
 clean:
 	rm -rf $(BUILD)

@@ -14,6 +14,7 @@
 #include "core/engine/stack.h"
 
 #define MB_VERSION "0.1.0"
+#define MB_VERSION_DATE "2026-11-29" /* of the manual pages: a build says nothing of its own day */
 #define MAX_PROGRESS 64
 
 struct mb_cli
@@ -198,6 +199,7 @@ enum mb_code cmd_import(struct mb_cli *cli, struct mb_error *err);
 enum mb_code cmd_compat(struct mb_cli *cli, struct mb_error *err);
 enum mb_code cmd_version(struct mb_cli *cli, struct mb_error *err);
 enum mb_code cmd_help(struct mb_cli *cli, struct mb_error *err);
+enum mb_code cmd_completion(struct mb_cli *cli, struct mb_error *err);
 
 /* help.c */
 void cli_print_help(const struct mb_command *command, FILE *out); /* NULL: the overview */

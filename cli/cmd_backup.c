@@ -234,23 +234,3 @@ cmd_version(struct mb_cli *cli, struct mb_error *err)
 	cli->answer = json_pack("{s:s, s:i}", "version", MB_VERSION, "format", (int) MB_FORMAT_VERSION);
 	return MB_OK;
 }
-
-enum mb_code
-cmd_help(struct mb_cli *cli, struct mb_error *err)
-{
-	size_t i;
-
-	if (cli->words.count == 0)
-	{
-		cli_print_help(NULL, stdout);
-		return MB_OK;
-	}
-	for (i = 0; i < mb_command_count; i++)
-		if (strcmp(mb_commands[i].name, cli->words.items[0]) == 0)
-		{
-			cli_print_help(&mb_commands[i], stdout);
-			return MB_OK;
-		}
-	mb_fail(err, MB_CONFIG, "there is no command \"%s\"", cli->words.items[0]);
-	return mb_error_hint(err, "Run \"mbackup help\" to see them.");
-}

@@ -694,8 +694,9 @@ mb_config_read(struct mb_config *config, unsigned flags, struct mb_error *err)
 	config->path = mb_strdup(realpath(path, absolute) ? absolute : path);
 	free(path);
 	code = parse_file(config, err);
-	if (!code)
-		code = check_copies(config, err);
+	if (code || (flags & MB_CONFIG_NAMES_ONLY))
+		return code;
+	code = check_copies(config, err);
 	for (i = 0; !code && i < config->component_count; i++)
 		code = complete_component(&config->components[i], err);
 	for (i = 0; !code && i < config->copy_count; i++)

@@ -35,7 +35,9 @@ struct mb_config
 
 enum mb_config_flags
 {
-	MB_CONFIG_MAY_BE_MISSING = 1
+	MB_CONFIG_MAY_BE_MISSING = 1,
+	/* Which sections there are: no defaults, no secrets, nothing is run. */
+	MB_CONFIG_NAMES_ONLY = 2
 };
 
 /*

@@ -1,7 +1,7 @@
 /* help.c - the overview and the page of one command, made from the tables. */
 #include <string.h>
 
-#include "cli/cli.h"
+#include "cli/manual.h"
 
 static void
 print_option(const struct mb_option *row, FILE *out)
@@ -63,6 +63,19 @@ print_options(const struct mb_command *command, enum option_group group, const c
 }
 
 static void
+print_examples(const struct mb_command *command, FILE *out)
+{
+	struct manual manual = {0};
+	struct manual_part line;
+
+	if (!manual_find(&manual, command->name) || manual.examples.len == 0)
+		return;
+	fprintf(out, "\nExamples:\n");
+	while (manual_line(&manual.examples, &line))
+		fprintf(out, "  %.*s\n", (int) line.len, line.text);
+}
+
+static void
 print_command(const struct mb_command *command, FILE *out)
 {
 	fprintf(out, "mbackup %s - %s\n\nUsage: mbackup %s [OPTION]...%s%s\n", command->name,
@@ -71,6 +84,7 @@ print_command(const struct mb_command *command, FILE *out)
 	print_options(command, OPTIONS_COMMON, "Options of every command:", out);
 	print_options(command, OPTIONS_KEYS,
 				  "Keys of mbackup.conf that are options too, and MBACKUP_... variables:", out);
+	print_examples(command, out);
 }
 
 void
@@ -91,7 +105,7 @@ cli_print_help(const struct mb_command *command, FILE *out)
 		char left[80];
 
 		snprintf(left, sizeof(left), "%s %s", mb_commands[i].name, mb_commands[i].words);
-		fprintf(out, "  %-22s %s\n", left, mb_commands[i].help);
+		fprintf(out, "  %-25s %s\n", left, mb_commands[i].help);
 	}
 	fprintf(out, "\nRun \"mbackup help COMMAND\" or \"mbackup COMMAND --help\" for its options.\n"
 				 "Exit status: 0 done, 1 no, 2 configuration, 3 partial, 4 conflict, 5 "

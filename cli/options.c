@@ -119,6 +119,9 @@ const struct mb_option mb_options[] = {
 	{"list", 0, OPT_FLAG, SCOPE_COMMAND, CMD_ROLLBACK, NULL, NULL, NULL, "show the restores that there were, and what is kept of them"},
 	{"forget", 0, OPT_FLAG, SCOPE_COMMAND, CMD_ROLLBACK, NULL, NULL, NULL, "remove what the restore has kept: it cannot be rolled back any more"},
 
+	{"format", 0, OPT_CHOICE, SCOPE_COMMAND, CMD_HELP, "text", "text|man|markdown", "FORMAT", "for the terminal, as a manual page, or as a page for the web"},
+	{"yes", 'y', OPT_FLAG, SCOPE_COMMAND, CMD_INIT, NULL, NULL, NULL, "do not ask, also on a terminal"},
+
 	{"workers", 'w', OPT_INTEGER, SCOPE_GLOBAL, CMD_ANY, "auto", "auto|1..64", "N", "threads that read, compress and write (auto: cores, at most 4)"},
 	{"log-level", 0, OPT_CHOICE, SCOPE_GLOBAL, CMD_ANY, "info", "error|warning|info|debug", "LEVEL", "how much to say on stderr"},
 	{"log-format", 0, OPT_CHOICE, SCOPE_GLOBAL, CMD_ANY, "text", "text|json", "FORMAT", "lines for people or for machines"},
@@ -450,9 +453,8 @@ mb_option_is_of_place(const struct mb_option *option)
 
 /* -- the command line ------------------------------------------------------------------------ */
 
-/* A long option by its name (len bytes), for a command; *suffix as mb_option_find_key. */
-static const struct mb_option *
-find_long(const char *name, enum mb_command_id command, const char **suffix)
+const struct mb_option *
+mb_option_find_long(const char *name, unsigned command, const char **suffix)
 {
 	static const enum mb_scope scopes[] = {SCOPE_COMMAND, SCOPE_GLOBAL, SCOPE_REPOSITORY};
 	size_t i, j;
@@ -533,7 +535,7 @@ take_long(struct parser *parser, struct mb_error *err)
 	char *name = equals ? mb_strndup(arg, (size_t) (equals - arg)) : mb_strdup(arg);
 	char *origin = mb_asprintf("option --%s", name);
 	const char *suffix = "";
-	const struct mb_option *option = find_long(name, parser->command, &suffix);
+	const struct mb_option *option = mb_option_find_long(name, parser->command, &suffix);
 	const char *text = equals ? equals + 1 : NULL;
 	enum mb_code code = MB_OK;
 

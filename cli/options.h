@@ -41,6 +41,7 @@ enum mb_command_id
 	CMD_EXPIRE = 1 << 19,
 	CMD_PIN = 1 << 20,
 	CMD_UNPIN = 1 << 21,
+	CMD_COMPLETION = 1 << 23,
 	CMD_SCHEDULE = 1 << 24,
 	CMD_ROLLBACK = 1 << 25,
 	CMD_EXPORT = 1 << 26,
@@ -124,6 +125,9 @@ const struct mb_option *mb_option_find(enum mb_scope scope, const char *name);
 /* The row that a key of the file stands for; *suffix is "", "-file" or "-command". */
 const struct mb_option *mb_option_find_key(enum mb_scope scope, const char *key,
 										   const char **suffix);
+/* The row of a long option without its dashes, for a command; *suffix as above; NULL: there is none. */
+const struct mb_option *mb_option_find_long(const char *name, unsigned command,
+											const char **suffix);
 /* The nearest known name in a scope (within 3 edits), or NULL. */
 const char *mb_option_nearest(enum mb_scope scope, const char *name);
 /* Does the text fit the type?  MB_CONFIG with the origin when not. */

@@ -100,7 +100,7 @@ result("every key that is described exists", problems)
 problems = []
 overview = subprocess.run([mbackup, "help"], capture_output=True, text=True)
 commands = re.findall(r"^  ([a-z-]+)\b.*\S  +\S|^  ([a-z-]+)  ", overview.stdout.split("Commands:")[-1].split("\nRun ")[0], re.M)
-commands = [a or b for a, b in commands]
+commands = commands_of_help = [a or b for a, b in commands]
 if overview.returncode or len(commands) < 5:
     problems.append(f"{mbackup} help does not list commands")
 general = sections.get("Options of every command", "") + sections.get("[global]", "") + sections.get("[repository]", "") + sections.get(S3_KEYS, "")
@@ -138,6 +138,29 @@ for name, status in codes:
 if len(codes) < 10:
     problems.append("core/base/error.c: the table of codes was not understood")
 result("every exit code is in the table", problems)
+
+# -- the manual -------------------------------------------------------------------------------------
+
+made = subprocess.run([mbackup, "help", "--format", "markdown"], capture_output=True, text=True).stdout
+problems = [] if made == read("docs/commands.md") else ["run: build/mbackup help --format markdown >docs/commands.md"]
+result("docs/commands.md is what the tables say", problems)
+
+# Every row of the table is on a page of the manual, where it belongs.
+problems = []
+parts = {re.sub(r"[^a-z.-]", "", part.partition("\n")[0].replace("mbackup ", "").strip()): part for part in re.split(r"^## ", made, flags=re.M)[1:]}
+for name, letter, kind, scope, commands, default, choices in rows + s3_rows:
+    name = unquote(name)
+    if scope in ("COMMAND", "GLOBAL", "REPOSITORY"):
+        option = ("repository-" if scope == "REPOSITORY" else "") + name + ("-file" if kind == "SECRET" else "")
+        if not re.search(rf"^\| `(-\w, )?--{re.escape(option)}[ `]", made, re.M):
+            problems.append(f"the manual has no option --{option}")
+    if scope != "COMMAND" and not re.search(rf"^\| `{re.escape(name)}[ `]", parts.get("mbackup.conf", ""), re.M):
+        problems.append(f"the manual of mbackup.conf has no key {name}")
+for command in commands_of_help:
+    part = parts.get(command, "")
+    if "**Examples**" not in part or len(part.split("*\n", 1)[-1]) < 300:
+        problems.append(f"cli/manual.txt says too little of mbackup {command}")
+result("the manual has every option, key and command", problems)
 
 # -- SQL ------------------------------------------------------------------------------------------------
 
