@@ -199,6 +199,7 @@ enum mb_code cmd_import(struct mb_cli *cli, struct mb_error *err);
 enum mb_code cmd_compat(struct mb_cli *cli, struct mb_error *err);
 enum mb_code cmd_version(struct mb_cli *cli, struct mb_error *err);
 enum mb_code cmd_help(struct mb_cli *cli, struct mb_error *err);
+enum mb_code cmd_report(struct mb_cli *cli, struct mb_error *err);
 enum mb_code cmd_completion(struct mb_cli *cli, struct mb_error *err);
 
 /* help.c */
@@ -227,5 +228,6 @@ void render_export(const json_t *answer, FILE *out);
 void render_import(const json_t *answer, FILE *out);
 void render_compat(const json_t *answer, FILE *out);
 void render_version(const json_t *answer, FILE *out);
+void render_report(const json_t *answer, FILE *out);
 
 #endif

@@ -42,6 +42,7 @@ const struct mb_command mb_commands[] = {
 	{"export", CMD_EXPORT, cmd_export, NEEDS_CONFIG | NEEDS_REPOSITORY | NEEDS_STACK | NEEDS_SPOOL | SHOWS_PROGRESS, 1, 2, "[BACKUP] FILE", "one moment of the stack as an archive for openssl, tar, pg_restore and redis-server", render_export},
 	{"import", CMD_IMPORT, cmd_import, NEEDS_CONFIG | NEEDS_STACK | NEEDS_SPOOL | SHOWS_PROGRESS, 1, 1, "FILE", "an archive into the services that the configuration names", render_import},
 	{"compat", CMD_COMPAT, cmd_compat, 0, 1, 2, "VERB [ARCHIVE]", "backup, restore: run as the shell scripts did that mbackup replaces", render_compat},
+	{"report", CMD_REPORT, cmd_report, NEEDS_CONFIG | NEEDS_STACK, 0, 0, "", "how the stack stands: windows, backups, drills, problems; as text or as a page", render_report},
 	{"completion", CMD_COMPLETION, cmd_completion, 0, 1, 1000, "bash|zsh|fish", "make a shell complete commands, options, components and backups", NULL},
 	{"version", CMD_VERSION, cmd_version, 0, 0, 0, "", "the version of mbackup and of its repository format", render_version},
 	{"help", CMD_HELP, cmd_help, 0, 0, 1, "[COMMAND]", "this overview, one command, or every key of mbackup.conf", NULL},

@@ -119,6 +119,8 @@ const struct mb_option mb_options[] = {
 	{"list", 0, OPT_FLAG, SCOPE_COMMAND, CMD_ROLLBACK, NULL, NULL, NULL, "show the restores that there were, and what is kept of them"},
 	{"forget", 0, OPT_FLAG, SCOPE_COMMAND, CMD_ROLLBACK, NULL, NULL, NULL, "remove what the restore has kept: it cannot be rolled back any more"},
 
+	{"html", 0, OPT_TEXT, SCOPE_COMMAND, CMD_REPORT, NULL, NULL, "FILE", "write the report as one page with nothing from outside (-: standard output)"},
+	{"repository", 0, OPT_TEXT, SCOPE_COMMAND, CMD_REPORT, NULL, NULL, "NAME", "look at this copy of the repository, [repository:NAME]"},
 	{"format", 0, OPT_CHOICE, SCOPE_COMMAND, CMD_HELP, "text", "text|man|markdown", "FORMAT", "for the terminal, as a manual page, or as a page for the web"},
 	{"yes", 'y', OPT_FLAG, SCOPE_COMMAND, CMD_INIT, NULL, NULL, NULL, "do not ask, also on a terminal"},
 

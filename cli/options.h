@@ -41,6 +41,7 @@ enum mb_command_id
 	CMD_EXPIRE = 1 << 19,
 	CMD_PIN = 1 << 20,
 	CMD_UNPIN = 1 << 21,
+	CMD_REPORT = 1 << 22,
 	CMD_COMPLETION = 1 << 23,
 	CMD_SCHEDULE = 1 << 24,
 	CMD_ROLLBACK = 1 << 25,
