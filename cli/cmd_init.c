@@ -5,7 +5,7 @@
 #include <unistd.h>
 
 #include "cli/backup_conf.h"
-#include "cli/cli.h"
+#include "cli/init.h"
 #include "core/base/fs.h"
 
 static const char *
@@ -47,7 +47,7 @@ write_way(const struct mb_cli *cli, enum mb_scope scope, struct mb_buf *out)
 
 /* "[NAME=]URL" of --objects; without a name the first is "objects", then "objects2". */
 static void
-write_objects(const struct mb_cli *cli, struct mb_buf *out)
+write_objects(const struct mb_cli *cli, const struct init_answers *answers, struct mb_buf *out)
 {
 	const char *text;
 	size_t i;
@@ -66,7 +66,9 @@ write_objects(const struct mb_cli *cli, struct mb_buf *out)
 		else
 			mb_buf_printf(out, "\n[objects:objects%zu]\n", i + 1);
 		mb_buf_printf(out, "url = %s\n", url);
-		if (mb_starts_with(url, "s3://"))
+		if (mb_starts_with(url, "s3://") && answers->bucket_keys)
+			mb_buf_put_str(out, answers->bucket_keys);
+		else if (mb_starts_with(url, "s3://"))
 			write_way(cli, SCOPE_OBJECTS, out);
 	}
 }
@@ -106,15 +108,16 @@ write_unlock(const struct mb_cli *cli, struct mb_buf *out)
 		mb_buf_put_str(out, "# the passphrase comes from the environment: MBACKUP_PASSPHRASE\n");
 }
 
-static void
-write_config_text(const struct mb_cli *cli, const char *repository_id, struct mb_buf *out)
+void
+init_config_text(const struct mb_cli *cli, const struct init_answers *answers,
+				 const char *repository_id, struct mb_buf *out)
 {
 	const char *postgres = option(cli, "postgres", 0);
 	const char *redis = option(cli, "redis", 0);
 
 	mb_buf_put_str(out, "# mbackup.conf - written by \"mbackup init\"; every key is explained by\n"
 						"# \"mbackup help\" and docs/configuration.md.\n\n[global]\n");
-	mb_buf_printf(out, "spool = %s\n", cli->env.spool);
+	mb_buf_printf(out, "spool = %s\n", mb_config_get(&cli->config, SCOPE_GLOBAL, "spool"));
 	mb_buf_printf(out, "\n[repository]\nurl = %s\nid = %s\nencryption = %s\n",
 				  mb_config_get(&cli->config, SCOPE_REPOSITORY, "url"), repository_id,
 				  mb_config_get(&cli->config, SCOPE_REPOSITORY, "encryption"));
@@ -124,7 +127,7 @@ write_config_text(const struct mb_cli *cli, const char *repository_id, struct mb
 				  mb_config_get(&cli->config, SCOPE_REPOSITORY, "compression"));
 	if (postgres)
 		mb_buf_printf(out, "\n[postgres]\nconninfo = %s\n", postgres);
-	write_objects(cli, out);
+	write_objects(cli, answers, out);
 	if (redis)
 		mb_buf_printf(out, "\n[redis]\nurl = %s\n", redis);
 	write_files(cli, out);
@@ -166,12 +169,13 @@ write_config_file(const char *path, const struct mb_buf *text, struct mb_error *
 }
 
 static enum mb_code
-write_config(struct mb_cli *cli, const char *path, struct mb_error *err)
+write_config(struct mb_cli *cli, const struct init_answers *answers, const char *path,
+			 struct mb_error *err)
 {
 	struct mb_buf text = {0};
 	enum mb_code code;
 
-	write_config_text(cli, cli->env.repo->id_text, &text);
+	init_config_text(cli, answers, cli->env.repo->id_text, &text);
 	code = write_config_file(path, &text, err);
 	if (code)
 		mb_error_context(err, "the repository was made, but not its configuration file");
@@ -363,11 +367,23 @@ take_over(struct mb_cli *cli, const char *from, struct backup_conf *conf, struct
 	return code;
 }
 
+/* Somebody is there: tell it now, and go on. */
+static enum mb_code
+follow(struct mb_cli *cli, const char *path, struct mb_error *err)
+{
+	render_init(cli->answer, stdout);
+	fflush(stdout);
+	json_decref(cli->answer);
+	cli->answer = NULL;
+	return init_follow(cli, path, err);
+}
+
 enum mb_code
 cmd_init(struct mb_cli *cli, struct mb_error *err)
 {
 	const char *from = option(cli, "from-backup-conf", 0);
 	struct backup_conf conf = {0};
+	struct init_answers answers = {0};
 	char *path = cli->config.path ? mb_strdup(cli->config.path) : mb_config_path(&cli->config);
 	bool keeps_config = cli->config.path != NULL, written = false;
 	enum mb_code code = MB_OK;
@@ -395,6 +411,10 @@ cmd_init(struct mb_cli *cli, struct mb_error *err)
 	}
 	if (!code && !keeps_config)
 		default_spool(cli);
+	if (!code && !from && init_wants_to_ask(cli))
+		code = init_ask(cli, path, &answers, err);
+	if (!code && answers.asked)
+		code = init_write_secrets(&answers, err);
 	if (!code)
 		code = cli_open_spool(cli, err);
 	cli->probes = json_array();
@@ -405,7 +425,7 @@ cmd_init(struct mb_cli *cli, struct mb_error *err)
 	if (cli->config.copy_count > 0 && (!code || code == MB_CONFLICT) && cli->env.spool)
 		code = create_copies(cli, code, &copies, err);
 	if (!code && !keeps_config)
-		code = write_config(cli, path, err);
+		code = write_config(cli, &answers, path, err);
 	if (!code || (code == MB_PARTIAL && cli->env.repo))
 		cli->answer =
 			json_pack("{s:{s:s, s:s, s:s, s:s}}", "init", "repository", cli->env.repo->store->url,
@@ -420,6 +440,12 @@ cmd_init(struct mb_cli *cli, struct mb_error *err)
 	/* Without a repository the file would only be in the way of the next attempt. */
 	if (code && written && !cli->env.repo)
 		unlink(path);
+	/* Nor are the secrets of one that was not made of any use; those of one that was are its key. */
+	if (code && !cli->env.repo)
+		init_take_back(&answers);
+	if (!code && answers.asked)
+		code = follow(cli, path, err);
+	init_answers_release(&answers);
 	backup_conf_release(&conf);
 	free(path);
 	return code;
