@@ -19,9 +19,10 @@
 static const char *const emptied[] = {"pg_wal",    "pg_replslot",  "pg_dynshmem", "pg_notify",
 									  "pg_serial", "pg_snapshots", "pg_stat_tmp", "pg_subtrans"};
 static const char *const excluded_top[] =
-	{"postmaster.pid",  "postmaster.opts",  "postgresql.auto.conf.tmp", "current_logfiles.tmp",
-	 "backup_label",    "backup_label.old", "tablespace_map",           "tablespace_map.old",
-	 "backup_manifest", "recovery.signal",  "standby.signal",           "mbackup_restore.json"};
+	{"postmaster.pid",   "postmaster.opts",  "postgresql.auto.conf.tmp", "current_logfiles.tmp",
+	 "backup_label",     "backup_label.old", "tablespace_map",           "tablespace_map.old",
+	 "backup_manifest",  "recovery.signal",  "standby.signal",           "mbackup_restore.json",
+	 "mbackup_start.log"};
 
 static bool
 is_listed(const char *name, const char *const *list, size_t count)
