@@ -354,6 +354,7 @@ read_wishes(const struct mb_cli *cli, struct mb_restore_wishes *wishes, struct m
 	wishes->output = cli_option(cli, "output");
 	wishes->into = cli_option(cli, "into");
 	wishes->rdb = cli_option(cli, "rdb");
+	wishes->standby = cli_option(cli, "standby");
 	if (cli_option(cli, "expired") && strcmp(cli_option(cli, "expired"), "shift") == 0)
 		wishes->expired = MB_EXPIRED_SHIFT;
 	wishes->port = port ? (unsigned) strtoul(port, NULL, 10) : 0;
@@ -362,15 +363,42 @@ read_wishes(const struct mb_cli *cli, struct mb_restore_wishes *wishes, struct m
 	return timeout ? mb_duration_parse(&wishes->start_timeout_ms, timeout, err) : MB_OK;
 }
 
+/* A standby never ends recovery: it has no target, and nothing waits for it. */
+static enum mb_code
+check_standby(const struct mb_restore_options *options, struct mb_error *err)
+{
+	const struct mb_restore_wishes *wishes = &options->wishes;
+	enum mb_code code;
+
+	if (!wishes->standby)
+		return MB_OK;
+	if (options->target.kind != MB_TARGET_BACKUP || options->target.action != MB_ACTION_PROMOTE ||
+		wishes->table_count > 0 || wishes->database_count > 0 || (wishes->flags & MB_RESTORE_START))
+	{
+		code = mb_fail(err, MB_CONFIG,
+					   "--standby follows its primary to no target: --to-..., --target-action, "
+					   "--database, --table and --start do not go together with it");
+		mb_error_hint(err, "Leave them out, and start the standby yourself.");
+		return code;
+	}
+	if (!is_in_place(options))
+		return MB_OK;
+	code = mb_fail(err, MB_CONFIG, "--standby needs a directory for each component");
+	mb_error_hint(err, "Say --component NAME=DIRECTORY: the directory of the standby.");
+	return code;
+}
+
 static enum mb_code
 run(struct mb_cli *cli, const struct mb_restore_options *options, struct mb_error *err)
 {
 	bool is_delta = (options->wishes.flags & MB_RESTORE_DELTA) != 0;
 	enum mb_code code;
 
-	if (options->wishes.table_count == 0 && is_in_place(options))
+	if (options->wishes.table_count == 0 && is_in_place(options) && !options->wishes.standby)
 		return restore_in_place(cli, options, err);
 	code = check_elsewhere(cli, err);
+	if (!code)
+		code = check_standby(options, err);
 	if (!code && (options->wishes.flags & MB_RESTORE_FORCE) && !is_delta)
 		code = mb_fail(err, MB_CONFIG, "--force goes together with --delta, or an own place");
 	if (!code)

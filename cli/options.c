@@ -77,6 +77,7 @@ const struct mb_option mb_options[] = {
 	{"start", 0, OPT_FLAG, SCOPE_COMMAND, CMD_RESTORE, NULL, NULL, NULL, "start the restored Postgres and wait until the target is reached"},
 	{"start-timeout", 0, OPT_DURATION, SCOPE_COMMAND, CMD_RESTORE, NULL, NULL, "TIME", "wait at most so long (default: as long as it takes)"},
 	{"port", 0, OPT_INTEGER, SCOPE_COMMAND, CMD_RESTORE, NULL, NULL, "PORT", "the port of the restored Postgres, instead of the original's"},
+	{"standby", 0, OPT_TEXT, SCOPE_COMMAND, CMD_RESTORE, NULL, NULL, "CONNINFO", "Postgres: a standby that streams from this primary, not a server of its own"},
 	{"only", 0, OPT_LIST, SCOPE_COMMAND, CMD_RESTORE | CMD_OBJECTS | CMD_REDIS, NULL, NULL, "PATTERN", "only paths and keys that match, repeatable (files, objects, a running Redis)"},
 	{"at", 0, OPT_TEXT, SCOPE_COMMAND, CMD_OBJECTS | CMD_REDIS, NULL, NULL, "MARK|BACKUP|TIME", "as of this moment (default: the newest backup)"},
 	{"versions", 0, OPT_FLAG, SCOPE_COMMAND, CMD_OBJECTS, NULL, NULL, NULL, "ls: every version and delete marker, not only what is current"},

@@ -144,6 +144,35 @@ put_wal_get(struct mb_buf *command, const struct mb_env *env)
 	free(quick);
 }
 
+/*
+ * A standby is a member of the cluster and no copy beside it: it carries no mark.  Its restore_command
+ * serves what the primary has removed meanwhile, over promotions too, and so has no plan.
+ */
+static void
+put_standby_settings(struct mb_buf *out, const struct mb_restore *restore)
+{
+	struct mb_buf command = {0};
+
+	put_wal_get(&command, restore->env);
+	mb_buf_put_str(&command, " --component=");
+	put_shell_word(&command, restore->component);
+	if (restore->env->repository)
+		mb_buf_printf(&command, " --repository=%s", restore->env->repository);
+	mb_buf_put_str(&command, " %f %p");
+	put_setting(out, "restore_command", mb_buf_cstr(&command));
+	put_setting(out, "primary_conninfo", restore->wishes->standby);
+	mb_buf_release(&command);
+}
+
+static void
+put_port(struct mb_buf *out, unsigned port)
+{
+	char text[16];
+
+	snprintf(text, sizeof(text), "%u", port);
+	put_setting(out, "port", text);
+}
+
 static void
 put_recovery_settings(struct mb_buf *out, const struct mb_restore *restore,
 					  const struct mb_pg_place *place)
@@ -160,16 +189,8 @@ put_recovery_settings(struct mb_buf *out, const struct mb_restore *restore,
 	mb_buf_put_str(&command, " %f %p");
 	snprintf(timeline, sizeof(timeline), "%u",
 			 (unsigned) mb_json_int(restore->plan, "timeline", 1));
-	mb_buf_printf(out, "# Restore %s by mbackup\n", restore->id);
 	if (!place->in_place)
 		put_setting(out, MB_PG_RESTORED_SETTING, restore->id);
-	if (restore->wishes->port)
-	{
-		char port[16];
-
-		snprintf(port, sizeof(port), "%u", restore->wishes->port);
-		put_setting(out, "port", port);
-	}
 	put_setting(out, "restore_command", mb_buf_cstr(&command));
 	put_setting(out, "recovery_target_timeline", timeline);
 	if (setting)
@@ -187,7 +208,13 @@ mb_pg_autoconf_make(struct mb_buf *out, const struct mb_buf *source,
 					const struct mb_restore *restore, const struct mb_pg_place *place)
 {
 	copy_settings(out, source, is_stale);
-	put_recovery_settings(out, restore, place);
+	mb_buf_printf(out, "# Restore %s by mbackup\n", restore->id);
+	if (restore->wishes->port)
+		put_port(out, restore->wishes->port);
+	if (restore->wishes->standby)
+		put_standby_settings(out, restore);
+	else
+		put_recovery_settings(out, restore, place);
 }
 
 /* -- adopting ------------------------------------------------------------------------------------- */

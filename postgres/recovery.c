@@ -213,7 +213,7 @@ write_settings(struct writer *writer, struct mb_error *err)
 {
 	struct mb_buf source = {0}, out = {0};
 	char *plan = mb_json_text(json_object_get(writer->restore->plan, "wal"));
-	bool found;
+	bool found, is_standby = writer->restore->wishes->standby != NULL;
 	enum mb_code code =
 		read_data(writer, "postgresql.auto.conf", MB_PG_CONF_MAX_BYTES, &source, &found, err);
 
@@ -222,10 +222,12 @@ write_settings(struct writer *writer, struct mb_error *err)
 		mb_pg_autoconf_make(&out, &source, writer->restore, &writer->place);
 		code = write_file(writer, "postgresql.auto.conf", out.data, out.len, false, err);
 	}
-	if (!code)
+	/* A standby has no end that could be planned. */
+	if (!code && !is_standby)
 		code = write_file(writer, MB_WAL_PLAN_FILE, plan, strlen(plan), true, err);
 	if (!code)
-		code = write_file(writer, "recovery.signal", "", 0, false, err);
+		code = write_file(writer, is_standby ? "standby.signal" : "recovery.signal", "", 0, false,
+						  err);
 	free(plan);
 	mb_buf_release(&source);
 	mb_buf_release(&out);

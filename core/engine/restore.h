@@ -75,6 +75,7 @@ struct mb_restore_wishes
 	const char *rdb;         /* Redis: this RDB file in place of what the repository has, or NULL */
 	enum mb_expired expired; /* Redis */
 	unsigned port;           /* of the restored server; 0: as it was */
+	const char *standby;     /* Postgres: a standby of this primary (connection string), or NULL */
 	int64_t start_timeout_ms; /* 0: as long as it takes */
 };
 
