@@ -1,7 +1,8 @@
 #!/bin/bash
 # Proves that docs/configuration.md names every option, key, default and choice of cli/options.c, every
-# option that "mbackup help COMMAND" prints and every exit code, and nothing that is not there; and that
-# every relative link in README.md and docs/ leads somewhere.
+# option that "mbackup help COMMAND" prints and every exit code, and nothing that is not there; that every
+# relative link in README.md and docs/ leads somewhere; and that every command line of mbackup that a page
+# shows is one: the command exists, and takes these options.
 cd "$(dirname "$0")/.." || exit 1
 exec python3 - "${BUILD:-build}/mbackup" <<'PY'
 import glob, os, re, subprocess, sys
@@ -186,7 +187,8 @@ def anchors(markdown):
 
 
 problems = []
-for page_path in ["README.md"] + sorted(glob.glob("docs/*.md")):
+PAGES = ["README.md"] + sorted(glob.glob("docs/**/*.md", recursive=True))
+for page_path in PAGES:
     for target in re.findall(r"\]\(([^)\s]+)\)", read(page_path)):
         if re.match(r"[a-z]+:", target):
             continue
@@ -197,6 +199,84 @@ for page_path in ["README.md"] + sorted(glob.glob("docs/*.md")):
         elif anchor and full.endswith(".md") and anchor not in anchors(read(full)):
             problems.append(f"{page_path}: {target}: there is no such heading")
 result("every relative link leads somewhere", problems)
+
+# -- command lines ---------------------------------------------------------------------------------------
+
+TWO_WORDS = ("objects", "redis", "key", "catalog", "schedule", "compat")
+options = {}
+for command in commands:
+    shown = subprocess.run([mbackup, "help", command], capture_output=True, text=True).stdout
+    shown = "\n".join(l for l in shown.splitlines() if l.startswith("  ") and l.lstrip().startswith("-"))
+    options[command] = {f"--{o}" for o in re.findall(r"--([a-z0-9-]+)", shown)} | {f"-{o}" for o in re.findall(r"(?:^|\s)-(\w),", shown)}
+
+
+def command_lines(text):
+    """(line number, words behind "mbackup") of each command in a block, and in `code` that begins with mbackup."""
+    text = re.sub(r"\\\n", "  ", text)
+    block = fenced = False
+    for number, line in enumerate(text.split("\n"), 1):
+        fence = re.match(r" *```(\w*)", line)
+        if fence:
+            fenced = not fenced and fence.group(1)
+            continue
+        if fenced == "sh" or (not fenced and line.startswith("    ") and not line.lstrip().startswith(("-", "*", "#", "|"))):
+            # A synopsis has its explanation behind some blanks.
+            line = line if fenced else "    " + re.split(r"\s{3,}", line.strip())[0]
+            for part in re.split(r"&&|\|\||[|;&]|\$\(", re.split(r"(?:^|\s)#", line)[0]):
+                found = re.match(r"\s*(?:sudo -u \S+ |\S+=\S+ |until |if |@reboot +|[-*\d/,]+ +[-*\d/,]+ +[-*\d/,]+ +[-*\d/,]+ +[-*\d/,]+ +)*mbackup +(\S.*)", part)
+                if found:
+                    yield number, found.group(1)
+        elif not fenced:
+            for code in re.findall(r"`mbackup ([a-z][^`]*)`", line):
+                yield number, code
+
+
+problems, seen = [], 0
+for page_path in PAGES:
+    for number, line in command_lines(read(page_path)):
+        line = re.sub(r"'[^']*'|\"[^\"]*\"", "TEXT", line)
+        words = [w for w in re.sub(r"[<>].*", "", line).split()]
+        while words and words[0] in ("--config", "-c"):
+            words = words[2:]
+        if not words or not re.fullmatch(r"[a-z-]+", words[0]) or words[0].startswith("-"):
+            continue
+        seen += 1
+        if words[0] not in options:
+            problems.append(f"{page_path}:{number}: there is no command mbackup {words[0]}")
+            continue
+        for word in words[1:]:
+            option = re.match(r"\[?(--[a-z][a-z0-9-]*|-[a-z]\b)", word)
+            if option and option.group(1) not in options[words[0]]:
+                problems.append(f"{page_path}:{number}: mbackup {words[0]} has no option {option.group(1)}")
+if seen < 200:
+    problems.append(f"understood {seen} command lines only")
+print(f"# {seen} command lines of mbackup in {len(PAGES)} pages")
+result("every command line of mbackup in a page is one that it understands", problems)
+
+# -- what the tests run ----------------------------------------------------------------------------------
+
+sys.path.insert(0, "tests/lib")
+import doc_page
+
+problems, not_run = [], []
+tests = "".join(read(path) for path in glob.glob("tests/integration/16*_docs_*.t"))
+for page_path in ["README.md", "docs/tutorial.md"] + sorted(glob.glob("docs/howto/*.md")):
+    if f"doc_page {page_path}\n" not in tests:
+        problems.append(f"{page_path}: no test runs it")
+    try:
+        blocks, _ = doc_page.parse(page_path)
+    except ValueError as e:
+        problems.append(str(e))
+        continue
+    not_run += [f"{page_path}:{b.line}: {b.not_run}" for b in blocks if b.kind in doc_page.RUN and b.not_run]
+    if not any(b.kind in doc_page.RUN and not b.not_run for b in blocks):
+        problems.append(f"{page_path}: has nothing that is run")
+print(f"# {len(not_run)} blocks are not run by a test:")
+for line in not_run:
+    print(f"#   {line}")
+if len(not_run) > 10:
+    problems.append("too many blocks are not run by any test")
+result("every tutorial and how-to page is run by a test", problems)
 
 print(f"1..{total}")
 sys.exit(bool(failed))

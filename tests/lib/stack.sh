@@ -189,7 +189,7 @@ stack_drop_root()
 	cp "$BUILD/mbackup" "$BUILD/mbackup-wal-get" "$BUILD/fault.so" ${STACK_STAGE:-} "$stage/build/" 2>/dev/null
 	# What else of the build the test runs, such as tests/unit/s3_client_test.
 	(cd "$BUILD" && [ -n "${STACK_STAGE:-}" ] && cp --parents $STACK_STAGE "$stage/build/")
-	cp -r "$here/tests" "$here/tools" "$here/demo" "$here/docs" "$here/deploy" "$here/sql" "$here/pg_extension" "$stage/" 2>/dev/null
+	cp -r "$here/README.md" "$here/tests" "$here/tools" "$here/demo" "$here/docs" "$here/deploy" "$here/sql" "$here/pg_extension" "$stage/" 2>/dev/null
 	mkdir "$stage/tmp"
 	chown -R "$user" "$stage"
 	(
