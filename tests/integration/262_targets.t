@@ -97,6 +97,11 @@ refused 2 "goes together" --force
 refused 2 "go together" --output "$T/x"
 refused 2 "not a port" --port 70000
 refused 2 "absolute" --wal-dir relative
+refused 2 "to no target" --standby host=primary --to-latest
+refused 2 "to no target" --standby host=primary --start
+run mb restore --standby host=primary --yes
+is "$status" 2 "--standby in place: refused"
+like "$err" "needs a directory" "... with the reason"
 refused 2 "names no tablespace" --tablespace /a=/b
 stack_kill "$STREAM"
 done_testing

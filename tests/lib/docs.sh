@@ -64,7 +64,8 @@ doc_begin() # page
 
 doc_setup_postgres()
 {
-	initdb -D "$DOC_DATA" -U postgres -A trust -k -N --no-locale -E UTF8 >"$T/initdb.log" 2>&1 || return
+	[ -d "$T/template" ] || initdb -D "$T/template" -U postgres -A trust -k -N --no-locale -E UTF8 >"$T/initdb.log" 2>&1 || return
+	mkdir -p "$(dirname "$DOC_DATA")" && cp -r "$T/template" "$DOC_DATA" || return
 	cat >>"$DOC_DATA/postgresql.conf" <<-EOF
 		port = $PGPORT
 		listen_addresses = ''
