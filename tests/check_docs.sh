@@ -278,6 +278,24 @@ if len(not_run) > 10:
     problems.append("too many blocks are not run by any test")
 result("every tutorial and how-to page is run by a test", problems)
 
+# -- pictures --------------------------------------------------------------------------------------------
+
+import importlib.machinery, importlib.util
+
+loader = importlib.machinery.SourceFileLoader("terminal_picture", "tools/terminal-picture")
+terminal = importlib.util.module_from_spec(importlib.util.spec_from_loader("terminal_picture", loader))
+sys.dont_write_bytecode = True
+loader.exec_module(terminal)
+problems = []
+for name, what in terminal.PICTURES.items():
+    if read(f"docs/images/{name}.svg") != terminal.picture(*what):
+        problems.append(f"docs/images/{name}.svg is not what {what[0]} shows: run tools/terminal-picture --all")
+used = "".join(read(path) for path in PAGES)
+for path in sorted(glob.glob("docs/images/*")):
+    if f"images/{os.path.basename(path)})" not in used:
+        problems.append(f"{path}: no page shows it")
+result("every picture is shown by a page; those of terminals are what the pages prove", problems)
+
 print(f"1..{total}")
 sys.exit(bool(failed))
 PY
