@@ -2,7 +2,8 @@
 # Proves that docs/configuration.md names every option, key, default and choice of cli/options.c, every
 # option that "mbackup help COMMAND" prints and every exit code, and nothing that is not there; that every
 # relative link in README.md and docs/ leads somewhere; and that every command line of mbackup that a page
-# shows is one: the command exists, and takes these options.
+# shows is one: the command exists, and takes these options. That every page is in the index, that a test runs
+every tutorial and how-to page, with a list of what cannot run, and that pictures of terminals are true.
 cd "$(dirname "$0")/.." || exit 1
 exec python3 - "${BUILD:-build}/mbackup" <<'PY'
 import glob, os, re, subprocess, sys
@@ -189,7 +190,7 @@ def anchors(markdown):
 problems = []
 PAGES = ["README.md"] + sorted(glob.glob("docs/**/*.md", recursive=True))
 for page_path in PAGES:
-    for target in re.findall(r"\]\(([^)\s]+)\)", read(page_path)):
+    for target in re.findall(r"\]\(([^)\s]+)\)", re.sub(r"<!--.*?-->", "", read(page_path), flags=re.S)):
         if re.match(r"[a-z]+:", target):
             continue
         path, _, anchor = target.partition("#")
@@ -199,6 +200,12 @@ for page_path in PAGES:
         elif anchor and full.endswith(".md") and anchor not in anchors(read(full)):
             problems.append(f"{page_path}: {target}: there is no such heading")
 result("every relative link leads somewhere", problems)
+
+# A page that nobody is led to is read by nobody.
+index = read("docs/README.md")
+problems = [f"docs/README.md does not name {path}" for path in PAGES[1:]
+            if path != "docs/README.md" and f"({os.path.relpath(path, 'docs')})" not in re.sub(r"#[\w-]*\)", ")", index)]
+result("every page is in the index", problems)
 
 # -- command lines ---------------------------------------------------------------------------------------
 
