@@ -7,6 +7,7 @@
 #   make format      clang-format        make bench        against the peers
 #   make fuzz        TARGET=rdb SECONDS=3600: libFuzzer          make fuzz-all    SECONDS=60 for each target
 #   make install     PREFIX=/usr/local   make extension     CREATE EXTENSION mbackup, for the server of PG_CONFIG
+#   make uninstall
 #
 # Non-recursive: every folder has a module.mk that adds to the lists below.
 
@@ -15,14 +16,23 @@ JOBS := $(shell nproc 2>/dev/null || echo 2)
 CC ?= cc
 PG_CONFIG ?= pg_config
 CFLAGS ?= -O2 -g
-PREFIX ?= /usr/local
-UNIT_DIR ?= $(PREFIX)/lib/systemd/system
+PKG_CONFIG ?= pkg-config
+# The one place that says which version this is.
+VERSION := $(file <VERSION)
+VERSION_DATE := $(shell sed -n "s/^\#\# .$(VERSION). - //p" CHANGELOG.md)
 WARNINGS = -Wall -Wextra -Werror -Wmissing-prototypes -Wstrict-prototypes -Wvla
 CPPFLAGS += -D_GNU_SOURCE -I. -I$(BUILD) -MMD -MP
-ALL_CFLAGS = -std=c11 $(WARNINGS) -fPIC -pthread -fstack-protector-strong $(CFLAGS)
-LDLIBS_CORE = -lzstd -lcrypto -larchive -lxxhash -ljansson -lpthread
-LDLIBS_MBACKUP = $(LDLIBS_CORE) -lpq -lhiredis -lssl -linih -lcurl -lexpat -lmicrohttpd
-LDLIBS_WAL_GET = -lxxhash -ljansson
+# Where it was built says nothing about a program: two builds of the same sources are the same.
+ALL_CFLAGS = -std=c11 $(WARNINGS) -fPIC -pthread -fstack-protector-strong -ffile-prefix-map=$(CURDIR)=. $(CFLAGS)
+
+# Libraries by the names of their pkg-config files; without pkg-config by their own names.
+PC_CORE = libzstd libcrypto libarchive libxxhash jansson
+PC_MBACKUP = $(PC_CORE) libpq hiredis libssl inih libcurl expat libmicrohttpd
+PC_WAL_GET = libxxhash jansson
+pc_libs = $(or $(shell $(PKG_CONFIG) --libs $(1) 2>/dev/null),$(addprefix -l,$(patsubst lib%,%,$(1))))
+LDLIBS_CORE := $(call pc_libs,$(PC_CORE)) -lpthread
+LDLIBS_MBACKUP := $(call pc_libs,$(PC_MBACKUP)) -lpthread
+LDLIBS_WAL_GET := $(call pc_libs,$(PC_WAL_GET))
 
 CORE_SRC :=
 DRIVER_SRC :=
@@ -36,8 +46,8 @@ all: $(BUILD)/mbackup $(BUILD)/mbackup-wal-get
 
 include $(wildcard $(addsuffix /module.mk,$(MODULES)))
 
-PQ_CFLAGS := $(shell $(PG_CONFIG) --includedir 2>/dev/null | sed 's/^/-I/')
-CPPFLAGS += $(PQ_CFLAGS)
+PC_CFLAGS := $(or $(shell $(PKG_CONFIG) --cflags $(PC_MBACKUP) 2>/dev/null),$(shell $(PG_CONFIG) --includedir 2>/dev/null | sed 's/^/-I/'))
+CPPFLAGS += $(PC_CFLAGS)
 
 obj = $(patsubst %.c,$(BUILD)/%.o,$(1))
 CORE_OBJ = $(call obj,$(CORE_SRC))
@@ -48,6 +58,10 @@ $(BUILD)/%.o: %.c
 	@mkdir -p $(@D)
 	@echo "  CC    $@"
 	@$(CC) $(CPPFLAGS) $(ALL_CFLAGS) -c $< -o $@
+
+# Only the command line says its version.
+$(BUILD)/cli/%.o: private CPPFLAGS += -DMB_VERSION='"$(VERSION)"' -DMB_VERSION_DATE='"$(VERSION_DATE)"'
+$(call obj,$(CLI_SRC)): VERSION
 
 # Taken in by the assembler: -MMD does not see it.
 $(BUILD)/cli/http_page.o: cli/status.html
@@ -161,41 +175,10 @@ bench: deps
 	tests/bench/objects
 	tests/bench/redis
 
-# In a copy, because PGXS builds where its Makefile lies.
-extension:
-	@mkdir -p $(BUILD)/extension
-	@cp -p pg_extension/* $(BUILD)/extension/
-	$(MAKE) -C $(BUILD)/extension SQL=$(CURDIR)/sql PG_CONFIG=$(PG_CONFIG)
-
-# The extension too, where there is a PostgreSQL to put it into.
-install: all $(if $(wildcard $(shell $(PG_CONFIG) --sharedir 2>/dev/null)/extension),extension)
-	install -D -m 755 $(BUILD)/mbackup $(DESTDIR)$(PREFIX)/bin/mbackup
-	install -D -m 755 $(BUILD)/mbackup-wal-get $(DESTDIR)$(PREFIX)/bin/mbackup-wal-get
-	$(if $(filter extension,$^),$(MAKE) -C $(BUILD)/extension SQL=$(CURDIR)/sql PG_CONFIG=$(PG_CONFIG) DESTDIR=$(DESTDIR) install)
-	@for unit in deploy/systemd/*.service deploy/systemd/*.timer; do \
-		echo "  UNIT  $(DESTDIR)$(UNIT_DIR)/$${unit##*/}"; \
-		install -d $(DESTDIR)$(UNIT_DIR) && sed 's|@PREFIX@|$(PREFIX)|' $$unit >$(DESTDIR)$(UNIT_DIR)/$${unit##*/} || exit 1; \
-	done
-	install -D -m 644 deploy/systemd/common.conf $(DESTDIR)$(UNIT_DIR)/mbackup.service.d/10-common.conf
-	install -D -m 644 deploy/systemd/common.conf $(DESTDIR)$(UNIT_DIR)/mbackup-.service.d/10-common.conf
-	install -D -m 644 deploy/systemd/mbackup.tmpfiles $(DESTDIR)$(PREFIX)/lib/tmpfiles.d/mbackup.conf
-	install -D -m 644 deploy/prometheus/mbackup.rules.yml $(DESTDIR)$(PREFIX)/share/mbackup/mbackup.rules.yml
-	install -D -m 644 deploy/grafana/mbackup.json $(DESTDIR)$(PREFIX)/share/mbackup/grafana.json
-	install -d $(DESTDIR)$(PREFIX)/share/doc/mbackup
-	install -m 644 docs/*.md $(DESTDIR)$(PREFIX)/share/doc/mbackup/
-	@install -d $(addprefix $(DESTDIR)$(PREFIX)/share/,man/man1 man/man5 bash-completion/completions zsh/site-functions fish/vendor_completions.d)
-	$(BUILD)/mbackup help --format man >$(DESTDIR)$(PREFIX)/share/man/man1/mbackup.1
-	$(BUILD)/mbackup help mbackup.conf --format man >$(DESTDIR)$(PREFIX)/share/man/man5/mbackup.conf.5
-	@for command in $$($(BUILD)/mbackup completion answer -- "" | sed '1d; s/\t.*//'); do \
-		echo "  MAN   $(DESTDIR)$(PREFIX)/share/man/man1/mbackup-$$command.1"; \
-		$(BUILD)/mbackup help $$command --format man >$(DESTDIR)$(PREFIX)/share/man/man1/mbackup-$$command.1 || exit 1; \
-	done
-	install -m 644 cli/completion/mbackup.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/mbackup
-	install -m 644 cli/completion/mbackup.zsh $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_mbackup
-	install -m 644 cli/completion/mbackup.fish $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/mbackup.fish
+include deploy/install.mk $(wildcard tools/release.mk)
 
 clean:
 	rm -rf $(BUILD)
 
-.PHONY: all clean extension format unit-bin fuzz-bin fuzz fuzz-all deps check check-fault check-long demo bench install
+.PHONY: all clean format unit-bin fuzz-bin fuzz fuzz-all deps check check-fault check-long demo bench
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)

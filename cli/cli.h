@@ -13,8 +13,7 @@
 #include "cli/config.h"
 #include "core/engine/stack.h"
 
-#define MB_VERSION "0.1.0"
-#define MB_VERSION_DATE "2026-11-29" /* of the manual pages: a build says nothing of its own day */
+/* MB_VERSION, "0.2.0", comes from the file VERSION by way of the Makefile, MB_VERSION_DATE from CHANGELOG.md. */
 #define MAX_PROGRESS 64
 
 struct mb_cli

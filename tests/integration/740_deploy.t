@@ -9,11 +9,11 @@ chmod 755 "$T"
 cd "$here" || exit 1
 
 # -- install ------------------------------------------------------------------------------------------
-ok "make install, into a place of its own" make BUILD="$BUILD" PREFIX="$T/prefix" install
+ok "make install, into a place of its own" make BUILD="$BUILD" STAGE="$T/stage" WITH_EXTENSION=no PREFIX="$T/prefix" install
 units=$T/prefix/lib/systemd/system
 is "$(cd "$units" && echo *)" "mbackup-.service.d mbackup-backup.service mbackup-backup.timer mbackup-stream.service mbackup-verify.service mbackup-verify.timer mbackup.service mbackup.service.d" "the units are there"
-is "$(grep -rl '@PREFIX@' "$T/prefix/lib")" "" "... and know where the program is"
-ok "DESTDIR" make BUILD="$BUILD" PREFIX=/usr DESTDIR="$T/root" install
+is "$(grep -rlE '@[a-z]+@|@PREFIX@' "$units")" "" "... and know where the program is"
+ok "DESTDIR" make BUILD="$BUILD" STAGE="$T/stage" WITH_EXTENSION=no PREFIX=/usr DESTDIR="$T/root" install
 like "$(cat "$T/root/usr/lib/systemd/system/mbackup.service")" '^ExecStart=/usr/bin/mbackup daemon$' "... is not in the units"
 
 # -- systemd ------------------------------------------------------------------------------------------
