@@ -7,7 +7,7 @@
 #   make format      clang-format        make bench        against the peers
 #   make fuzz        TARGET=rdb SECONDS=3600: libFuzzer          make fuzz-all    SECONDS=60 for each target
 #   make install     PREFIX=/usr/local   make extension     CREATE EXTENSION mbackup, for the server of PG_CONFIG
-#   make uninstall
+#   make uninstall                       make release deb       what is given away (tools/release.mk)
 #
 # Non-recursive: every folder has a module.mk that adds to the lists below.
 
@@ -175,7 +175,7 @@ bench: deps
 	tests/bench/objects
 	tests/bench/redis
 
-include deploy/install.mk $(wildcard tools/release.mk)
+include deploy/install.mk tools/release.mk
 
 clean:
 	rm -rf $(BUILD)
