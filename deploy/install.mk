@@ -7,7 +7,7 @@
 #   WITH_SYSTEMD=yes|no          units and the tmpfiles.d snippet
 #   WITH_DEV=yes|no              libmbackup.a, its headers and mbackup.pc
 #   WITH_DOCS=yes|no             the pages of docs/
-# Man pages and completions are installed when the build has made them.  Nothing is put below /etc: what the
+# The program describes itself: man pages are asked of it, and installed with completions where there are some.  Nothing is put below /etc: what the
 # administrator writes there is made by systemd-tmpfiles (deploy/systemd/mbackup.tmpfiles) or by hand.
 
 PREFIX ?= /usr/local
@@ -53,7 +53,8 @@ extension_make = $(MAKE) -C $(EXTENSION_BUILD) SQL=$(CURDIR)/sql PG_CONFIG=$(PG_
 # come from $(STAGE).
 dev_headers = $(sort $(filter-out %_private.h,$(wildcard core/base/*.h core/repo/*.h core/engine/*.h)))
 unit_files = $(sort $(wildcard deploy/systemd/*.service deploy/systemd/*.timer))
-man_files = $(sort $(wildcard $(BUILD)/man/*.[1-8]))
+# (By the shell: make remembers what was in a directory before it was filled.)
+man_files = $(shell ls $(BUILD)/man/*.[1-8] 2>/dev/null)
 doc_files = $(sort $(wildcard docs/*.md docs/images/*)) CHANGELOG.md LICENSE
 to = $(foreach f,$(2),$(1):$(f):$(3)/$(notdir $(f)))
 install_files = \
@@ -61,9 +62,9 @@ install_files = \
 	644:deploy/prometheus/mbackup.rules.yml:$(datadir)/mbackup/mbackup.rules.yml \
 	644:deploy/grafana/mbackup.json:$(datadir)/mbackup/grafana.json \
 	$(foreach n,1 2 3 4 5 6 7 8,$(call to,644,$(filter %.$(n),$(man_files)),$(mandir)/man$(n))) \
-	$(if $(wildcard $(BUILD)/completion/mbackup.bash),644:$(BUILD)/completion/mbackup.bash:$(bashcompdir)/mbackup) \
-	$(call to,644,$(wildcard $(BUILD)/completion/_mbackup),$(zshcompdir)) \
-	$(call to,644,$(wildcard $(BUILD)/completion/mbackup.fish),$(fishcompdir)) \
+	$(if $(wildcard cli/completion/mbackup.bash),644:cli/completion/mbackup.bash:$(bashcompdir)/mbackup) \
+	$(if $(wildcard cli/completion/mbackup.zsh),644:cli/completion/mbackup.zsh:$(zshcompdir)/_mbackup) \
+	$(if $(wildcard cli/completion/mbackup.fish),644:cli/completion/mbackup.fish:$(fishcompdir)/mbackup.fish) \
 	$(if $(call wants,SYSTEMD), \
 		$(foreach f,$(unit_files),644:$(STAGE)/$(notdir $(f)):$(unitdir)/$(notdir $(f))) \
 		644:deploy/systemd/common.conf:$(unitdir)/mbackup.service.d/10-common.conf \
@@ -73,6 +74,19 @@ install_files = \
 	$(if $(call wants,DEV),644:$(BUILD)/libmbackup.a:$(libdir)/libmbackup.a \
 		644:$(STAGE)/mbackup.pc:$(pkgconfigdir)/mbackup.pc \
 		$(foreach f,$(dev_headers),644:$(f):$(includedir)/mbackup/$(f)))
+
+# Where there is a manual to print.
+man_made = $(if $(wildcard cli/manual.txt),$(BUILD)/man/.made)
+all: $(man_made)
+$(BUILD)/man/.made: $(BUILD)/mbackup
+	@echo "  MAN   $(@D)"
+	@rm -rf $(@D) && mkdir -p $(@D)
+	@$(BUILD)/mbackup help --format man >$(@D)/mbackup.1
+	@$(BUILD)/mbackup help mbackup.conf --format man >$(@D)/mbackup.conf.5
+	@for command in $$($(BUILD)/mbackup completion answer -- "" | sed '1d; s/\t.*//'); do \
+		$(BUILD)/mbackup help $$command --format man >$(@D)/mbackup-$$command.1 || exit 1; \
+	done
+	@touch $@
 
 install: all $(install_extension)
 	$(install_check)
@@ -97,7 +111,7 @@ extension:
 	$(MAKE) -C $(EXTENSION_BUILD) SQL=$(CURDIR)/sql PG_CONFIG=$(PG_CONFIG)
 
 # Files first, then the directories that are ours and empty.  WITH_... as for install.
-uninstall: $(install_extension)
+uninstall: $(man_made) $(install_extension)
 	$(install_check)
 	@for item in $(install_files); do rm -f "$(DESTDIR)"$${item##*:}; done
 	@find "$(DESTDIR)$(includedir)/mbackup" "$(DESTDIR)$(docdir)" "$(DESTDIR)$(datadir)/mbackup" \

@@ -40,10 +40,10 @@ is "$(find "$T/a b/usr" -type d -path '*mbackup*' | wc -l)" 1 "... with its dire
 # -- parts ----------------------------------------------------------------------------------------------------
 lean() { made DESTDIR="$T/lean" prefix=/opt/mb WITH_EXTENSION=no WITH_SYSTEMD=no WITH_DEV=no WITH_DOCS=no "$@"; }
 ok "without what is optional" lean install
-is "$(files "$T/lean" | grep -v '/man/\|completion' | tr '\n' ' ')" "./opt/mb/bin/mbackup ./opt/mb/bin/mbackup-wal-get ./opt/mb/share/mbackup/grafana.json ./opt/mb/share/mbackup/mbackup.rules.yml " "only the programs are left, and what watches them"
+is "$(files "$T/lean" | grep -v '/man/\|completion\|site-functions' | tr '\n' ' ')" "./opt/mb/bin/mbackup ./opt/mb/bin/mbackup-wal-get ./opt/mb/share/mbackup/grafana.json ./opt/mb/share/mbackup/mbackup.rules.yml " "only the programs are left, and what watches them"
 lean uninstall >"$T/out" 2>&1
 is "$(files "$T/lean")" "" "... and they go"
-ok "each directory by itself" made DESTDIR="$T/own" WITH_EXTENSION=no prefix=/p bindir=/b/bin libdir=/l/lib64 includedir=/i docdir=/d unitdir=/u tmpfilesdir=/t datadir=/s install
+ok "each directory by itself" made DESTDIR="$T/own" WITH_EXTENSION=no prefix=/p bindir=/b/bin libdir=/l/lib64 includedir=/i docdir=/d unitdir=/u tmpfilesdir=/t datadir=/s mandir=/s/man install
 is "$(cd "$T/own" && for d in *; do printf '%s:%s ' "$d" "$(find "$d" -type f | wc -l | sed 's/^0$/none/; s/^[1-9].*/some/')"; done)" "b:some d:some i:some l:some s:some t:some u:some " "... is where it was put"
 like "$(cat "$T/own/u/mbackup.service")" '^ExecStart=/b/bin/mbackup daemon$' "the units know"
 like "$(cat "$T/own/l/lib64/pkgconfig/mbackup.pc")" '^includedir=/i$' "... and so does pkg-config"

@@ -110,7 +110,7 @@ traces() { dpkg-query -W '*mbackup*' 2>/dev/null; ls -d /etc/mbackup /var/lib/mb
 before=$(traces)
 if unshare --mount --pid --fork bash -c "mount --make-rprivate / && mount -t tmpfs tmpfs '$T/root' && mkdir $T/root/u $T/root/w $T/root/m && mount -t overlay overlay -o lowerdir=/,upperdir=$T/root/u,workdir=$T/root/w $T/root/m" 2>"$T/err"
 then
-	timeout -k 10 300 unshare --fork --kill-child=KILL --pid --mount --uts --ipc bash -c machine >"$T/machine.log" 2>&1
+	timeout -k 10 900 unshare --fork --kill-child=KILL --pid --mount --uts --ipc bash -c machine >"$T/machine.log" 2>&1
 	expect() # what value name
 	{
 		is "$(sed -n "s/^$1=//p" "$T/out/said" 2>/dev/null)" "$2" "$3" || { tail -n 5 "$T/out/log" "$T/machine.log" "$T/out/purge"; } >&2
