@@ -75,9 +75,10 @@ install_files = \
 		644:$(STAGE)/mbackup.pc:$(pkgconfigdir)/mbackup.pc \
 		$(foreach f,$(dev_headers),644:$(f):$(includedir)/mbackup/$(f)))
 
-# Where there is a manual to print.
+# Where there is a manual to print.  (A program with sanitizers prints it too.)
 man_made = $(if $(wildcard cli/manual.txt),$(BUILD)/man/.made)
 all: $(man_made)
+$(BUILD)/man/.made: export ASAN_OPTIONS = detect_leaks=0
 $(BUILD)/man/.made: $(BUILD)/mbackup
 	@echo "  MAN   $(@D)"
 	@rm -rf $(@D) && mkdir -p $(@D)

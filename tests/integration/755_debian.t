@@ -58,7 +58,8 @@ rm -rf /etc/mbackup /var/lib/mbackup
 dpkg --force-unsafe-io -i /out/deb/*.deb >/out/log 2>&1
 say installed "$? $(state mbackup)"
 say directory "$(stat -c '%U:%G %a' /etc/mbackup) $(stat -c '%U:%G %a' /etc/mbackup/credentials)"
-say verify "$(dpkg --verify mbackup | wc -l)"
+# Small images of Debian leave the documentation out.
+say verify "$(dpkg --verify mbackup | grep -vc ' /usr/share/\(doc\|man\)/')"
 say links "$(find /etc/systemd -name 'mbackup*' | wc -l)"
 /out/backup-restore >/out/backup-restore.log 2>&1
 say story $?
@@ -78,7 +79,7 @@ dpkg-statoverride --remove /etc/mbackup
 rm /etc/mbackup/credentials/passphrase
 rm -rf /etc/mbackup
 dpkg --force-unsafe-io -i /out/deb/*.deb >>/out/log 2>&1 && dpkg -P mbackup $(dpkg-query -W -f '${Package}\n' 'postgresql-*-mbackup') >>/out/log 2>&1
-say clean "$? $(find / -xdev -path /proc -prune -o -path /out -prune -o -path /tmp -prune -o -name '*mbackup*' ! -path '*/dpkg/*' -newer /out/story -print | tr '\n' ' ')"
+say clean "$? $(find /etc /usr /srv /var/lib -xdev -path /var/lib/dpkg -prune -o -path "$1" -prune -o -name '*mbackup*' -newer /out/story -print | tr '\n' ' ')"
 say finished yes
 END
 chmod +x "$T/story"
@@ -102,7 +103,7 @@ machine()
 	mount -t tmpfs -o mode=1777 tmpfs tmp
 	mkdir -p out
 	mount --bind "$T/out" out
-	exec chroot . env -i LC_ALL=C.UTF-8 PATH=/usr/sbin:/usr/bin:/sbin:/bin bash /out/story
+	exec chroot . env -i LC_ALL=C.UTF-8 PATH=/usr/sbin:/usr/bin:/sbin:/bin bash /out/story "$here"
 }
 export -f machine
 export T
