@@ -3,7 +3,7 @@
 # option that "mbackup help COMMAND" prints and every exit code, and nothing that is not there; that every
 # relative link in README.md and docs/ leads somewhere; and that every command line of mbackup that a page
 # shows is one: the command exists, and takes these options. That every page is in the index, that a test runs
-every tutorial and how-to page, with a list of what cannot run, and that pictures of terminals are true.
+# every tutorial and how-to page, with a list of what cannot run, and that pictures of terminals are true.
 cd "$(dirname "$0")/.." || exit 1
 exec python3 - "${BUILD:-build}/mbackup" <<'PY'
 import glob, os, re, subprocess, sys
@@ -102,7 +102,7 @@ result("every key that is described exists", problems)
 problems = []
 overview = subprocess.run([mbackup, "help"], capture_output=True, text=True)
 commands = re.findall(r"^  ([a-z-]+)\b.*\S  +\S|^  ([a-z-]+)  ", overview.stdout.split("Commands:")[-1].split("\nRun ")[0], re.M)
-commands = commands_of_help = [a or b for a, b in commands]
+commands = [a or b for a, b in commands]
 if overview.returncode or len(commands) < 5:
     problems.append(f"{mbackup} help does not list commands")
 general = sections.get("Options of every command", "") + sections.get("[global]", "") + sections.get("[repository]", "") + sections.get(S3_KEYS, "")
@@ -150,7 +150,7 @@ result("docs/commands.md is what the tables say", problems)
 # Every row of the table is on a page of the manual, where it belongs.
 problems = []
 parts = {re.sub(r"[^a-z.-]", "", part.partition("\n")[0].replace("mbackup ", "").strip()): part for part in re.split(r"^## ", made, flags=re.M)[1:]}
-for name, letter, kind, scope, commands, default, choices in rows + s3_rows:
+for name, letter, kind, scope, owners, default, choices in rows + s3_rows:
     name = unquote(name)
     if scope in ("COMMAND", "GLOBAL", "REPOSITORY"):
         option = ("repository-" if scope == "REPOSITORY" else "") + name + ("-file" if kind == "SECRET" else "")
@@ -158,7 +158,7 @@ for name, letter, kind, scope, commands, default, choices in rows + s3_rows:
             problems.append(f"the manual has no option --{option}")
     if scope != "COMMAND" and not re.search(rf"^\| `{re.escape(name)}[ `]", parts.get("mbackup.conf", ""), re.M):
         problems.append(f"the manual of mbackup.conf has no key {name}")
-for command in commands_of_help:
+for command in commands:
     part = parts.get(command, "")
     if "**Examples**" not in part or len(part.split("*\n", 1)[-1]) < 300:
         problems.append(f"cli/manual.txt says too little of mbackup {command}")

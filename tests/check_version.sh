@@ -27,7 +27,7 @@ same "$(ls sql/mbackup--*--"$minor".sql 2>/dev/null | wc -l)" 1 "... and a scrip
 same "$(grep -c '^Version: @VERSION@$' deploy/mbackup.pc.in)" 1 "pkg-config is told by make"
 same "$(grep -rnoE '"version": "[0-9.]+", "format"|mbackup [0-9]+\.[0-9]+\.[0-9]+' docs/configuration.md | grep -vc -- "$version")" 0 "the examples of docs/configuration.md have it"
 date=$(sed -n "s/^## \[$version\] - //p" CHANGELOG.md)
-same "$(sed -n 's/^#define MB_VERSION_DATE "\([0-9-]*\)".*/\1/p' cli/cli.h)" "$(grep -q MB_VERSION_DATE cli/cli.h && echo "$date")" "the manual pages have the day of CHANGELOG.md"
+same "$(build=${BUILD:-build}; "$build/mbackup" help --format man | sed -n "s/^\.TH \"MBACKUP\" 1 \"\([0-9-]*\)\".*/\1/p")" "$date" "the manual pages have the day of CHANGELOG.md"
 same "$(LC_ALL=C date -u -d "$(sed -n 's/^ -- .*>  //p' debian/changelog | head -n 1)" +%F)" "$date" "... and so has debian/changelog"
 same "$(grep -rnF --include='*.[ch]' "\"$version\"" core postgres walstreamer objectstore redis files cli pg_extension | grep -v '/\*')" "" "no source has a version of its own"
 echo "1..$n"
