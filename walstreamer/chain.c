@@ -198,8 +198,6 @@ walk_from(struct search *search, enum start start, bool *started, struct mb_erro
 
 		if (is_named && (strcmp(branch->branch, name) == 0) != (start == START_NAMED))
 			continue;
-		if (start == START_OTHER && *started)
-			break;
 		if (!begins_here(search->inventory, search->query, branch, &search->path[0]))
 			continue;
 		*started = true;

@@ -342,6 +342,27 @@ chain__joins_equal_branches_only(void **state)
 	mb_wal_chain_release(&chain);
 }
 
+/* The branch of a backup has no WAL: each other one of its timeline may be the way. */
+static void
+chain__tries_every_other_beginning(void **state)
+{
+	struct mb_wal_query query = {.start_lsn = 5 * MIB,
+								 .need_lsn = 6 * MIB + 4000,
+								 .timeline = 1,
+								 .branch = BRANCH_A};
+	struct mb_wal_chain chain = {0};
+	struct mb_error err;
+
+	(void) state;
+	put_piece(1, BRANCH_B, 5 * MIB, 6 * MIB, 3, NULL);
+	put_piece(1, BRANCH_C, 5 * MIB, 6 * MIB, 1, NULL);
+	put_piece(1, BRANCH_C, 6 * MIB, 7 * MIB, 2, NULL);
+	assert_ok(find(&query, &chain, &err), err);
+	assert_true(chain.count == 1 && chain.end_lsn == 7 * MIB);
+	assert_string_equal(chain.links[0].branch, BRANCH_C);
+	mb_wal_chain_release(&chain);
+}
+
 int
 main(void)
 {
@@ -355,6 +376,7 @@ main(void)
 		TEST(chain__finds_its_timeline_2),
 		TEST(chain__takes_another_parent_with_equal_bytes),
 		TEST(chain__joins_equal_branches_only),
+		TEST(chain__tries_every_other_beginning),
 	};
 
 	cmocka_set_message_output(CM_OUTPUT_TAP);
