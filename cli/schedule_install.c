@@ -243,7 +243,11 @@ plan_removals(struct plan *plan, const char *directory, struct mb_error *err)
 	struct dirent *entry;
 	enum mb_code code = MB_OK;
 
-	while (!code && dir && (entry = readdir(dir)) != NULL && plan->count < MAX_FILES)
+	/* What is overlooked would go on running: a failure to look is none. */
+	if (!dir && errno != ENOENT)
+		code = mb_fail_errno(err, errno, "could not read directory \"%s\"", path);
+	for (errno = 0; !code && dir && plan->count < MAX_FILES && (entry = readdir(dir)) != NULL;
+		 errno = 0)
 	{
 		char *name = mb_path_join(path, entry->d_name);
 		struct mb_buf text = {0};
@@ -251,9 +255,11 @@ plan_removals(struct plan *plan, const char *directory, struct mb_error *err)
 		struct stat st;
 
 		if (mb_starts_with(entry->d_name, PREFIX) && !strstr(entry->d_name, ".tmp-") &&
-			!has_path(plan, name) && lstat(name, &st) == 0)
+			!has_path(plan, name))
 		{
-			if (S_ISREG(st.st_mode))
+			if (lstat(name, &st) != 0)
+				code = mb_fail_errno(err, errno, "could not look at \"%s\"", name);
+			else if (S_ISREG(st.st_mode))
 				code = look_at_file(plan, name, &is_ours, &text, err);
 			else
 				is_ours = S_ISLNK(st.st_mode) && strcmp(directory, WANTS) == 0;
@@ -263,6 +269,8 @@ plan_removals(struct plan *plan, const char *directory, struct mb_error *err)
 		mb_buf_release(&text);
 		free(name);
 	}
+	if (!code && dir && errno)
+		code = mb_fail_errno(err, errno, "could not read directory \"%s\"", path);
 	if (dir)
 		closedir(dir);
 	free(path);

@@ -49,7 +49,7 @@ class Command:
         if self.same_output and not clock:
             self.clean = self.clean or plain(result.out)
             # What could not be read is listed as what it is.
-            if plain(result.out) != self.clean and "damaged" not in result.out:
+            if plain(result.out) != self.clean and not any(w in result.out for w in ("damaged", "cannot be read")):
                 raise Problem(f"says something else than without a fault: {plain(result.out)[:300]!r}")
         if self.judge_more:
             self.judge_more(result)
@@ -428,6 +428,13 @@ def compat_judge(result):
 COMPAT = {"BACKUP_DIR": f"{OUT}/compat", "BACKUP_TYPE": "minio", "MINIO_DATA_DIR": f"{T}/objects", "COMPRESS": "true", "ENCRYPT": "false", "TMPDIR": f"{OUT}/tmp"}
 command("compat backup", "compat", "backup", conf=None, env=COMPAT, judge_more=compat_judge, repository=False)
 
+def objects_back(result):
+    same(f"{T}/now/objects", f"{OUT}/target")
+
+
+command("compat restore", "compat", "restore", "@archive", conf=None, env=dict(COMPAT, MINIO_DATA_DIR=f"{OUT}/target"), before=lambda: os.mkdir(f"{OUT}/target"),
+        judge_more=objects_back, repository=False)
+
 # -- beginnings --------------------------------------------------------------------------------------------------------------------
 
 
@@ -447,6 +454,16 @@ command("init", "init", "--repository-url", f"{OUT}/new", "--repository-key-file
         way_again=lambda result: None if os.path.exists(f"{OUT}/new.conf") else mb("init", *INIT, conf=f"{OUT}/new.conf"))
 INIT = COMMANDS[-1].words[1:]
 
+def from_old(result):
+    must("backup", conf=f"{OUT}/new.conf")
+
+
+command("init --from-backup-conf", "init", "--from-backup-conf", f"{T}/backup.conf", "--spool", f"{OUT}/spool", conf=f"{OUT}/new.conf", repository=False, judge_more=from_old,
+        way_again=lambda result: mb("init", *([] if os.path.exists(f"{OUT}/new.conf") else ["--from-backup-conf", f"{T}/backup.conf", "--spool", f"{OUT}/spool"]),
+                                    conf=f"{OUT}/new.conf"), statuses_again=(4,))
+command("schedule uninstall", "schedule", "uninstall", "--root", f"{OUT}/root", "--yes",
+        before=lambda: (os.mkdir(f"{OUT}/root"), must("schedule", "install", "--systemd", "--root", f"{OUT}/root", "--user", "root", "--yes")),
+        judge_more=lambda result: must_run("sh", "-c", f"! find {OUT}/root -name '*.timer' | grep -q ."))
 command("schedule install", "schedule", "install", "--systemd", "--root", f"{OUT}/root", "--user", "root", "--yes", before=lambda: os.mkdir(f"{OUT}/root"),
         judge_more=lambda result: must_run("grep", "-rq", "OnCalendar", f"{OUT}/root"))
 
@@ -677,11 +694,15 @@ def begin():
             world.remove(f"{T}/adoptee/{name}")
     must("export", f"{T}/archive.tar.gz", "--component", "uploads", "--component", "config")
     must("redis", "snapshot", "--output", f"{T}/now.rdb")
+    os.makedirs(f"{OUT}/tmp", exist_ok=True)
+    archive = world.run([MBACKUP, "compat", "backup"], env=dict(COMPAT, BACKUP_DIR=f"{T}/compat")).out.strip()
+    write(f"{T}/backup.conf", f"BACKUP_DIR={OUT}/backups\nMINIO_DATA_DIR={T}/objects\nENCRYPT=false\nRETENTION_DAYS=7\n")
+    os.chmod(f"{T}/backup.conf", 0o600)
     os.makedirs(f"{T}/spool", exist_ok=True)
     segments.extend(wal_segments(3))
     must("wal-push", f"pg_wal/{segments[0]}", cwd=PGDATA)
     push.words = ["wal-push", f"pg_wal/{segments[1]}"]
     get.words = ["wal-get", segments[0], f"{OUT}/got"]
     for c in COMMANDS:
-        c.words = [first if w == "@first" else w for w in c.words]
+        c.words = [{"@first": first, "@archive": archive}.get(w, w) for w in c.words]
     world.save()

@@ -146,7 +146,7 @@ def sweep(command, rng, until):
     mine["places"], mine["calls"] = len(found), sum(f[1] for f in found)
     mine["failed"] = mine["passed"] = 0
     for number, point in enumerate(points(found, rng)):
-        if time.time() >= until:
+        if number > 0 and time.time() >= until:
             break
         try:
             done = try_point(command, point, number)

@@ -141,6 +141,22 @@ run mb restore --yes --to-latest --component "uploads=$T/o"
 is "$(cat "$T/o/o")" present "... and --to-latest has it"
 CONF=$CONF_KEPT
 
+# -- timers that would go on running ------------------------------------------------------------------------
+CONF_KEPT=$CONF CONF=$T/timers.conf
+{ cat "$T/place.conf"; printf '[schedule]\nfull = 0 2 * * 0\n'; } >"$CONF"; chmod 600 "$CONF"; mkdir "$T/root"
+mb schedule install --systemd --root "$T/root" --user root --yes >/dev/null 2>&1
+timers() { find "$T/root" -name '*.timer' -type f | wc -l; }
+is "$(timers)" 1 "a timer is installed"
+for call in open:1:EMFILE readdir:1+:EIO stat:1+:EACCES
+do
+	fault "$call:$T/root/etc/systemd/system" schedule uninstall --root "$T/root" --yes
+	[ "$status" != 0 ] && [ "$(hits)" -gt 0 ] && [ "$(timers)" = 1 ]
+	result "uninstall that cannot see it ($call) does not say that it is gone" $?
+done
+run mb schedule uninstall --root "$T/root" --yes
+is "$status:$(timers)" 0:0 "without the fault it goes"
+CONF=$CONF_KEPT
+
 # -- ack = spool, and no space for it -----------------------------------------------------------------------
 sql "CREATE TABLE event (id int)"
 run mb backup
