@@ -42,12 +42,17 @@ command(const char *verb, const char *path)
 	return made;
 }
 
+/* Root gives nothing away: it should be the owner who runs mbackup. */
 static char *
-chown_to_us(const char *options, const char *path)
+chown_to_us(const char *options, const char *path, uid_t owner)
 {
-	char user[64], *verb = mb_asprintf("sudo chown %s%s", options, check_user(user));
-	char *made = command(verb, path);
+	char user[64], *verb, *made;
+	const struct passwd *who;
 
+	if (geteuid() == 0 && (who = getpwuid(owner)) != NULL)
+		return mb_asprintf("sudo -u %s mbackup check", who->pw_name);
+	verb = mb_asprintf("sudo chown %s%s", options, check_user(user));
+	made = command(verb, path);
 	free(verb);
 	return made;
 }
@@ -70,8 +75,8 @@ check_file(const char *path, struct mb_checks *checks)
 		mb_check_add(checks, MB_CHECK_OK, "config", "mode", "", "only its owner can change \"%s\"",
 					 path);
 	if (st.st_uid != 0 && st.st_uid != geteuid())
-		mb_check_add_fix(checks, MB_CHECK_WARNING, "config", "owner", chown_to_us("", path),
-						 "\"%s\" belongs to another user", path);
+		mb_check_add_fix(checks, MB_CHECK_WARNING, "config", "owner",
+						 chown_to_us("", path, st.st_uid), "\"%s\" belongs to another user", path);
 	else
 		mb_check_add(checks, MB_CHECK_OK, "config", "owner", "", "it belongs to us or to root");
 }
@@ -234,7 +239,8 @@ check_spool(const struct mb_cli *cli, struct mb_checks *checks)
 	else
 		mb_check_add(checks, MB_CHECK_OK, "spool", "mode", "", "\"%s\" is closed to others", spool);
 	if (st.st_uid != geteuid())
-		mb_check_add_fix(checks, MB_CHECK_WARNING, "spool", "owner", chown_to_us("-R ", spool),
+		mb_check_add_fix(checks, MB_CHECK_WARNING, "spool", "owner",
+						 chown_to_us("-R ", spool, st.st_uid),
 						 "\"%s\" belongs to another user, whose locks stand in our way", spool);
 	else
 		mb_check_add(checks, MB_CHECK_OK, "spool", "owner", "", "it is ours");

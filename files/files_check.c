@@ -30,7 +30,9 @@ static void
 check_below(const struct files_component *files, const char *root, struct mb_checks *checks)
 {
 	char *roots[] = {(char *) (uintptr_t) root, NULL};
-	FTS *walk = fts_open(roots, FTS_PHYSICAL | FTS_NOCHDIR, NULL);
+	FTS *walk =
+		fts_open(roots, FTS_PHYSICAL | FTS_NOCHDIR | (files->stays_on_filesystem ? FTS_XDEV : 0),
+				 NULL);
 	size_t seen = 0, closed = 0;
 	char *first = NULL;
 	FTSENT *entry;
