@@ -30,6 +30,7 @@ struct mb_cli
 	/* progress */
 	struct mb_progress progress[MAX_PROGRESS];
 	size_t progress_count;
+	struct mb_progress_view *view; /* what shows them; NULL: nothing does */
 	pthread_mutex_t progress_lock;
 };
 
@@ -164,11 +165,13 @@ void render_restore_plan(const json_t *plan, FILE *out);
 void render_stack_restore(const json_t *restore, FILE *out);
 
 /* progress.c: a thread that shows the progress of a command on stderr until stopped. */
-struct mb_progress_view;
-struct mb_progress_view *cli_progress_start(struct mb_cli *cli);
-void cli_progress_stop(struct mb_progress_view *view);
+void cli_progress_start(struct mb_cli *cli);
+void cli_progress_stop(struct mb_cli *cli); /* does nothing when it was not started */
 /* Show no lines from now on: the command prints on the same terminal. */
 void cli_progress_hide(struct mb_cli *cli);
+/* Show none while somebody is asked; with what is there cleared. */
+void cli_progress_pause(const struct mb_cli *cli);
+void cli_progress_resume(const struct mb_cli *cli);
 
 /* The commands. */
 enum mb_code cmd_init(struct mb_cli *cli, struct mb_error *err);

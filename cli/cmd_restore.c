@@ -123,18 +123,27 @@ static enum mb_code
 confirm_plan(void *ctx, const json_t *plan, struct mb_error *err)
 {
 	struct mb_cli *cli = ctx;
+	enum mb_code code;
 	char answer[64];
+	bool typed;
 
+	cli_progress_pause(cli);
 	if (!mb_config_flag(&cli->config, "quiet"))
 		render_restore_plan(plan, stderr);
 	if (json_array_size(json_object_get(plan, "cannot_undo")) == 0 ||
 		mb_config_flag(&cli->config, "yes"))
-		return cli_confirm(cli, "Restore over what is there?",
+	{
+		code = cli_confirm(cli, "Restore over what is there?",
 						   "a restore into the components' own places",
 						   "Look at it with --dry-run, then add --yes.", err);
+		cli_progress_resume(cli);
+		return code;
+	}
 	fprintf(stderr, "What is there now will be LOST. Type \"lose it\" to go on: ");
-	if (!isatty(STDIN_FILENO) || !fgets(answer, sizeof(answer), stdin) ||
-		strncmp(answer, "lose it", 7) != 0)
+	typed = isatty(STDIN_FILENO) && fgets(answer, sizeof(answer), stdin) &&
+			strncmp(answer, "lose it", 7) == 0;
+	cli_progress_resume(cli);
+	if (!typed)
 		return mb_fail(err, MB_CONFIG, "not confirmed: nothing was done");
 	return MB_OK;
 }

@@ -30,7 +30,7 @@ const struct mb_command mb_commands[] = {
 	{"objects", CMD_OBJECTS, cmd_objects, NEEDS_CONFIG | NEEDS_REPOSITORY | NEEDS_STACK | NEEDS_SPOOL | SHOWS_PROGRESS, 2, 1000, "VERB NAME ...", "one bucket by itself: snapshot, ls, cat, diff, restore, verify, iam", render_objects},
 	{"redis", CMD_REDIS, cmd_redis, NEEDS_CONFIG | NEEDS_REPOSITORY | NEEDS_STACK | NEEDS_SPOOL | SHOWS_PROGRESS, 1, 1000, "VERB [NAME] ...", "one Redis by itself: snapshot, info, ls, restore", render_redis},
 	{"verify", CMD_VERIFY, cmd_verify, NEEDS_CONFIG | NEEDS_REPOSITORY | NEEDS_STACK | SHOWS_PROGRESS, 0, 1000, "[BACKUP]...", "prove that backups are whole and undamaged", render_verify},
-	{"expire", CMD_EXPIRE, cmd_expire, NEEDS_CONFIG | NEEDS_REPOSITORY | NEEDS_STACK | NEEDS_SPOOL, 0, 0, "", "remove what the retention does not keep", render_expire},
+	{"expire", CMD_EXPIRE, cmd_expire, NEEDS_CONFIG | NEEDS_REPOSITORY | NEEDS_STACK | NEEDS_SPOOL | SHOWS_PROGRESS, 0, 0, "", "remove what the retention does not keep", render_expire},
 	{"pin", CMD_PIN, cmd_pin, NEEDS_CONFIG | NEEDS_REPOSITORY | NEEDS_SPOOL, 1, 1, "BACKUP", "keep a backup, or a mark, whatever the retention says", render_pin},
 	{"unpin", CMD_UNPIN, cmd_unpin, NEEDS_CONFIG | NEEDS_REPOSITORY | NEEDS_SPOOL, 1, 1, "BACKUP", "leave it to the retention again", render_unpin},
 	{"wal-get", CMD_WAL_GET, cmd_wal_get, NEEDS_CONFIG | RAW_STATUS, 2, 2, "%f %p", "restore_command: one WAL file for a recovering server", NULL},
@@ -192,7 +192,6 @@ print_outcome(struct mb_cli *cli, int argc, char **argv, enum mb_code code,
 static enum mb_code
 run_command(struct mb_cli *cli, struct mb_error *err)
 {
-	struct mb_progress_view *view = NULL;
 	struct progress_feed *feed;
 	enum mb_code code = check_words(cli, err);
 
@@ -202,9 +201,9 @@ run_command(struct mb_cli *cli, struct mb_error *err)
 		return code;
 	feed = progress_feed_start(cli);
 	if ((cli->command->needs & SHOWS_PROGRESS) && !mb_config_flag(&cli->config, "quiet"))
-		view = cli_progress_start(cli);
+		cli_progress_start(cli);
 	code = cli->command->run(cli, err);
-	cli_progress_stop(view);
+	cli_progress_stop(cli);
 	progress_feed_stop(feed);
 	return code;
 }

@@ -369,6 +369,7 @@ cli_confirm(const struct mb_cli *cli, const char *what, const char *refusal, con
 			struct mb_error *err)
 {
 	char answer[16];
+	bool yes;
 
 	if (mb_config_flag(&cli->config, "yes"))
 		return MB_OK;
@@ -377,8 +378,11 @@ cli_confirm(const struct mb_cli *cli, const char *what, const char *refusal, con
 		mb_fail(err, MB_CONFIG, "%s must be confirmed", refusal);
 		return mb_error_hint(err, "%s", hint);
 	}
+	cli_progress_pause(cli);
 	fprintf(stderr, "%s Go on? [y/N] ", what);
-	if (!fgets(answer, sizeof(answer), stdin) || (answer[0] != 'y' && answer[0] != 'Y'))
+	yes = fgets(answer, sizeof(answer), stdin) && (answer[0] == 'y' || answer[0] == 'Y');
+	cli_progress_resume(cli);
+	if (!yes)
 		return mb_fail(err, MB_CONFIG, "not confirmed: nothing was done");
 	return MB_OK;
 }

@@ -82,6 +82,8 @@ mb_log(const struct mb_log *log, enum mb_log_level level, const char *fmt, ...)
 	vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
 	mb_time_format(when, mb_time_now_us());
+	if (log->before)
+		mb_buf_put_str(&line, log->before);
 	if (log->format == MB_LOG_JSON)
 	{
 		mb_buf_printf(&line, "{\"time\":\"%s\",\"level\":\"%s\",\"message\":", when,

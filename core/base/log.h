@@ -30,6 +30,8 @@ struct mb_log
 	enum mb_log_level level;
 	enum mb_log_format format;
 	int fd;
+	const char
+		*before; /* stands before each line in the same write: what clears a terminal; or NULL */
 };
 
 void mb_log(const struct mb_log *log, enum mb_log_level level, const char *fmt, ...)

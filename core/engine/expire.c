@@ -300,13 +300,17 @@ release(struct expire *expire)
 static enum mb_code
 run(struct expire *expire, json_t **answer, struct mb_error *err)
 {
+	struct mb_progress *progress = mb_env_progress(expire->stack->env, "repository");
 	int64_t started_ms = mb_monotonic_ms();
 	enum mb_code code = check_clock(expire, err);
 
+	mb_progress_phase(progress, "looking");
 	if (!code)
 		code = look(expire, err);
+	mb_progress_phase(progress, expire->options->is_dry ? "judging" : "removing");
 	if (!code)
 		code = act(expire, err);
+	mb_progress_phase(progress, code ? "failed" : "done");
 	if (code)
 		return code;
 	tell(expire);

@@ -78,8 +78,8 @@ class Screen:
 
 
 class Terminal:
-    def __init__(self, argv, columns=80, rows=50, env=None, stdout=None, cwd=None):
-        """stdout: a file that takes it in place of the terminal (stderr and stdin stay)."""
+    def __init__(self, argv, columns=80, rows=50, env=None, stdout=None, cwd=None, feed=None):
+        """stdout: a file that takes it in place of the terminal (stderr and stdin stay).  feed: what descriptor 3 is."""
         self.text, self.screen = "", Screen(columns)
         self.at, self.status = 0, None
         self.pid, self.fd = pty.fork()
@@ -89,6 +89,8 @@ class Terminal:
                     os.chdir(cwd)
                 if stdout:
                     os.dup2(os.open(stdout, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), 1)
+                if feed is not None:
+                    os.dup2(feed, 3)
                 # The size must be there before the program asks for it.
                 fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
                 os.execvpe(argv[0], argv, {**os.environ, "TERM": "xterm", **(env or {})})
@@ -109,6 +111,7 @@ class Terminal:
         os.close(self.fd)
 
     def resize(self, columns, rows=50):
+        self.screen.columns = columns
         fcntl.ioctl(self.fd, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
 
     def read(self, seconds):
