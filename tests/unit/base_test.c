@@ -3,7 +3,12 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "core/base/fs.h"
@@ -175,6 +180,84 @@ names_are_safe_or_not(void **state)
 	assert_false(mb_name_is_safe("a\0b", 3));
 }
 
+/* What /proc/self/smaps says of the mapping at an address: "dd" is MADV_DONTDUMP. */
+static bool
+mapping_has_flag(const void *address, const char *flag)
+{
+	FILE *file = fopen("/proc/self/smaps", "r");
+	unsigned long from, to, wanted = (unsigned long) (uintptr_t) address;
+	bool is_ours = false, found = false;
+	char line[512];
+
+	assert_non_null(file);
+	while (fgets(line, sizeof(line), file))
+	{
+		if (sscanf(line, "%lx-%lx ", &from, &to) == 2)
+			is_ours = wanted >= from && wanted < to;
+		if (is_ours && strncmp(line, "VmFlags:", 8) == 0)
+			found = strstr(line, flag) != NULL;
+	}
+	fclose(file);
+	return found;
+}
+
+static void
+secrets_are_left_out_of_cores(void **state)
+{
+	struct mb_secret secret = {0};
+	const unsigned char *data;
+
+	(void) state;
+	mb_secret_set(&secret, "hunter2", 7);
+	data = secret.data;
+	assert_true(mapping_has_flag(data, " dd"));
+	assert_false(mapping_has_flag(state, " dd"));
+	mb_secret_release(&secret);
+	assert_null(secret.data);
+}
+
+/* A child that may leave a core and holds a secret: it is not in it.  Where cores go elsewhere, nothing is said. */
+static void
+a_real_core_holds_no_secret(void **state)
+{
+	char dir[] = "/tmp/mb-core-XXXXXX", word[] = "Vswordfish", plain[32], name[64];
+	struct mb_buf core = {0};
+	struct mb_error err;
+	pid_t child;
+	size_t i;
+
+	(void) state;
+	assert_non_null(mkdtemp(dir));
+	child = fork();
+	if (child == 0)
+	{
+		struct rlimit all = {RLIM_INFINITY, RLIM_INFINITY};
+		struct mb_secret secret = {0};
+
+		if (chdir(dir) != 0 || setrlimit(RLIMIT_CORE, &all) != 0)
+			_exit(0);
+		prctl(PR_SET_DUMPABLE, 1);
+		for (i = 0; i < sizeof(word); i++)
+			plain[i] = (char) (word[i] + (word[i] != 0)); /* no literal is what we look for */
+		mb_secret_set(&secret, plain, strlen(plain));
+		memset(plain, 0, sizeof(plain));
+		signal(SIGABRT, SIG_DFL);
+		abort();
+	}
+	assert_int_equal(waitpid(child, NULL, 0), child);
+	snprintf(name, sizeof(name), "%s/core", dir);
+	if (mb_file_read(&core, name, 1u << 30, &err) != MB_OK)
+	{
+		snprintf(name, sizeof(name), "%s/core.%d", dir, (int) child);
+		(void) !mb_file_read(&core, name, 1u << 30, &err);
+	}
+	assert_null(memmem(core.data ? core.data : (unsigned char *) "", core.len, "Wtxpsegjti", 10));
+	if (core.len == 0)
+		print_message("no core file here to look into\n");
+	mb_buf_release(&core);
+	assert_ok(mb_rmtree(dir, &err), err);
+}
+
 static void
 opening_beneath_follows_no_link(void **state)
 {
@@ -279,6 +362,8 @@ main(void)
 		cmocka_unit_test(reading_past_the_end_is_noticed),
 		cmocka_unit_test(hex_both_ways),
 		cmocka_unit_test(names_are_safe_or_not),
+		cmocka_unit_test(secrets_are_left_out_of_cores),
+		cmocka_unit_test(a_real_core_holds_no_secret),
 		cmocka_unit_test(opening_beneath_follows_no_link),
 		cmocka_unit_test(crc32c_and_its_combination),
 		cmocka_unit_test(xxh128_of_pieces),
