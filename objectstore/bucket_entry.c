@@ -230,8 +230,10 @@ mb_version_meta_headers(json_t *meta, const struct mb_http_response *response,
 	struct mb_buf name = {0}, value = {0};
 	size_t at = 0;
 
+	/* What is no ASCII is the name of no header, and could not be a key of the meta. */
 	while (mb_http_next_header(response, &at, &name, &value))
-		set_header(meta, mb_buf_cstr(&name), mb_buf_cstr(&value), version);
+		if (is_ascii(mb_buf_cstr(&name)))
+			set_header(meta, mb_buf_cstr(&name), mb_buf_cstr(&value), version);
 	/* Some servers send a mode without a date, or the other way round: neither is a retention. */
 	if (json_object_size(json_object_get(meta, "retention")) == 1)
 		json_object_del(meta, "retention");
