@@ -2,7 +2,8 @@
 # Proves that a repository that somebody has changed gives back the truth, refuses, or says what it could not do: every single
 # bit of whole blobs, and blobs cut, grown, exchanged, renamed, linked, with other frames, documents and names (tests/mutants).
 . "$(dirname "$0")/../lib/stack.sh"
-[ -n "${STACK_STAGED:-}" ] || STACK_STAGE="tests/mutants/mutants"
+sanitized=asan/tests/mutants/mutants
+[ -n "${STACK_STAGED:-}" ] || STACK_STAGE="tests/mutants/mutants $([ ! -x "$BUILD/$sanitized" ] || echo $sanitized)"
 stack_begin
 stack_redis || exit 1
 seed=${MBACKUP_SEED:-1}
@@ -75,6 +76,16 @@ do
 	mkdir "$FAST/$suite"
 	take_tap $suite "$MUTANTS" "${key[@]}" -s "$seed" -b $bits -a $anywhere -n $structural -d $files "$T/stored-$suite" "$FAST/$suite"
 done
+
+# The same under the sanitizers, where they were built: what is read wrongly there is seen here.
+if [ -x "$BUILD/$sanitized" ]
+then
+	mkdir "$FAST/sanitized"
+	take_tap "under the sanitizers" env ASAN_OPTIONS=detect_leaks=0 "$BUILD/$sanitized" -s "$((seed + 1))" -a 50 -n $((structural / 4)) -d $((files / 4)) \
+		"$T/stored-none" "$FAST/sanitized"
+else
+	diag "no $BUILD/$sanitized: make BUILD=build/asan unit-bin"
+fi
 
 # WAL too, in a repository that the first mbackup has written.
 mkdir "$FAST/golden"

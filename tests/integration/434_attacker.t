@@ -77,25 +77,46 @@ replace "$T/new"
 
 # -- races: the destination is changed while it is written ----------------------------------------------------------------
 cat >"$T/racer.py" <<'PY'
-import os, sys, time
+import os, random, sys, time
 root, outside, stop = sys.argv[1:4]
-names = ["a", "a/b", "a/b/c", "a/d"]
+places = [("", "a"), ("a", "b"), ("a/b", "c"), ("a", "d")]
 flips = 0
-while not os.path.exists(stop):
-    for name in names:
-        path = f"{root}/{name}"
+
+def real(parent):
+    """The directory itself, never by way of our own links."""
+    fd = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    for segment in filter(None, parent.split("/")):
         try:
-            os.rename(path, path + ".moved")
-            os.symlink(outside, path)
-            flips += 1
-            os.unlink(path)
-            os.rename(path + ".moved", path)
+            below = os.open(segment, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=fd)
+        finally:
+            os.close(fd)
+        fd = below
+    return fd
+
+while not os.path.exists(stop):
+    parent, name = random.choice(places)
+    try:
+        fd = real(parent)
+    except OSError:
+        continue
+    try:
+        moved = False
+        try:
+            os.rename(name, name + ".moved", src_dir_fd=fd, dst_dir_fd=fd)
+            moved = True
         except OSError:
-            try:
-                os.symlink(outside, path)
-                flips += 1
-            except OSError:
-                pass
+            pass
+        os.symlink(outside, name, dir_fd=fd)
+        flips += 1
+        time.sleep(random.random() / 500)
+        os.unlink(name, dir_fd=fd)
+        if moved:
+            os.rename(name + ".moved", name, src_dir_fd=fd, dst_dir_fd=fd)
+    except OSError:
+        pass
+    finally:
+        os.close(fd)
+    time.sleep(random.random() / 200)
 print(flips)
 PY
 mkdir -p "$T/outside/b/c"
@@ -215,6 +236,7 @@ for lie in length deep info
 do
 	python3 "$T/liar.py" $lie >"$T/port" &
 	liar=$!
+	disown $liar
 	stack_owns $liar
 	wait_for 20 test -s "$T/port"
 	printf '[global]\nspool = %s\n[repository]\nurl = %s\nencryption = none\n[redis]\nurl = redis://127.0.0.1:%s\n' "$T/spool-l" "$T/plain" "$(cat "$T/port")" >"$T/liar.conf"
@@ -222,7 +244,6 @@ do
 	(ulimit -v 1500000; timeout 100 "$MBACKUP" --config "$T/liar.conf" backup --component redis >"$T/liar.out" 2>&1)
 	code=$?
 	is "$((code > 0 && code < 100))" 1 "a Redis that lies ($lie): exit $code, within 1.5 GB of address space" || diag "$(tail -n 3 "$T/liar.out")"
-	stack_kill $liar KILL
-	wait $liar 2>/dev/null
+	stack_kill $liar
 done
 done_testing
