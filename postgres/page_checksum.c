@@ -8,7 +8,7 @@
 #define LANES 32
 #define ROUNDS (MB_PG_PAGE_BYTES / (4 * LANES))
 #define FNV_PRIME 16777619u
-#define CHECKSUM_AT 8
+#define CHECKSUM_AT 8 /* the low half of the third word */
 #define UPPER_AT 14
 
 /* Where each lane starts; numbers that only have to differ, fixed by the page format. */
@@ -21,41 +21,73 @@ static const uint32_t lane_start[LANES] = {0x5B1F36E9, 0xB8525960, 0x02AB50AA, 0
 										   0x783125BB, 0x6CA8EAA2, 0xE407EAC6, 0x4B5CFC3E,
 										   0x9FBF8C76, 0x15CA20BE, 0xF2CA9FD3, 0x959BD756};
 
-/* One word into each lane; written so that compilers make vectors of it. */
-static void
-mix(uint32_t lanes[LANES], const uint32_t words[LANES])
+/* Eight lanes: a type, because not every compiler makes vectors of an array of words, or keeps it in registers. */
+typedef uint32_t lanes8 __attribute__((vector_size(32)));
+typedef uint32_t lanes8_anywhere __attribute__((vector_size(32), aligned(1), may_alias));
+
+/* Eight words of the page into their lanes. */
+#define MIX(lanes, words)                      \
+	do                                         \
+	{                                          \
+		lanes8 x_ = (lanes) ^ (words);         \
+		(lanes) = x_ * FNV_PRIME ^ (x_ >> 17); \
+	} while (0)
+#define LOAD(from) (*(const lanes8_anywhere *) (const void *) (from))
+
+__attribute__((always_inline)) static inline uint16_t
+checksum(const unsigned char page[MB_PG_PAGE_BYTES], uint32_t block)
 {
+	/* pd_checksum counts as zero. */
+	static const lanes8 without_checksum = {~0u, ~0u, 0xFFFF0000u, ~0u, ~0u, ~0u, ~0u, ~0u};
+	const lanes8 zeroes = {0};
+	lanes8 a = LOAD(lane_start), b = LOAD(lane_start + 8);
+	lanes8 c = LOAD(lane_start + 16), d = LOAD(lane_start + 24);
+	uint32_t sum = 0;
+	unsigned round;
 	int i;
 
-	for (i = 0; i < LANES; i++)
+	MIX(a, LOAD(page) & without_checksum);
+	MIX(b, LOAD(page + 32));
+	MIX(c, LOAD(page + 64));
+	MIX(d, LOAD(page + 96));
+	for (round = 1; round < ROUNDS; round++)
 	{
-		uint32_t x = lanes[i] ^ words[i];
-
-		lanes[i] = x * FNV_PRIME ^ (x >> 17);
+		page += 4 * LANES;
+		MIX(a, LOAD(page));
+		MIX(b, LOAD(page + 32));
+		MIX(c, LOAD(page + 64));
+		MIX(d, LOAD(page + 96));
 	}
+	for (round = 0; round < 2; round++)
+	{
+		MIX(a, zeroes);
+		MIX(b, zeroes);
+		MIX(c, zeroes);
+		MIX(d, zeroes);
+	}
+	a ^= b ^ c ^ d;
+	for (i = 0; i < 8; i++)
+		sum ^= a[i];
+	return (uint16_t) ((sum ^ block) % 65535 + 1);
 }
+
+#if defined(__x86_64__)
+/* What every x86-64 has lacks the multiplication of 32-bit words in vectors: three times as slow. */
+__attribute__((target("avx2"))) static uint16_t
+checksum_avx2(const unsigned char page[MB_PG_PAGE_BYTES], uint32_t block)
+{
+	return checksum(page, block);
+}
+#endif
 
 uint16_t
 mb_page_checksum(const unsigned char page[MB_PG_PAGE_BYTES], uint32_t block)
 {
-	static const uint32_t zeroes[LANES];
-	uint32_t lanes[LANES], words[LANES], sum = 0;
-	unsigned round;
-	int i;
-
-	memcpy(lanes, lane_start, sizeof(lanes));
-	for (round = 0; round < ROUNDS; round++)
-	{
-		memcpy(words, page + round * sizeof(words), sizeof(words));
-		if (round == 0)
-			words[CHECKSUM_AT / 4] &= 0xFFFF0000u; /* pd_checksum counts as zero */
-		mix(lanes, words);
-	}
-	mix(lanes, zeroes);
-	mix(lanes, zeroes);
-	for (i = 0; i < LANES; i++)
-		sum ^= lanes[i];
-	return (uint16_t) ((sum ^ block) % 65535 + 1);
+#if defined(__x86_64__)
+	if (__builtin_cpu_supports("avx2"))
+		return checksum_avx2(page, block);
+#endif
+	return checksum(page, block);
 }
 
 bool
