@@ -167,13 +167,6 @@ demo: deps
 bench: deps
 	$(MAKE) -j$(JOBS) all
 	tests/bench/run
-	tests/bench/incremental
-	tests/bench/verify
-	tests/bench/expire
-	tests/bench/restore
-	tests/bench/wal
-	tests/bench/objects
-	tests/bench/redis
 
 include deploy/install.mk tools/release.mk
 

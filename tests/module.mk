@@ -19,3 +19,11 @@ $(BUILD)/tests/fuzz/config_fuzz: $(addprefix $(BUILD)/cli/,config.o options.o)
 $(BUILD)/tests/fuzz/cron_fuzz: $(addprefix $(BUILD)/cli/,cron.o schedule.o)
 $(BUILD)/tests/fuzz/archive_fuzz: $(patsubst %.c,$(BUILD)/%.o,$(ARCHIVE_SRC))
 $(BUILD)/tests/fuzz/backup_conf_fuzz: $(patsubst %.c,$(BUILD)/%.o,$(BACKUP_CONF_SRC))
+
+# Files that are not there (LD_PRELOAD), for tests/bench/memory.
+$(BUILD)/many.so: tests/bench/many.c
+	@mkdir -p $(@D)
+	@echo "  CC    $@"
+	@$(CC) -std=c11 $(WARNINGS) -Wno-missing-prototypes -D_GNU_SOURCE -O2 -g -fPIC -shared -o $@ $< -ldl
+
+all: $(BUILD)/many.so

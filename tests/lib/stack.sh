@@ -176,14 +176,14 @@ stack_end()
 }
 
 # As root: copy what is needed where an unprivileged user can read it, and run this script
-# again as that user.  STACK_STAGE: further programs, which are then in $BUILD.
+# again as that user.  STACK_STAGE: further programs, which are then in $BUILD.  STACK_DIR: where, instead of /tmp.
 stack_drop_root()
 {
 	local user=nobody stage
 
 	[ "$(id -u)" = 0 ] || return 0
 	id postgres >/dev/null 2>&1 && user=postgres
-	stage=$(mktemp -d /tmp/mbackup-test.XXXXXX)
+	stage=$(mktemp -d "${STACK_DIR:-/tmp}/mbackup-test.XXXXXX")
 	chmod 755 "$stage"
 	mkdir "$stage/build"
 	cp "$BUILD/mbackup" "$BUILD/mbackup-wal-get" "$BUILD/fault.so" ${STACK_STAGE:-} "$stage/build/" 2>/dev/null
