@@ -64,7 +64,7 @@ fact() # name text
 }
 left_out() # peer
 {
-	echo "$1 is not installed: left out" >&2
+	echo "left out: $1" >&2
 	fact "left out" "$1"
 }
 has_peer() # program [name]

@@ -39,7 +39,7 @@ def save(path, width, height, parts, title):
 
 def ratios(path, rows):
     """One bar for each comparison, from 1 to the ratio, on a logarithmic axis."""
-    width, left, right, top, step = 960, 420, 90, 70, 22
+    width, left, right, top, step = 1160, 640, 90, 70, 22
     low = min([0.5] + [r["least"] or r["ratio"] for r in rows])
     high = max([4.0] + [r["most"] or r["ratio"] for r in rows])
     low, high = max(low, 0.05), min(high, 1000)
@@ -59,7 +59,7 @@ def ratios(path, rows):
         y = top + step * i
         kind = "plain" if row["goal"] is None else "met" if row["ratio"] >= row["goal"] else "missed"
         a, b = sorted((at(1), at(row["ratio"])))
-        parts.append(text(left - 12, y + 12, f"{row['what']}: {row['theirs'].who}", "end"))
+        parts.append(text(left - 12, y + 12, f"{row['what']}, {row['data']}: {row['theirs'].who}", "end"))
         parts.append(f'<rect x="{a:.1f}" y="{y + 2}" width="{max(b - a, 1):.1f}" height="{step - 8}" class="{kind}"/>')
         if row["least"] is not None and row["least"] != row["most"]:
             parts.append(line(at(row["least"]), y + step / 2 - 2, at(row["most"]), y + step / 2 - 2, "spread"))
