@@ -160,14 +160,14 @@ def growth_of(samples):
     for s in samples:
         if "x" in s:
             plots.setdefault(s["data"], {}).setdefault(f"{s['what']}, {s['who']}", {}).setdefault(s["x"], []).append(s)
-    return plots
+    return {plot: dict(sorted(series.items(), key=lambda item: ("mbackup" not in item[0], item[0]))) for plot, series in plots.items()}
 
 
 def growth_table(plots):
     lines = []
     for plot, series in plots.items():
         xs = sorted({x for points in series.values() for x in points})
-        lines += ["", f"| {plot} | " + " | ".join(f"{x:g}" for x in xs) + " |", "|---|" + "---|" * len(xs)]
+        lines += ["", f"| {plot} | " + " | ".join(f"{x:,.0f}" if x >= 100 else f"{x:g}" for x in xs) + " |", "|---|" + "---|" * len(xs)]
         for name, points in series.items():
             cells = []
             for x in xs:
