@@ -86,13 +86,11 @@ test_progress_line__what_is_over_has_no_time_left(void **state)
 	(void) state;
 	line.is_over = true;
 	line.phase = "failed";
-	is_line(&line, 100,
-			"postgres       failed              25 %  30.0 MiB of 120 MiB  10.0 MiB/s");
+	is_line(&line, 100, "postgres       failed              25 %  30.0 MiB of 120 MiB  10.0 MiB/s");
 	/* More than was thought: never above all of it. */
 	line.done_bytes = 200 * 1024 * 1024;
 	line.is_over = false;
-	is_line(&line, 100,
-			"postgres       failed             100 %   200 MiB of 120 MiB  10.0 MiB/s");
+	is_line(&line, 100, "postgres       failed             100 %   200 MiB of 120 MiB  10.0 MiB/s");
 }
 
 static void
