@@ -175,3 +175,25 @@ SIMPLE(fchownat, "attribute", x, a, (int x, const char *a, uid_t u, gid_t g, int
 SIMPLE(futimens, "attribute", fd, NULL, (int fd, const struct timespec t[2]), fd, t)
 SIMPLE(utimensat, "attribute", x, a, (int x, const char *a, const struct timespec t[2], int f), x,
 	   a, t, f)
+
+/* -- with _FILE_OFFSET_BITS=64 ------------------------------------------------------------------------ */
+
+/* Where longs have 64 bits, which is where this runs, they are the same functions under other names. */
+#ifndef __clang__
+#pragma GCC diagnostic ignored "-Wmissing-attributes"
+#endif
+#define ALSO(name) \
+	extern __typeof__(name) also_##name __asm__(#name "64") __attribute__((alias(#name)));
+
+ALSO(open)
+ALSO(openat)
+ALSO(mkostemp)
+ALSO(pread)
+ALSO(pwrite)
+ALSO(ftruncate)
+ALSO(fallocate)
+ALSO(readdir)
+ALSO(stat)
+ALSO(lstat)
+ALSO(fstat)
+ALSO(fstatat)
