@@ -190,7 +190,12 @@ ask(struct mb_scratch *scratch, struct mb_error *err)
 	if (!scratch->redis && mb_redis_connect(&scratch->redis, &scratch->options, err))
 		return err->code;
 	if (MB_REDIS_CALL(scratch->redis, &reply, err, "PING"))
+	{
+		/* A connection that was lost would be asked for ever. */
+		mb_redis_close(scratch->redis);
+		scratch->redis = NULL;
 		return err->code;
+	}
 	mb_redis_reply_release(&reply);
 	return MB_OK;
 }

@@ -157,6 +157,21 @@ run mb schedule uninstall --root "$T/root" --yes
 is "$status:$(timers)" 0:0 "without the fault it goes"
 CONF=$CONF_KEPT
 
+# -- a line that breaks while a private Redis loads ---------------------------------------------------------------
+if stack_redis
+then
+	CONF_KEPT=$CONF CONF=$T/redis.conf
+	{ cat "$T/place.conf"; printf '[redis]\nurl = redis://127.0.0.1:%s\n' "$REDIS_PORT"; } >"$CONF"; chmod 600 "$CONF"
+	rcli set k v >/dev/null
+	mb backup --component redis >/dev/null 2>&1
+	rm -f "$T/fault"
+	run timeout -k 5 100 env LD_PRELOAD="$BUILD/fault.so" MBACKUP_FAULT=recv:1:ECONNRESET:redis.sock MBACKUP_FAULT_FILE="$T/fault" \
+		"$MBACKUP" --config "$CONF" verify --restore --component redis
+	is "$status:$(hits)" 0:1 "a drill whose line to its Redis breaks connects again"
+	[ "$status" = 0 ] || diag "$err"
+	CONF=$CONF_KEPT
+fi
+
 # -- ack = spool, and no space for it -----------------------------------------------------------------------
 sql "CREATE TABLE event (id int)"
 run mb backup
