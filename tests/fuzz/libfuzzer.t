@@ -1,9 +1,11 @@
 #!/bin/bash
-# Every fuzz target under libFuzzer, from its corpus: a second each in "make check", FUZZ_SECONDS of "make fuzz-all".
+# Every fuzz target under libFuzzer, from its corpus: the same few thousand inputs each, or two seconds, in "make check"; FUZZ_SECONDS
+# of inputs by chance with "make fuzz-all".
 # Proves that no target has a crash, hang or leak that lies near; that each is instrumented; and that what crashes is kept.
 cd "$(dirname "$0")/../.." || exit 1
 build=${FUZZ_BUILD:-build/clang}
-seconds=${FUZZ_SECONDS:-1}
+bound="-seed=1 -runs=5000 -max_total_time=${FUZZ_LIMIT:-2}"
+[ -z "${FUZZ_SECONDS:-}" ] || bound="-max_total_time=$FUZZ_SECONDS"
 found=${FUZZ_FOUND:-$(mktemp -d)}
 [ -n "${FUZZ_FOUND:-}" ] || trap 'rm -rf "$found"' EXIT
 targets=$(ls "$build"/tests/fuzz/*_fuzz 2>/dev/null)
@@ -15,7 +17,8 @@ do
 	n=$((n + 1))
 	name=$(basename "$target" _fuzz)
 	mkdir -p "$found/$name/new" "$found/$name/crashes"
-	"$target" -max_total_time="$seconds" -max_len=65536 -timeout=60 -rss_limit_mb=2048 -print_final_stats=1 \
+	# shellcheck disable=SC2086
+	"$target" $bound -max_len=65536 -timeout=60 -rss_limit_mb=2048 -print_final_stats=1 \
 		-artifact_prefix="$found/$name/crashes/" "$found/$name/new" "tests/fuzz/corpus/$name" >"$found/$name/log" 2>&1
 	status=$?
 	execs=$(grep -a 'number_of_executed_units' "$found/$name/log" | tr -dc 0-9)
