@@ -1,11 +1,12 @@
 /*
  * main.c - see mutants.h.
  *
- *     mutants [-k KEY-FILE] [-s SEED] [-b BITS] [-a BITS] [-n MUTANTS] [-d FILES] [-v] [-w COUNT] REPOSITORY SCRATCH
+ *     mutants [-k KEY-FILE] [-s SEED] [-b BITS [-o SKIPPED]] [-a BITS] [-n MUTANTS] [-d FILES] [-v] [-w COUNT] REPOSITORY SCRATCH
  *
  * Prints TAP.  SCRATCH is an empty directory.
  *
  *     -b   so many single bits: every bit of whole blobs, the smallest of each kind first
+ *     -o   all but the first so many of them: several processes can share them
  *     -a   so many single bits of blobs and places by chance
  *     -n   so many structural mutants of bytes, names and documents
  *     -d   so many mutants of the files of a directory
@@ -30,6 +31,7 @@
 static struct mutant mutant; /* of now, for the handler */
 static unsigned tests, failed;
 static bool is_verbose;
+static unsigned long skipped_bits;
 
 static const char *const outcome_names[MUTANT_OUTCOMES] = {"found", "refused", "harmless",
 														   "restored otherwise", "written outside"};
@@ -148,7 +150,8 @@ flip_all(struct mutant_judge *judge, struct mutant_image *image, unsigned long b
 
 		memcpy(bytes, blob->data, blob->len);
 		for (bit = 0; bit < blob->len * 8 && done < bits; bit++, done++)
-			flip(judge, image, blob, bytes, bit, &tally);
+			if (done >= skipped_bits)
+				flip(judge, image, blob, bytes, bit, &tally);
 		blobs += bit == blob->len * 8;
 		free(bytes);
 	}
@@ -330,13 +333,15 @@ main(int argc, char **argv)
 	int opt;
 
 	mutant.random = 1;
-	while ((opt = getopt(argc, argv, "k:s:b:a:n:d:vw:")) != -1)
+	while ((opt = getopt(argc, argv, "k:s:b:o:a:n:d:vw:")) != -1)
 		if (opt == 'k')
 			key_file = optarg;
 		else if (opt == 's')
 			mutant.random = strtoull(optarg, NULL, 10) * 2 + 1;
 		else if (opt == 'b')
 			bits = strtoul(optarg, NULL, 10);
+		else if (opt == 'o')
+			skipped_bits = strtoul(optarg, NULL, 10);
 		else if (opt == 'a')
 			anywhere = strtoul(optarg, NULL, 10);
 		else if (opt == 'n')
