@@ -203,7 +203,7 @@ make_verified(const json_t *checks)
 
 	json_array_foreach(json_object_get(checks, "checks"), i, check)
 	{
-		if (strcmp(mb_json_str(check, "name", ""), "verified") == 0)
+		if (mb_ends_with(mb_json_str(check, "name", ""), "verified"))
 			json_array_append(out, check);
 	}
 	return out;

@@ -75,7 +75,7 @@ with start("enter", columns=100) as t:
     t.send(ENTER)
     t.expect(r"repository .* made")
     t.expect(r"\$ mbackup check --config=")
-    t.expect(r"ok +repository +writable")
+    t.expect(r"ok +repository +repository\.writable")
     t.expect(r"Start it in the background now\? \[y/N\]: ")
     t.send(ENTER)
     t.expect(r"Make it now\? \[Y/n\]: ")
