@@ -228,12 +228,16 @@ begin_fresh(struct mb_redis_stream *stream, const struct attach *at,
 {
 	const struct mb_log *log = stream->redis->base.env->log;
 	bool gap = at->pieces.count > 0;
+	enum mb_code code;
 
 	/* Without a full resync no SELECT is repeated: the database is not known yet. */
 	mb_resp_init(&stream->resp, start->offset, MB_RESP_DB_UNKNOWN, false);
 	stream->since = (struct mb_time_offset){0};
 	if (!start->full)
 		stream->since = (struct mb_time_offset){at->point.time_us, at->point.offset};
+	code = put_start(stream, at, gap ? MB_PIECE_GAP : MB_PIECE_FIRST, start, err);
+	if (code)
+		return code;
 	if (gap)
 		mb_log_warning(log,
 					   "%s: the commands between the last captured one and offset %" PRIu64
@@ -242,7 +246,7 @@ begin_fresh(struct mb_redis_stream *stream, const struct attach *at,
 	else
 		mb_log_info(log, "%s: the stream starts at offset %" PRIu64 " of %s", stream->component,
 					start->offset, start->replid);
-	return put_start(stream, at, gap ? MB_PIECE_GAP : MB_PIECE_FIRST, start, err);
+	return MB_OK;
 }
 
 /* Which process of the server this is. */
