@@ -55,7 +55,7 @@ dev_headers = $(sort $(filter-out %_private.h,$(wildcard core/base/*.h core/repo
 unit_files = $(sort $(wildcard deploy/systemd/*.service deploy/systemd/*.timer))
 # (By the shell: make remembers what was in a directory before it was filled.)
 man_files = $(shell ls $(BUILD)/man/*.[1-8] 2>/dev/null)
-doc_files = $(sort $(wildcard docs/*.md docs/howto/*.md docs/images/*)) CHANGELOG.md LICENSE
+doc_files = $(sort $(wildcard docs/*.md docs/*/*.md docs/images/*.*)) CHANGELOG.md LICENSE
 to = $(foreach f,$(2),$(1):$(f):$(3)/$(notdir $(f)))
 install_files = \
 	$(call to,755,$(BUILD)/mbackup $(BUILD)/mbackup-wal-get,$(bindir)) \
