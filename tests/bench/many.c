@@ -8,7 +8,8 @@
  * from the file.  So mbackup itself runs as it is, and walks, reads and stores every one of them.
  *
  * Meant for readers that read one directory at a time, as the scanner does.  Only readdir, fstatat
- * and openat2 (by syscall()) are seen.
+ * and openat2 (by syscall()) are seen, the first two also by their names with 64, which are the same
+ * where files are large anyway.
  */
 #include <dirent.h>
 #include <dlfcn.h>
@@ -108,6 +109,18 @@ fstatat(int dir_fd, const char *path, struct stat *st, int flags)
 	got = real(dir_fd, first, st, flags);
 	st->st_ino += (ino_t) number << 32;
 	return got;
+}
+
+struct dirent64 *
+readdir64(DIR *dir)
+{
+	return (struct dirent64 *) readdir(dir);
+}
+
+int
+fstatat64(int dir_fd, const char *path, struct stat64 *st, int flags)
+{
+	return fstatat(dir_fd, path, (struct stat *) st, flags);
 }
 
 long
