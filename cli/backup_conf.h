@@ -49,6 +49,7 @@ struct backup_conf_options
 {
 	const char *repository; /* url */
 	const char *spool;
+	const char *unlock; /* lines of [repository] in place of ENCRYPTION_KEY; NULL or "": none */
 	enum backup_conf_secrets secrets;
 	bool throw_away; /* only components: encryption and copies are the caller's */
 };

@@ -168,6 +168,8 @@ put_repository(struct writer *writer)
 		writer->code = backup_conf_flag(writer->conf, "S3_BACKUP", false, &copy, writer->err);
 	if (!encrypt)
 		mb_buf_put_str(writer->out, "encryption = none\n");
+	else if (writer->options->unlock && writer->options->unlock[0])
+		mb_buf_put_str(writer->out, writer->options->unlock);
 	else if (key)
 		put_secret(writer, "passphrase", "repository", "ENCRYPTION_KEY", NULL);
 	mb_buf_printf(writer->out, "compression = %s\n", compress ? "zstd:1" : "none");

@@ -103,9 +103,6 @@ write_unlock(const struct mb_cli *cli, struct mb_buf *out)
 	}
 	if (key_file)
 		mb_buf_printf(out, "key-file = %s\n", key_file);
-	if (!stored && !key_file &&
-		strcmp(mb_config_get(&cli->config, SCOPE_REPOSITORY, "encryption"), "none") != 0)
-		mb_buf_put_str(out, "# the passphrase comes from the environment: MBACKUP_PASSPHRASE\n");
 }
 
 void
@@ -114,6 +111,7 @@ init_config_text(const struct mb_cli *cli, const struct init_answers *answers,
 {
 	const char *postgres = option(cli, "postgres", 0);
 	const char *redis = option(cli, "redis", 0);
+	size_t at;
 
 	mb_buf_put_str(out, "# mbackup.conf - written by \"mbackup init\"; every key is explained by\n"
 						"# \"mbackup help\" and docs/configuration.md.\n\n[global]\n");
@@ -121,7 +119,11 @@ init_config_text(const struct mb_cli *cli, const struct init_answers *answers,
 	mb_buf_printf(out, "\n[repository]\nurl = %s\nid = %s\nencryption = %s\n",
 				  mb_config_get(&cli->config, SCOPE_REPOSITORY, "url"), repository_id,
 				  mb_config_get(&cli->config, SCOPE_REPOSITORY, "encryption"));
+	at = out->len;
 	write_unlock(cli, out);
+	if (out->len == at &&
+		strcmp(mb_config_get(&cli->config, SCOPE_REPOSITORY, "encryption"), "none") != 0)
+		mb_buf_put_str(out, "# the passphrase comes from the environment: MBACKUP_PASSPHRASE\n");
 	write_way(cli, SCOPE_REPOSITORY, out);
 	mb_buf_printf(out, "compression = %s\n",
 				  mb_config_get(&cli->config, SCOPE_REPOSITORY, "compression"));
@@ -334,7 +336,7 @@ take_over(struct mb_cli *cli, const char *from, struct backup_conf *conf, struct
 	const char *url = mb_config_get(&cli->config, SCOPE_REPOSITORY, "url");
 	char *path = mb_config_path(&cli->config), *own = NULL;
 	struct backup_conf_options options = {.repository = url};
-	struct mb_buf text = {0};
+	struct mb_buf text = {0}, unlock = {0};
 	enum mb_code code = backup_conf_read(conf, from, err);
 
 	default_spool(cli);
@@ -350,6 +352,8 @@ take_over(struct mb_cli *cli, const char *from, struct backup_conf *conf, struct
 		code = mb_fail(err, MB_CONFIG, "\"%s\" sets no BACKUP_DIR", from);
 		mb_error_hint(err, "Say where backups are kept with --repository-url URL.");
 	}
+	write_unlock(cli, &unlock);
+	options.unlock = mb_buf_cstr(&unlock);
 	if (!code)
 		code = backup_conf_write(conf, &options, &text, err);
 	if (!code)
@@ -362,6 +366,7 @@ take_over(struct mb_cli *cli, const char *from, struct backup_conf *conf, struct
 		code = mb_config_read(&cli->config, 0, err);
 	}
 	mb_buf_wipe(&text);
+	mb_buf_release(&unlock);
 	free(own);
 	free(path);
 	return code;

@@ -155,6 +155,11 @@ is "$status" 0 "compat with a mbackup.conf: incremental, from its repository"
 [ "$status" = 0 ] || diag "$err"
 is "$("$MBACKUP" --config "$T/new.conf" list --json | json backups.1.components.0.type)" incremental "... it is in the list"
 sed '/^ENCRYPTION_KEY/d' "$conf" >"$T/nokey.conf"
+(umask 077; echo secret-of-a-file >"$T/pass-of-a-file")
+run "$MBACKUP" --config "$T/file.conf" init --from-backup-conf "$T/nokey.conf" --repository-url "$T/filerepo" --spool "$T/newspool" --repository-passphrase-file "$T/pass-of-a-file"
+is "$status $(grep -c "^passphrase-file = $T/pass-of-a-file$" "$T/file.conf")" "0 1" "a passphrase file that init is given stands in the new file"
+run "$MBACKUP" --config "$T/file.conf" key list
+is "$status" 0 "... and opens the repository from then on"
 run env ENCRYPTION_KEY="$key" "$MBACKUP" --config "$T/env.conf" init --from-backup-conf "$T/nokey.conf" --repository-url "$T/envrepo" --spool "$T/newspool"
 is "$status" 0 "init with the key in the environment"
 is "$(grep -cF "$key" "$T/env.conf"):$(grep -c 'comes from the environment: MBACKUP_PASSPHRASE' "$T/env.conf")" 0:1 "... which is not written, and said"
