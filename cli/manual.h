@@ -8,7 +8,7 @@
  * cli/manual.txt: "@NAME" begins a page, then come paragraphs; "%examples" are lines of shell with
  * comments (those that begin with four blanks are shown, not run), "%exit" lines "STATUS meaning",
  * "%see" names of pages.  Words in `backquotes` are literal.  tests/check_docs.sh and
- * tests/integration/150_manual.t hold it against the tables, and run the examples.
+ * tests/integration/170_manual.t hold it against the tables, and run the examples.
  */
 #ifndef MB_CLI_MANUAL_H
 #define MB_CLI_MANUAL_H
