@@ -162,7 +162,7 @@ late_inits
 init 0 'does not keep If-None-Match' "a bucket where a name may be written twice" --repository-url s3://versioned/init $there $keys
 init 0 '' "a bucket with object lock" --repository-url s3://locked/init $there $keys --repository-object-lock governance
 run "$MBACKUP" --config "$T/init$number.conf" check
-like "$out" 'ok +repository +object-lock +.*locked for 30 days' "check tells of the lock"
+like "$out" 'ok +repository +repository.object-lock +.*locked for 30 days' "check tells of the lock"
 mkdir "$T/tree"
 printf '\n[files:tree]\npaths = %s/tree\n[retention]\nlast = 1\n' "$T" >>"$T/init$number.conf"
 saved() { MBACKUP_SPOOL=$T/tree-spool "$MBACKUP" --config "$T/init$number.conf" "$@"; }
@@ -171,7 +171,7 @@ run saved expire
 is "$status $(grep -c 'kept: the bucket locks it until' <<<"$out")" "0 3" "expire leaves alone what the bucket locks, and says until when"
 sed -i 's,^url = .*,url = s3://plain/env,; /^id =/d' "$T/init$number.conf"
 run "$MBACKUP" --config "$T/init$number.conf" check
-like "$out" 'failed +repository +object-lock +.*has no object lock' "and that there can be none"
+like "$out" 'failed +repository +repository.object-lock +.*has no object lock' "and that there can be none"
 sed -i '/^object-lock/d' "$T/init$number.conf"
 # The store tells the time to half a second: what is nearer to the beginning of the window is inside.
 for i in 1 2 3; do head -c 200000 /dev/urandom >"$T/tree/f"; saved backup >/dev/null 2>&1; sleep 1.5; done
@@ -189,12 +189,12 @@ init 0 '' "a bucket to be tried out" --repository-url s3://tried/shop $there $ke
 probes() { judge ls tried shop/probes/ | grep -c probes/; }
 is "$(probes)" 1 "what its server does stands in the repository"
 run "$MBACKUP" --config "$T/init$number.conf" check
-like "$out" 'ok +repository +server +Ceph keeps what a repository needs' "check tries it out again"
+like "$out" 'ok +repository +repository.server +Ceph keeps what a repository needs' "check tries it out again"
 is "$(probes)" 1 "and keeps only what is new"
 judge versioning tried Enabled
 run "$MBACKUP" --config "$T/init$number.conf" check
-like "$out" 'warning +repository +server-changed +.*conditional_put: false, was true' "check finds a bucket that changed"
-like "$out" 'warning +repository +server +.*does not keep If-None-Match' "and what that means"
+like "$out" 'warning +repository +repository.server-changed +.*conditional_put: false, was true' "check finds a bucket that changed"
+like "$out" 'warning +repository +repository.server +.*does not keep If-None-Match' "and what that means"
 is "$(probes)" 2 "what it does now is kept"
 run "$MBACKUP" --config "$T/init$number.conf" check
 is "$(grep -c server-changed <<<"$out")" 0 "the change is told once"
@@ -233,12 +233,12 @@ like "$(wc -l <"$T/packs")" '^[1-9]' "there are some"
 there="--repository-endpoint $S3_ENDPOINT"
 init 0 '' "a versioned bucket" --repository-url s3://versioned/init $there $keys
 run "$MBACKUP" --config "$T/init$number.conf" check
-like "$out" 'warning +repository +versions +this key can replace' "check warns of a key that can replace versions"
+like "$out" 'warning +repository +repository.versions +this key can replace' "check warns of a key that can replace versions"
 like "$out" 'fix: .*"s3:versionid": "\?\*"' "and prints the policy that forbids it"
 printf 'repository-secret\n' >"$T/secret"
 sed -i 's,^access-key = .*,access-key = repository,' "$T/init$number.conf"
 run "$MBACKUP" --config "$T/init$number.conf" check
-like "$out" 'ok +repository +versions +this key cannot' "with that policy it cannot"
+like "$out" 'ok +repository +repository.versions +this key cannot' "with that policy it cannot"
 DIRECT=$S3_ENDPOINT
 s3_proxy
 storm "everything at once" "mode=slowdown&p=0.1" "mode=error200_done&p=0.1&methods=PUT,POST" "mode=truncate&p=0.1" \

@@ -25,7 +25,7 @@ leads() # name VARIABLE=VALUE...
 	local name=$1
 	shift
 	looks "$@"
-	like "$out" "ok +shop +reachable" "$name"
+	like "$out" "ok +shop +objects.reachable" "$name"
 }
 fails() # name regexp VARIABLE=VALUE...
 {

@@ -116,7 +116,7 @@ judge put shop row/0 <(echo 0) >/dev/null
 is "$(psql -XAtc 'SELECT count(*) > 0 FROM mbackup.object_event')" t "an event is a row"
 is "$(psql -XAtc 'SELECT count(*) FROM mbackup.object_inbox')" 0 "and the inbox stays empty"
 run mbackup check --component shop
-like "$out" "ok +shop +journal" "check sees the journal"
+like "$out" "ok +shop +objects.journal" "check sees the journal"
 
 # Just before and just after a mark: the margin of a second would take both.
 exact=0

@@ -93,7 +93,7 @@ mb init >/dev/null 2>&1
 mute
 ok "check gives a silent bucket up within ten seconds" within 10 "$MBACKUP" --config "$CONF" check
 is "$status" 1 "exit 1 ($took s)"
-like "$out" 'failed +shop +reachable' "and says so"
+like "$out" 'failed +shop +objects.reachable' "and says so"
 speak
 ok "then all is well" mb check
 
