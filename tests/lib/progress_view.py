@@ -26,6 +26,7 @@ def argv(n, *words):
 
 # -- a terminal that changes its size -------------------------------------------------------------------
 
+early = False
 with Terminal(argv(1, "backup"), columns=100) as t:
     for columns in (100, 24, 200, 60):
         t.resize(columns)
@@ -36,6 +37,7 @@ with Terminal(argv(1, "backup"), columns=100) as t:
             t.screen.wrapped, begin = 0, t.at
             t.expect(r"\x1b\[\d+A", 60)
         except AssertionError:
+            early = True
             break  # it has come to its end
         block = t.text[begin:t.at]
         tap(f"{columns} columns: no line is wider, and the component is named", t.screen.wrapped or "config" not in block and block)
@@ -47,7 +49,8 @@ with Terminal(argv(1, "backup"), columns=100) as t:
     tap("and how fast it goes is said", not re.search(r"copying +[\d.]+ MiB +[\d.]+ [KM]iB/s", t.text) and t.text[:3000])
     shown = t.screen.shown()
     mine = [line for line in shown if line.startswith("config ")]
-    tap("at the end the component is there once, and done", (len(mine) != 1 or " done " not in mine[0]) and shown)
+    # A fast machine is at the end before the terminal is wide again: then there may be no room for the word.
+    tap("at the end the component is there once, and done", (len(mine) != 1 or (" done " not in mine[0] and not early)) and shown)
     tap("the answer stands behind it", not any(line.startswith("backup 2") for line in shown))
 
 # -- no terminal, a dumb one, and silence: over ten seconds each, at the same time --------------------------
