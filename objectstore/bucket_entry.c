@@ -345,7 +345,8 @@ parts_text(void *ctx, const char *path, const char *text, size_t len, struct mb_
 	}
 	else if (mb_ends_with(path, "Response/Checksum/ChecksumType"))
 		set_checksum(reading->meta, "type", text);
-	else if (strstr(path, "Response/Checksum/Checksum"))
+	else if (strstr(path, "Response/Checksum/Checksum") &&
+			 mb_starts_with(strrchr(path, '/'), "/Checksum"))
 	{
 		char name[32];
 		size_t i;
