@@ -255,7 +255,8 @@ check_persistence(struct inspection *in)
 	mb_redis_info_field(in->info, "aof_last_write_status", aof_state, sizeof(aof_state));
 	if (strcmp(state, "ok") != 0 || strcmp(aof_state, "ok") != 0)
 		add_fix(in, MB_CHECK_WARNING, "save-failing",
-				mb_asprintf("%s CONFIG GET dir shows where: its owner and room; then %s BGSAVE",
+				mb_asprintf("%s CONFIG GET dir shows where: its owner and room; then %s BGSAVE "
+							"SCHEDULE",
 							in->cli, in->cli),
 				"the server cannot write its own snapshot or AOF");
 	else
