@@ -101,8 +101,8 @@ wait_for 60 has_ended "$job"
 is "$(state "$job") $(sql "SELECT error ->> 'code' FROM mbackup.job_table WHERE id = $job")" "failed CONFIG" "... nor is such a name"
 
 # Cancel: a backup that takes a while.
-slow() { head -c 400000000 /dev/urandom >"$T/etc/big"; }
-slow
+slow() { head -c "${1:-400000000}" /dev/urandom >"$T/etc/big"; }
+slow 1200000000
 job=$(new_job backup '{"type": "full"}')
 wait_for 20 is_state "$job" running
 progress_is_told() { [ "$(sql "SELECT count(*) FROM mbackup.job_table, jsonb_array_elements(progress -> 'components') WHERE id = $job")" -gt 0 ]; }
@@ -117,6 +117,7 @@ is "$([ $took -lt 2000 ] && echo soon)" soon "... within $took ms"
 is "$(backups_of "$job")" 0 "... and there is no backup of it"
 
 # The daemon is killed in the middle of a job.
+slow
 killed=0 true=0
 for i in 1 2 3
 do

@@ -17,6 +17,7 @@ import random
 import shlex
 import struct
 import sys
+import time
 import urllib.parse
 import zipfile
 
@@ -203,12 +204,22 @@ def describe(s3, bucket, kind, item, args):
     if answer.get("ObjectLockLegalHoldStatus") == "ON":
         out["hold"] = True
     if int(raw.get("x-amz-tagging-count", 0)) or "minio" not in raw.get("server", "").lower():
-        tags = s3.get_object_tagging(Bucket=bucket, Key=key, **which)["TagSet"]
+        tags = tags_of(s3, Bucket=bucket, Key=key, **which)
         if tags:
             out["tags"] = {t["Key"]: t["Value"] for t in tags}
     if "-" in out["etag"] and "minio" in raw.get("server", "").lower():
         out["parts"] = parts_of(s3, bucket, key, which)
     return out
+
+
+def tags_of(s3, **which):
+    """Ceph's gateway answers 200 without a TagSet now and then, when it is busy."""
+    for _ in range(20):
+        answer = s3.get_object_tagging(**which)
+        if "TagSet" in answer:
+            return answer["TagSet"]
+        time.sleep(0.5)
+    raise KeyError(f"no TagSet: {answer}")
 
 
 def cmd_dump(s3, args):

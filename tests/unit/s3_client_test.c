@@ -306,7 +306,8 @@ test_s3__learns_the_clock(void **state)
 	}
 	assert_true(mb_s3_clock(s3, &low_us, &high_us));
 	print_message("# the clock lies in [%lld, %lld] us\n", (long long) low_us, (long long) high_us);
-	assert_true(low_us <= 2000 && high_us >= -2000);
+	/* A busy server writes its header before we get it; and a virtual machine's clock is slewed. */
+	assert_true(low_us <= 50000 && high_us >= -50000);
 	assert_true(high_us - low_us < 100000);
 	mb_s3_free(s3);
 }
