@@ -142,7 +142,7 @@ check: deps
 	$(MAKE) -j$(JOBS) BUILD=build/asan CFLAGS="$(SANITIZE)" all unit-bin fuzz-bin
 	if tests/fuzz/has_libfuzzer; then $(MAKE) -j$(JOBS) BUILD=build/clang $(LIBFUZZER) all unit-bin fuzz-bin; \
 		else $(MAKE) -j$(JOBS) BUILD=build/clang CC=clang all unit-bin; fi
-	prove -j$$(($(JOBS) + 1)) --timer --exec '' $(shell ls -r tests/integration/*.t) $(wildcard tests/fuzz/*.t) \
+	tests/run $$(($(JOBS) + 1)) $(shell ls -r tests/integration/*.t) $(wildcard tests/fuzz/*.t) \
 		$(wildcard tests/unit/*.t) $(patsubst tests/unit/%.c,build/asan/tests/unit/%,$(wildcard tests/unit/*_test.c)) \
 		$(wildcard tests/check_*.sh)
 
