@@ -14,6 +14,8 @@
 
 #include "cli/cli.h"
 
+/* report_html.c: text in HTML, between tags or in a quoted attribute. */
+void report_put_escaped(struct mb_buf *out, const char *text);
 /* The page, with nothing from outside; text is what stands there for who has no JavaScript. */
 void report_page(struct mb_buf *out, const json_t *report, const char *text);
 

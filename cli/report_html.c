@@ -4,7 +4,7 @@
  */
 #include <string.h>
 
-#include "cli/cli.h"
+#include "cli/report.h"
 #include "core/base/fs.h"
 #include "core/base/time.h"
 
@@ -30,8 +30,8 @@ static const char head[] =
 	"border-radius:.25rem;overflow-wrap:anywhere}\n"
 	"</style></head><body>\n";
 
-static void
-put(struct mb_buf *out, const char *text)
+void
+report_put_escaped(struct mb_buf *out, const char *text)
 {
 	for (; *text; text++)
 		switch (*text)
@@ -57,7 +57,7 @@ static void
 put_cell(struct mb_buf *out, const char *text)
 {
 	mb_buf_put_str(out, "<td>");
-	put(out, text);
+	report_put_escaped(out, text);
 	mb_buf_put_str(out, "</td>");
 }
 
@@ -131,9 +131,9 @@ put_warnings(struct mb_buf *out, const json_t *object, const char *who, bool *an
 	{
 		mb_buf_put_str(out, *any ? "<li>" : "<h2>Warnings</h2>\n<ul><li>");
 		*any = true;
-		put(out, who);
+		report_put_escaped(out, who);
 		mb_buf_put_str(out, *who ? ": " : "");
-		put(out, json_string_value(json_array_get(list, i)));
+		report_put_escaped(out, json_string_value(json_array_get(list, i)));
 		mb_buf_put_str(out, "</li>\n");
 	}
 }
@@ -180,10 +180,10 @@ put_references(struct mb_buf *out, const json_t *references)
 			mb_buf_printf(out, "<td class=\"n\">%lld</td>",
 						  (long long) mb_json_int(one, keys[j], 0));
 		mb_buf_put_str(out, "<td>");
-		put(out, mb_json_str(one, "problem", ""));
+		report_put_escaped(out, mb_json_str(one, "problem", ""));
 		for (j = 0; j < json_array_size(examples) && j < 5; j++)
 		{
-			put(out, mb_json_str(json_array_get(examples, j), "key", "?"));
+			report_put_escaped(out, mb_json_str(json_array_get(examples, j), "key", "?"));
 			mb_buf_put_str(out, "<br>");
 		}
 		mb_buf_put_str(out, "</td></tr>\n");
@@ -226,7 +226,7 @@ put_way_back(struct mb_buf *out, const json_t *restore)
 	if (mb_json_str(restore, "undo", NULL))
 	{
 		mb_buf_put_str(out, "<p><code>");
-		put(out, mb_json_str(restore, "undo", ""));
+		report_put_escaped(out, mb_json_str(restore, "undo", ""));
 		mb_buf_put_str(out, "</code> until a younger backup is verified.</p>\n");
 	}
 	else
@@ -237,13 +237,13 @@ put_way_back(struct mb_buf *out, const json_t *restore)
 		const json_t *one = json_array_get(keeps, i);
 
 		mb_buf_put_str(out, "<li>");
-		put(out, mb_json_str(one, "path", "?"));
+		report_put_escaped(out, mb_json_str(one, "path", "?"));
 		mb_buf_put_str(out, ": ");
-		put(out, mb_json_str(one, "method", "?"));
+		report_put_escaped(out, mb_json_str(one, "method", "?"));
 		if (mb_json_str(one, "kept", NULL))
 		{
 			mb_buf_put_str(out, ", <code>");
-			put(out, mb_json_str(one, "kept", ""));
+			report_put_escaped(out, mb_json_str(one, "kept", ""));
 			mb_buf_put_str(out, "</code>");
 		}
 		mb_buf_put_str(out, "</li>\n");
@@ -251,7 +251,7 @@ put_way_back(struct mb_buf *out, const json_t *restore)
 	for (i = 0; i < json_array_size(cannot); i++)
 	{
 		mb_buf_put_str(out, "<li class=\"bad\">not kept: ");
-		put(out, json_string_value(json_array_get(cannot, i)));
+		report_put_escaped(out, json_string_value(json_array_get(cannot, i)));
 		mb_buf_put_str(out, "</li>\n");
 	}
 	mb_buf_put_str(out, "</ul>\n");
@@ -266,13 +266,13 @@ cli_write_report(const char *path, const json_t *restore, struct mb_error *err)
 
 	mb_buf_put_str(&out, head);
 	mb_buf_put_str(&out, "<h1>Restore ");
-	put(&out, mb_json_str(restore, "id", "?"));
+	report_put_escaped(&out, mb_json_str(restore, "id", "?"));
 	mb_buf_put_str(&out, "</h1>\n<p>To ");
-	put(&out, mb_json_str(target, "kind", "?"));
+	report_put_escaped(&out, mb_json_str(target, "kind", "?"));
 	mb_buf_put_str(&out, " ");
-	put(&out, mb_json_str(target, "value", ""));
+	report_put_escaped(&out, mb_json_str(target, "value", ""));
 	mb_buf_put_str(&out, mb_json_str(restore, "reached", NULL) ? ", that is " : "");
-	put(&out, mb_json_str(restore, "reached", ""));
+	report_put_escaped(&out, mb_json_str(restore, "reached", ""));
 	mb_buf_put_str(&out, mb_json_bool(restore, "dry_run", false) ? " (planned only)" : "");
 	mb_buf_put_str(&out, "</p>\n<div class=\"facts\">\n");
 	put_fact(&out, "until all was well (RTO)", json_object_get(restore, "rto_seconds"));

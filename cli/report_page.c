@@ -11,29 +11,6 @@
 #include "cli/http.h"
 #include "cli/report.h"
 
-static void
-put_escaped(struct mb_buf *out, const char *text)
-{
-	for (; *text; text++)
-		switch (*text)
-		{
-			case '&':
-				mb_buf_put_str(out, "&amp;");
-				break;
-			case '<':
-				mb_buf_put_str(out, "&lt;");
-				break;
-			case '>':
-				mb_buf_put_str(out, "&gt;");
-				break;
-			case '"':
-				mb_buf_put_str(out, "&quot;");
-				break;
-			default:
-				mb_buf_put_u8(out, (uint8_t) *text);
-		}
-}
-
 /* JSON in which no "<" stands: inside of strings only can there be one. */
 static void
 put_document(struct mb_buf *out, const json_t *report)
@@ -62,7 +39,7 @@ put_policy(struct mb_buf *out)
 	*frames = '\0';
 	memcpy(connect, "connect-src 'none'", strlen("connect-src 'none'"));
 	mb_buf_put_str(out, "<meta http-equiv=\"Content-Security-Policy\" content=\"");
-	put_escaped(out, policy);
+	report_put_escaped(out, policy);
 	mb_buf_put_str(out, "\">\n");
 	free(policy);
 }
@@ -93,7 +70,7 @@ report_page(struct mb_buf *out, const json_t *report, const char *text)
 		{
 			put_document(out, report);
 			mb_buf_put_str(out, "<noscript><pre class=\"plain\">");
-			put_escaped(out, text);
+			report_put_escaped(out, text);
 			mb_buf_put_str(out, "</pre></noscript>\n");
 		}
 	}
