@@ -59,6 +59,11 @@ enum mb_command_needs
 
 extern const struct mb_command mb_commands[];
 extern const size_t mb_command_count;
+/* NULL: there is none. */
+const struct mb_command *cli_find_command(const char *name);
+/* MB_CONFIG; the words are what stands before a command, for the hint: "mbackup". */
+enum mb_code cli_unknown_command(const char *words, const char *name,
+								 struct mb_error *err) MB_MUST_CHECK;
 /* Set by the signal handler; the only global, because a handler can reach nothing else. */
 extern struct mb_cancel mb_interrupt;
 

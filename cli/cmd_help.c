@@ -3,40 +3,20 @@
 
 #include "cli/manual.h"
 
-static enum mb_code
-unknown_page(const char *name, struct mb_error *err)
-{
-	struct mb_nearest nearest = {.word = name};
-	size_t i;
-
-	for (i = 0; i < mb_command_count; i++)
-		mb_nearest_try(&nearest, mb_commands[i].name);
-	mb_fail(err, MB_CONFIG, "there is no command \"%s\"", name);
-	if (nearest.best)
-		return mb_error_hint(err, "Did you mean \"mbackup help %s\"?", nearest.best);
-	return mb_error_hint(err, "Run \"mbackup help\" to see them.");
-}
-
 /* As "mbackup COMMAND --help" prints it. */
 static enum mb_code
 print_text(const char *name, struct mb_error *err)
 {
+	const struct mb_command *command = name ? cli_find_command(name) : NULL;
 	struct mb_buf out = {0};
-	size_t i;
 
-	if (!name)
+	if (!name || command)
 	{
-		cli_print_help(NULL, stdout);
+		cli_print_help(command, stdout);
 		return MB_OK;
 	}
-	for (i = 0; i < mb_command_count; i++)
-		if (strcmp(mb_commands[i].name, name) == 0)
-		{
-			cli_print_help(&mb_commands[i], stdout);
-			return MB_OK;
-		}
 	if (!manual_write(&out, &manual_text, name))
-		return unknown_page(name, err);
+		return cli_unknown_command("mbackup help", name, err);
 	fwrite(out.data, 1, out.len, stdout);
 	mb_buf_release(&out);
 	return MB_OK;
@@ -56,7 +36,7 @@ cmd_help(struct mb_cli *cli, struct mb_error *err)
 	if (!name && !is_man)
 		manual_write_all(&out);
 	else if (!manual_write(&out, is_man ? &manual_man : &manual_markdown, name ? name : "mbackup"))
-		code = unknown_page(name, err);
+		code = cli_unknown_command("mbackup help", name, err);
 	if (!code)
 		fwrite(out.data, 1, out.len, stdout);
 	mb_buf_release(&out);

@@ -478,8 +478,6 @@ take_option(struct line *line, const char *word)
 static void
 take_word(struct line *line, const char *word)
 {
-	size_t i;
-
 	if (line->pending)
 	{
 		if (strcmp(line->pending->name, "config") == 0)
@@ -491,11 +489,7 @@ take_word(struct line *line, const char *word)
 	else if (!line->only_words && word[0] == '-' && word[1])
 		take_option(line, word);
 	else if (!line->command)
-	{
-		for (i = 0; i < mb_command_count; i++)
-			if (strcmp(mb_commands[i].name, word) == 0)
-				line->command = &mb_commands[i];
-	}
+		line->command = cli_find_command(word);
 	else
 	{
 		if (line->word_count < 3)

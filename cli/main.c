@@ -74,8 +74,8 @@ harden(void)
 	umask(077);
 }
 
-static const struct mb_command *
-find_command(const char *name)
+const struct mb_command *
+cli_find_command(const char *name)
 {
 	size_t i;
 
@@ -85,8 +85,8 @@ find_command(const char *name)
 	return NULL;
 }
 
-static enum mb_code
-unknown_command(const char *name, struct mb_error *err)
+enum mb_code
+cli_unknown_command(const char *words, const char *name, struct mb_error *err)
 {
 	struct mb_nearest nearest = {.word = name};
 	size_t i;
@@ -95,7 +95,7 @@ unknown_command(const char *name, struct mb_error *err)
 		mb_nearest_try(&nearest, mb_commands[i].name);
 	mb_fail(err, MB_CONFIG, "there is no command \"%s\"", name);
 	if (nearest.best)
-		return mb_error_hint(err, "Did you mean \"mbackup %s\"?", nearest.best);
+		return mb_error_hint(err, "Did you mean \"%s %s\"?", words, nearest.best);
 	return mb_error_hint(err, "Run \"mbackup help\" to see them.");
 }
 
@@ -270,9 +270,9 @@ main(int argc, char **argv)
 	if (strcmp(argv[1], "--version") == 0)
 		argv[1] = "version";
 	command_word_first(argc, argv);
-	cli.command = find_command(argv[1]);
+	cli.command = cli_find_command(argv[1]);
 	if (!cli.command)
-		code = unknown_command(argv[1], &err);
+		code = cli_unknown_command("mbackup", argv[1], &err);
 	else
 		code = mb_options_parse(argc - 1, argv + 1, cli.command->id, &cli.config.command_line,
 								&cli.words, &err);

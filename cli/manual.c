@@ -366,8 +366,8 @@ write_configuration(struct mb_buf *out, const struct manual_style *style,
 bool
 manual_write(struct mb_buf *out, const struct manual_style *style, const char *name)
 {
+	const struct mb_command *command = cli_find_command(name);
 	struct manual manual = {0};
-	size_t i;
 
 	if (!manual_find(&manual, name))
 		return false;
@@ -375,9 +375,8 @@ manual_write(struct mb_buf *out, const struct manual_style *style, const char *n
 		write_overview(out, style, &manual);
 	else if (strcmp(name, "mbackup.conf") == 0)
 		write_configuration(out, style, &manual);
-	for (i = 0; i < mb_command_count; i++)
-		if (strcmp(mb_commands[i].name, name) == 0)
-			write_command(out, style, &mb_commands[i], &manual);
+	if (command)
+		write_command(out, style, command, &manual);
 	return true;
 }
 

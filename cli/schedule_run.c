@@ -46,17 +46,6 @@ code_of_status(int status)
 	return MB_IO;
 }
 
-static bool
-has_command(const char *name)
-{
-	size_t i;
-
-	for (i = 0; i < mb_command_count; i++)
-		if (strcmp(mb_commands[i].name, name) == 0)
-			return true;
-	return false;
-}
-
 /* Until it has ended; asked to stop when we are. */
 static void
 wait_for(struct child *child)
@@ -99,7 +88,7 @@ run_command(struct runner *runner, const struct schedule *schedule, struct mb_er
 	size_t n = 1;
 	enum mb_code code;
 
-	if (!has_command(words[0]))
+	if (!cli_find_command(words[0]))
 		return mb_fail(err, MB_UNSUPPORTED, "schedule %s: this mbackup has no command \"%s\"",
 					   schedule->kind->name, words[0]);
 	for (; *words; words++)
