@@ -143,7 +143,6 @@ struct mb_blob_writer
 	void *zstd;
 	struct mb_buf bytes; /* the blob so far */
 	struct mb_buf ad;
-	struct mb_buf scratch;
 	char name[MB_NAME_MAX];
 	enum mb_suite suite;
 	uint32_t frames; /* written */
