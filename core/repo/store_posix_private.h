@@ -13,6 +13,16 @@
 #define TMP_PREFIX ".tmp-"
 #define TMP_NAME_MAX 32
 #define CLEANED_MAX 64
+#define DURABLE_MAX 64
+
+/* A directory below the root, known by its birth too: another one may get its number later. */
+struct posix_dir
+{
+	uint64_t device;
+	uint64_t inode;
+	int64_t born_s;
+	int64_t born_ns;
+};
 
 struct posix_store
 {
@@ -22,6 +32,8 @@ struct posix_store
 	pthread_mutex_t lock;
 	uint64_t cleaned[CLEANED_MAX]; /* hashes of directories without leftovers, a ring */
 	size_t cleaned_next;
+	struct posix_dir durable[DURABLE_MAX]; /* whose names we have made durable, a ring */
+	size_t durable_next;
 };
 
 int64_t mb_posix_mtime_us(const struct stat *st);

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "core/base/fs.h"
@@ -63,17 +64,71 @@ chain_open(const struct posix_store *store, const char *name, struct dir_chain *
 }
 
 /*
- * Make every directory of the chain durable.  Always all of them: one that was there
- * before may have been made by a process that has not come to its own fsync yet.
+ * Who a directory is; false where the file system does not tell its birth, or that is so short ago
+ * that one which took its place could have the same.
+ */
+static bool
+identify(int fd, struct posix_dir *dir)
+{
+	struct timespec now;
+	struct statx st;
+
+	if (statx(fd, "", AT_EMPTY_PATH, STATX_INO | STATX_BTIME, &st) != 0 ||
+		!(st.stx_mask & STATX_BTIME) || clock_gettime(CLOCK_REALTIME, &now) != 0)
+		return false;
+	memset(dir, 0, sizeof(*dir));
+	dir->device = (uint64_t) st.stx_dev_major << 32 | st.stx_dev_minor;
+	dir->inode = st.stx_ino;
+	dir->born_s = st.stx_btime.tv_sec;
+	dir->born_ns = st.stx_btime.tv_nsec;
+	return now.tv_sec - dir->born_s > 1;
+}
+
+static bool
+is_durable(struct posix_store *store, const struct posix_dir *dir)
+{
+	bool found = false;
+	size_t i;
+
+	pthread_mutex_lock(&store->lock);
+	for (i = 0; i < DURABLE_MAX && !found; i++)
+		found = memcmp(&store->durable[i], dir, sizeof(*dir)) == 0;
+	pthread_mutex_unlock(&store->lock);
+	return found;
+}
+
+static void
+note_durable(struct posix_store *store, const struct posix_dir *dir)
+{
+	pthread_mutex_lock(&store->lock);
+	store->durable[store->durable_next] = *dir;
+	store->durable_next = (store->durable_next + 1) % DURABLE_MAX;
+	pthread_mutex_unlock(&store->lock);
+}
+
+/*
+ * Make every directory of the chain durable: also those that were there before, which may have
+ * been made by a process that has not come to its own fsync yet.  What we have done once for a
+ * directory's name holds as long as that directory lives, and each fsync that is not needed would
+ * still make a disk empty its cache, ten times for one piece of WAL that a commit waits for.
  */
 static int
-chain_fsync(const struct dir_chain *chain)
+chain_fsync(struct posix_store *store, const struct dir_chain *chain)
 {
 	size_t i;
 
 	for (i = chain->count; i-- > 0;)
+	{
+		struct posix_dir below;
+		bool known = i + 1 < chain->count && identify(chain->fds[i + 1], &below);
+
+		if (known && is_durable(store, &below))
+			continue;
 		if (TEMP_FAILURE_RETRY(fsync(chain->fds[i])) != 0)
 			return errno;
+		if (known)
+			note_durable(store, &below);
+	}
 	return 0;
 }
 
@@ -203,7 +258,7 @@ mb_posix_put(struct mb_store *base, const char *name, const void *data, size_t l
 		if (code || failed)
 			unlinkat(dir_fd, tmp, 0);
 		else
-			failed = chain_fsync(&chain);
+			failed = chain_fsync(store, &chain);
 		if (!code && !failed)
 			remove_leftovers(store, dir_fd, name, (size_t) (leaf - name), &st);
 	}
