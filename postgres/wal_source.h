@@ -90,7 +90,8 @@ struct mb_wal_cursor
 	bool point_seen;
 	char refused[8][MB_WAL_BRANCH_TEXT];
 	size_t refused_count;
-	int64_t listed_ms; /* when everything was listed last */
+	int64_t listed_ms;  /* when everything was listed last */
+	int64_t listing_ms; /* how long that took */
 };
 
 /* One piece of a way through the WAL: [from_lsn, to_lsn) on one branch. */

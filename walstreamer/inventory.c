@@ -7,9 +7,14 @@
 
 #include "core/base/time.h"
 
-/* How often a waiting cursor looks at everything again, for a branch that is new. */
+/*
+ * How often a waiting cursor looks at everything again: for a branch that is new, and while there
+ * is none that covers its beginning.  Then somebody waits for the first piece of a segment, and
+ * where looking takes a millisecond it is worth a tenth of the time.
+ */
 #define RELIST_MS 5000
 #define NEW_MS 500
+#define NEW_SHARE 10
 /* A cursor that is further behind lists the whole branch instead of segment by segment. */
 #define STEP_SEGMENTS 8
 
@@ -401,6 +406,17 @@ mb_wal_cursor_advance(const struct mb_env *env, const char *component, struct mb
 	return code;
 }
 
+/* Is it too early to look at everything again? */
+static bool
+is_listed(const struct mb_wal_cursor *cursor, int64_t now)
+{
+	int64_t wait_ms = RELIST_MS;
+
+	if (!cursor->branch[0])
+		wait_ms = cursor->listing_ms * NEW_SHARE < NEW_MS ? cursor->listing_ms * NEW_SHARE : NEW_MS;
+	return cursor->listed_ms && now - cursor->listed_ms < wait_ms;
+}
+
 static enum mb_code
 advance_blindly(const struct mb_env *env, const char *component, struct mb_wal_cursor *cursor,
 				struct mb_error *err)
@@ -412,13 +428,13 @@ advance_blindly(const struct mb_env *env, const char *component, struct mb_wal_c
 
 	if (cursor->branch[0])
 		code = step_segments(env, component, cursor, err);
-	if (code || cursor->lsn > before ||
-		(cursor->listed_ms && now - cursor->listed_ms < (cursor->branch[0] ? RELIST_MS : NEW_MS)))
+	if (code || cursor->lsn > before || is_listed(cursor, now))
 		return code;
 	code = mb_wal_inventory_load(&inventory, env->repo, component, cursor->system_id, err);
 	if (code)
 		return code;
-	cursor->listed_ms = now;
+	cursor->listed_ms = mb_monotonic_ms();
+	cursor->listing_ms = cursor->listed_ms - now;
 	if (inventory->segment_size != 0)
 		choose_branch(cursor, inventory);
 	mb_wal_inventory_free(inventory);
