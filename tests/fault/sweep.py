@@ -9,9 +9,11 @@ made there: the first, the last, and one between.  --per-place N: only so many p
 --seconds: a sample by the seed that ends after about so long; --commands: of so many commands.  Prints TAP, one test for each command; --table a Markdown table too.
 """
 import argparse
+import atexit
 import collections
 import os
 import random
+import signal
 import struct
 import sys
 import time
@@ -204,6 +206,10 @@ def main():
         sys.exit(f"no such command; there are: {' '.join(c.name for c in commands.COMMANDS)}")
     wanted = [c for i, c in enumerate(wanted) if i % parts == part - 1]
     print(f"# seed {options.seed}", flush=True)
+    # Ended early, it still says what it has seen.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended early"))
+    if options.table:
+        atexit.register(table)
     commands.begin()
     end = time.time() + options.seconds if options.seconds else float("inf")
     failed = 0
@@ -224,8 +230,6 @@ def main():
     failed += bool(blind)
     print(f"{'not ok' if blind else 'ok'} {len(wanted) + 1} - the calls of mbackup are seen{': not ' + ' '.join(blind) if blind else ''}")
     print(f"1..{len(wanted) + 1}")
-    if options.table:
-        table()
     return failed > 0
 
 
