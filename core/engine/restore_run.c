@@ -24,7 +24,7 @@ holds_all(const struct mb_restore_session *run, const json_t *set)
 
 /*
  * "latest" is the newest set that holds what is to be restored: a later one may be
- * partial, or of one component only.
+ * partial, or of one component only.  One that cannot be read may have been the better one.
  */
 static enum mb_code
 latest_set(struct mb_restore_session *run, struct mb_error *err)
@@ -35,12 +35,26 @@ latest_set(struct mb_restore_session *run, struct mb_error *err)
 	if (mb_sets_list(run->stack.env->repo, &sets, err))
 		return err->code;
 	for (i = json_array_size(sets); i > 0 && !run->set; i--)
-		if (holds_all(run, json_array_get(sets, i - 1)))
-			run->set = json_incref(json_array_get(sets, i - 1));
+	{
+		json_t *set = json_array_get(sets, i - 1);
+
+		if (holds_all(run, set))
+			run->set = json_incref(set);
+		else if (!run->unread && strcmp(mb_json_str(set, "status", ""), "damaged") == 0)
+			run->unread = json_incref(set);
+	}
 	if (run->set && i + 1 < json_array_size(sets))
 		mb_log_info(run->stack.env->log, "backup %s is the newest that holds all of it",
 					mb_json_str(run->set, "id", "?"));
 	json_decref(sets);
+	if (!run->set && run->unread)
+	{
+		mb_fail(err, MB_CORRUPT, "backup %s cannot be read, and no older one holds all: %s",
+				mb_json_str(run->unread, "id", "?"), mb_json_str(run->unread, "message", "?"));
+		return mb_error_hint(err, "Restore by time (--to-time, --to-latest), which needs the "
+								  "components' backups only; \"mbackup verify\" tells what else "
+								  "is damaged.");
+	}
 	/* None holds all: let the newest say what it lacks. */
 	return run->set ? MB_OK : mb_set_find(run->stack.env->repo, "latest", &run->set, err);
 }
@@ -177,6 +191,10 @@ prepare_part(struct mb_restore_session *run, size_t i, struct mb_error *err)
 	code = load_candidates(part, err);
 	if (!code)
 		code = prefill(run, part, err);
+	if (!code && run->unread)
+		mb_restore_warn(part, "backup %s is newer, and passed over: %s",
+						mb_json_str(run->unread, "id", "?"),
+						mb_json_str(run->unread, "message", "it cannot be read"));
 	return code;
 }
 
@@ -361,6 +379,7 @@ mb_restore_session_release(struct mb_restore_session *run)
 	free(run->parts);
 	free(run->seconds);
 	json_decref(run->set);
+	json_decref(run->unread);
 	json_decref(run->mark);
 	mb_cut_release(&run->cut);
 	mb_stack_release(&run->stack);

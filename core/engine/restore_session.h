@@ -12,8 +12,9 @@ struct mb_restore_session
 	struct mb_stack stack; /* narrowed to what is restored; components are borrowed */
 	const struct mb_restore_options *options;
 	char id[MB_ID_TEXT];
-	json_t *set;  /* of a BACKUP target, or the one named */
-	json_t *mark; /* of a MARK target */
+	json_t *set;    /* of a BACKUP target, or the one named */
+	json_t *unread; /* where "latest" was asked for: a newer one, which cannot be read */
+	json_t *mark;   /* of a MARK target */
 	struct mb_cut cut;
 	struct mb_restore *parts; /* parallel to stack.components */
 	double *seconds;

@@ -131,6 +131,9 @@ is "$status" 11 "... nor when the directory cannot be read to its end"
 run mb rollback --yes
 is "$status" 0 "the next rollback does it"
 is "$(state)" "present present " "... and all is as it was again"
+mb backup >/dev/null 2>&1
+fault "open:1+:EACCES:$(ls -d "$T/place/sets/"* | tail -1)" restore --dry-run --component "config=$T/o"
+like "$err" "warning: config: backup $(ls "$T/place/sets" | tail -1) is newer, and passed over: .*Permission" "the newest backup cannot be read: a restore of an older one says so"
 
 # -- a clock that is set back ---------------------------------------------------------------------------------
 fault "clock:1:back:" backup --component uploads
