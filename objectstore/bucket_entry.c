@@ -247,7 +247,19 @@ struct reading_tags
 {
 	struct mb_buf text; /* "a=b&c=d" */
 	struct mb_buf key;
+	bool has_set;
 };
+
+static enum mb_code
+tags_begin(void *ctx, const char *path, struct mb_error *err)
+{
+	struct reading_tags *tags = ctx;
+
+	if (!strchr(path, '/') && strcmp(path, "Tagging") != 0)
+		return mb_fail(err, MB_CORRUPT, "the answer is a <%.64s>, not tags", path);
+	tags->has_set = tags->has_set || strcmp(path, "Tagging/TagSet") == 0;
+	return MB_OK;
+}
 
 static enum mb_code
 tag_text(void *ctx, const char *path, const char *text, size_t len, struct mb_error *err)
@@ -255,12 +267,12 @@ tag_text(void *ctx, const char *path, const char *text, size_t len, struct mb_er
 	struct reading_tags *tags = ctx;
 
 	(void) err;
-	if (mb_ends_with(path, "/TagSet/Tag/Key"))
+	if (strcmp(path, "Tagging/TagSet/Tag/Key") == 0)
 	{
 		mb_buf_reset(&tags->key);
 		mb_sigv4_encode(&tags->key, text, len, false);
 	}
-	else if (mb_ends_with(path, "/TagSet/Tag/Value"))
+	else if (strcmp(path, "Tagging/TagSet/Tag/Value") == 0)
 	{
 		if (tags->text.len > 0)
 			mb_buf_put_u8(&tags->text, '&');
@@ -274,10 +286,13 @@ tag_text(void *ctx, const char *path, const char *text, size_t len, struct mb_er
 enum mb_code
 mb_version_meta_tags(json_t *meta, const void *body, size_t len, struct mb_error *err)
 {
-	static const struct mb_xml_handler handler = {NULL, tag_text};
+	static const struct mb_xml_handler handler = {tags_begin, tag_text};
 	struct reading_tags tags = {0};
 	enum mb_code code = mb_xml_parse(body, len, &handler, &tags, "tags", err);
 
+	/* Without a set it says nothing, which is not the same as none. */
+	if (!code && !tags.has_set)
+		code = mb_fail(err, MB_CORRUPT, "the answer about tags has no TagSet");
 	if (!code)
 	{
 		json_object_del(meta, "tags");

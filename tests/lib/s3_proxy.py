@@ -22,6 +22,7 @@ Modes:
     shorten                         the body is shorter, and Content-Length agrees
     duplicate                       a part of the body comes twice, and Content-Length agrees
     flip                            one bit of the body is another
+    say (&body=TEXT)                the body is TEXT (nothing), and Content-Length agrees
     stall (&seconds=S)              the answer stops in the middle for S (60) seconds
     reset_before, reset_middle      reset before the request is forwarded; half of the body is forwarded
     reset_after                     the server has done it, the client gets a reset
@@ -74,6 +75,7 @@ class Rule:
         self.off = float(query.get("off", 0))
         self.seconds = float(query.get("seconds", 60))
         self.offset = int(query.get("offset", 0))
+        self.body = query.get("body", "").encode()
 
 
 class Plan:
@@ -447,6 +449,8 @@ class Connection(threading.Thread):
             body = bytearray(answer.body)
             body[self.plan.between(0, len(body) - 1)] ^= 1 << self.plan.between(0, 7)
             answer.body = bytes(body)
+        if mode == "say":
+            answer.body = rule.body
         if answer.body and mode in ("shorten", "duplicate"):
             cut = self.plan.between(0, len(answer.body) - 1)
             again = answer.body[self.plan.between(0, cut) : cut + 1]
