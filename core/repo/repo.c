@@ -8,6 +8,7 @@
 #include <time.h>
 
 #include "core/base/hash.h"
+#include "core/base/names.h"
 #include "core/base/time.h"
 #include "core/repo/repo_private.h"
 
@@ -279,11 +280,11 @@ check_unlock(enum mb_suite suite, const struct mb_unlock *unlock, struct mb_erro
 	return MB_OK;
 }
 
-/* What is found where a repository shall be made. */
+/* What is found where a repository shall be made: the key slots of an init that was interrupted. */
 struct remains
 {
 	struct mb_store *store;
-	size_t slots;
+	struct mb_names slots;
 };
 
 static enum mb_code
@@ -294,7 +295,7 @@ found_something(void *ctx, const struct mb_blob_info *info, struct mb_error *err
 
 	if (mb_slot_name_parse(&slot, info->name))
 	{
-		remains->slots++;
+		mb_names_add(&remains->slots, info->name, strlen(info->name));
 		return MB_OK;
 	}
 	mb_fail(err, MB_CONFLICT, "there is something at \"%s\" already (\"%s\")", remains->store->url,
@@ -302,29 +303,71 @@ found_something(void *ctx, const struct mb_blob_info *info, struct mb_error *err
 	return mb_error_hint(err, "Choose an empty place for the new repository.");
 }
 
+static void
+name_repository(struct mb_repo_header *header)
+{
+	mb_random(header->id, sizeof(header->id));
+	header->id[6] = (header->id[6] & 0x0F) | 0x40; /* a random UUID: version 4 */
+	header->id[8] = (header->id[8] & 0x3F) | 0x80;
+	format_uuid(header->id_text, header->id);
+}
+
+static enum mb_code
+put_first_slot(struct mb_repo *repo, const struct mb_unlock *unlock, char blob_name[MB_NAME_MAX],
+			   struct mb_error *err)
+{
+	struct mb_slot_name name = {.epoch = 1};
+	unsigned char key[MB_KEY_BYTES];
+	enum mb_code code;
+
+	mb_slot_id_new(name.id);
+	mb_slot_blob_name(blob_name, &name);
+	mb_random(key, sizeof(key));
+	mb_keys_add(repo->keys, 1, key);
+	repo->epoch = 1;
+	code = mb_slot_put(repo, &name, "", key, unlock, MB_SCRYPT_N, err);
+	mb_wipe(key, sizeof(key));
+	return code;
+}
+
+/* What we have put is in the winner's way. */
+static enum mb_code
+give_way(struct mb_store *store, const char *slot, struct mb_error *err)
+{
+	struct mb_error why;
+
+	mb_fail(err, MB_CONFLICT, "somebody else has just made a repository at \"%s\"", store->url);
+	if (*slot && mb_store_remove(store, &slot, 1, &why))
+		mb_error_detail(err, "Our key slot \"%s\" stays there: %.500s", slot, why.message);
+	return err->code;
+}
+
 /*
- * The header is written last: key slots without one, and without anything else, are those of an init
- * that was interrupted, and open nothing.
+ * The header is written last, and no name is written twice: of several that do this at one time the one
+ * whose header stands has made the repository.  Only then are key slots taken for the remains of an init
+ * that was interrupted: before, they may be those of one that is at work.
  */
 static enum mb_code
-clear_place(struct mb_store *store, struct mb_error *err)
+put_repository(struct mb_repo *repo, const struct mb_repo_header *header,
+			   const struct mb_unlock *unlock, struct remains *remains, struct mb_error *err)
 {
-	struct remains remains = {.store = store};
-	struct mb_slot_names names = {0};
-	enum mb_code code = mb_store_list(store, "", found_something, &remains, err);
-	size_t i;
+	struct mb_buf bytes = {0};
+	char slot[MB_NAME_MAX] = "";
+	enum mb_code code = MB_OK;
 
-	if (!code && remains.slots > 0)
-		code = mb_slots_list(store, &names, err);
-	for (i = 0; !code && i < names.count; i++)
-	{
-		char name[MB_NAME_MAX];
-		const char *one = name;
-
-		mb_slot_blob_name(name, &names.items[i]);
-		code = mb_store_remove(store, &one, 1, err);
-	}
-	free(names.items);
+	if (header->suite != MB_SUITE_NONE)
+		code = put_first_slot(repo, unlock, slot, err);
+	mb_repo_header_encode(&bytes, header);
+	if (!code)
+		code = mb_store_put(repo->store, MB_HEADER_NAME, bytes.data, bytes.len, err);
+	mb_buf_release(&bytes);
+	if (code == MB_EXISTS)
+		return give_way(repo->store, slot, err);
+	if (!code && remains->slots.count > 0 &&
+		mb_store_remove(repo->store, (const char *const *) remains->slots.items,
+						remains->slots.count, err))
+		code = mb_error_context(err, "the repository was made, but what an interrupted init has "
+									 "left in it was not removed");
 	return code;
 }
 
@@ -333,40 +376,24 @@ mb_repo_create(struct mb_repo **out, struct mb_store *store, enum mb_suite suite
 			   const struct mb_unlock *unlock, struct mb_error *err)
 {
 	struct mb_repo_header header = {.suite = suite};
-	unsigned char key[MB_KEY_BYTES];
+	struct remains remains = {.store = store};
 	struct mb_repo *repo = NULL;
-	struct mb_buf bytes = {0};
 	enum mb_code code = check_unlock(suite, unlock, err);
 
 	if (!code)
-		code = clear_place(store, err);
+		code = mb_store_list(store, "", found_something, &remains, err);
 	if (!code)
 		code = mb_store_clock(store, &header.created_us, err);
 	if (code)
 	{
+		mb_names_release(&remains.slots);
 		mb_store_free(store);
 		return code;
 	}
-	mb_random(header.id, sizeof(header.id));
-	header.id[6] = (header.id[6] & 0x0F) | 0x40; /* a random UUID: version 4 */
-	header.id[8] = (header.id[8] & 0x3F) | 0x80;
-	format_uuid(header.id_text, header.id);
+	name_repository(&header);
 	repo = new_repo(store, &header);
-	if (suite != MB_SUITE_NONE)
-	{
-		mb_random(key, sizeof(key));
-		mb_keys_add(repo->keys, 1, key);
-		repo->epoch = 1;
-		code = mb_repo_add_slot(repo, 1, key, unlock, MB_SCRYPT_N, err);
-		mb_wipe(key, sizeof(key));
-	}
-	mb_repo_header_encode(&bytes, &header);
-	if (!code)
-		code = mb_store_put(store, MB_HEADER_NAME, bytes.data, bytes.len, err);
-	if (code == MB_EXISTS)
-		code = mb_fail(err, MB_CONFLICT, "somebody else has just made a repository at \"%s\"",
-					   store->url);
-	mb_buf_release(&bytes);
+	code = put_repository(repo, &header, unlock, &remains, err);
+	mb_names_release(&remains.slots);
 	if (code)
 	{
 		mb_repo_free(repo);

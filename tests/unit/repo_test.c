@@ -1,10 +1,13 @@
 /* repo_test.c - mbackup.json, key slots, frames, blobs and documents. */
 #include "tests/lib/repo_fixture.h"
 
+#include <pthread.h>
+#include <semaphore.h>
 #include <zstd.h>
 
 #include "core/base/hash.h"
 #include "core/base/time.h"
+#include "tests/lib/sim_store.h"
 
 #define BLOB_NAME "sets/20261123T064402Z-b25a94f1d3c7"
 
@@ -203,6 +206,130 @@ create_refuses(void **state)
 	assert_code(MB_NO_SPACE, mb_repo_create(&repo, store, MB_SUITE_AES_256_GCM, &unlock, &err),
 				err);
 	unlock_release(&unlock);
+}
+
+/* Two that make a repository in one place, one step of its store after the other. */
+struct maker
+{
+	struct mb_store *place;
+	const char *key;
+	int64_t pause_at; /* before this call of the store */
+	sem_t paused;     /* ... it is, or it is done */
+	sem_t go_on;
+	enum mb_code code;
+	struct mb_error err;
+	pthread_t thread;
+};
+
+static void
+pause_maker(void *ctx)
+{
+	struct maker *maker = ctx;
+
+	sem_post(&maker->paused);
+	sem_wait(&maker->go_on);
+}
+
+/* The place is not a maker's. */
+static void
+free_maker_store(struct mb_store *base)
+{
+	struct sim_store *sim = (struct sim_store *) base;
+
+	free(sim->base.url);
+	free(sim);
+}
+
+static const struct mb_store_ops maker_ops = {.driver = "sim",
+											  .put = sim_put,
+											  .get = sim_get,
+											  .head = sim_head,
+											  .list = sim_list,
+											  .remove = sim_remove,
+											  .clock = sim_clock,
+											  .free = free_maker_store};
+
+static void *
+make_repository(void *ctx)
+{
+	struct maker *maker = ctx;
+	struct sim_store *sim = sim_store_new();
+	struct mb_unlock unlock = {0};
+	struct mb_repo *repo = NULL;
+
+	mb_store_free(sim->inner);
+	sim->inner = maker->place;
+	sim->base.ops = &maker_ops;
+	sim->hook_at = maker->pause_at;
+	sim->hook = pause_maker;
+	sim->hook_ctx = maker;
+	unlock_by_key_file(&unlock, maker->key);
+	maker->code = mb_repo_create(&repo, &sim->base, MB_SUITE_AES_256_GCM, &unlock, &maker->err);
+	if (!maker->code)
+		mb_repo_free(repo);
+	unlock_release(&unlock);
+	sem_post(&maker->paused);
+	return NULL;
+}
+
+static enum mb_code
+count_slots(void *ctx, const struct mb_blob_info *info, struct mb_error *err)
+{
+	(void) info;
+	(void) err;
+	++*(int *) ctx;
+	return MB_OK;
+}
+
+/* The first pauses before its call a, the second runs to its call b, both end in this order. */
+static int
+race(int64_t a, int64_t b)
+{
+	struct mb_store *place = mb_store_memory_new(0);
+	struct maker makers[2] = {{.place = place, .key = FIXTURE_KEY, .pause_at = a},
+							  {.place = place,
+							   .key = "another key of thirty-two bytes!",
+							   .pause_at = b}};
+	struct mb_unlock unlock = {0};
+	struct mb_repo *repo = NULL;
+	struct mb_error err;
+	int i, winner, slots = 0;
+
+	for (i = 0; i < 2; i++)
+	{
+		sem_init(&makers[i].paused, 0, 0);
+		sem_init(&makers[i].go_on, 0, 0);
+		assert_int_equal(pthread_create(&makers[i].thread, NULL, make_repository, &makers[i]), 0);
+		sem_wait(&makers[i].paused);
+	}
+	for (i = 0; i < 2; i++)
+	{
+		sem_post(&makers[i].go_on);
+		pthread_join(makers[i].thread, NULL);
+	}
+	winner = makers[0].code ? 1 : 0;
+	assert_int_equal(makers[winner].code, MB_OK);
+	assert_int_equal(makers[!winner].code, MB_CONFLICT);
+	unlock_by_key_file(&unlock, makers[winner].key);
+	assert_ok(mb_store_list(place, "keys/", count_slots, &slots, &err), err);
+	assert_int_equal(slots, 1);
+	assert_ok(mb_repo_open(&repo, place, &unlock, &err), err);
+	mb_repo_free(repo);
+	unlock_release(&unlock);
+	return winner;
+}
+
+static void
+of_two_that_create_one_wins(void **state)
+{
+	int64_t a, b;
+	int wins[2] = {0, 0};
+
+	(void) state;
+	for (a = 1; a < 8; a++)
+		for (b = 1; b < 8; b++)
+			wins[race(a, b)]++;
+	assert_true(wins[0] > 0 && wins[1] > 0);
 }
 
 static void
@@ -640,6 +767,7 @@ main(void)
 		cmocka_unit_test(headers_that_are_not_ours),
 		cmocka_unit_test(create_and_open_again),
 		cmocka_unit_test(create_refuses),
+		cmocka_unit_test(of_two_that_create_one_wins),
 		cmocka_unit_test(no_repository_is_not_found),
 		cmocka_unit_test(wrong_or_missing_keys),
 		cmocka_unit_test(passphrases_and_further_slots),
