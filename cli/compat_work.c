@@ -1,5 +1,4 @@
 /* compat_work.c - see compat.h: where the work is done, and by whom. */
-#include <dirent.h>
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
@@ -23,22 +22,21 @@
 static void
 sweep(const struct compat_run *run)
 {
-	DIR *dir = opendir(run->directory);
-	struct dirent *item;
+	struct mb_names left = {0};
+	struct mb_error err;
+	size_t i;
 
-	while (dir && (item = readdir(dir)) != NULL)
-		if (mb_starts_with(item->d_name, WORK_PREFIX))
-		{
-			char *path = mb_path_join(run->directory, item->d_name);
-			struct mb_error err;
+	if (mb_dir_names(run->directory, WORK_PREFIX, &left, &err))
+		mb_log_warning(&run->cli->log, "%s", err.message);
+	for (i = 0; i < left.count; i++)
+	{
+		char *path = mb_path_join(run->directory, left.items[i]);
 
-			mb_error_clear(&err);
-			if (mb_rmtree(path, &err))
-				mb_log_warning(&run->cli->log, "%s", err.message);
-			free(path);
-		}
-	if (dir)
-		closedir(dir);
+		if (mb_rmtree(path, &err))
+			mb_log_warning(&run->cli->log, "%s", err.message);
+		free(path);
+	}
+	mb_names_release(&left);
 }
 
 static enum mb_code

@@ -35,9 +35,8 @@ remove_directory(const char *path, struct mb_error *err)
 	enum mb_code code = MB_OK;
 	struct dirent *item;
 
-	while (!code && dir && (item = readdir(dir)) != NULL)
-		if (strcmp(item->d_name, ".") != 0 && strcmp(item->d_name, "..") != 0 &&
-			strcmp(item->d_name, "lock") != 0)
+	while (!code && dir && !(code = mb_dir_next(dir, path, &item, err)) && item)
+		if (strcmp(item->d_name, "lock") != 0)
 			code = mb_rmtree_at(dirfd(dir), item->d_name, err);
 	if (dir)
 		closedir(dir);
@@ -48,21 +47,19 @@ remove_directory(const char *path, struct mb_error *err)
 static void
 sweep(const struct export_run *run)
 {
-	DIR *dir = opendir(scratch_parent());
-	struct dirent *item;
+	struct mb_names left = {0};
+	struct mb_error err;
+	size_t i;
 
-	while (dir && (item = readdir(dir)) != NULL)
+	if (mb_dir_names(scratch_parent(), SCRATCH_PREFIX, &left, &err))
+		mb_log_warning(&run->cli->log, "%s", err.message);
+	for (i = 0; i < left.count; i++)
 	{
-		char *path, *lock;
-		struct mb_error err;
+		char *path = mb_path_join(scratch_parent(), left.items[i]);
+		char *lock = mb_path_join(path, "lock");
 		struct stat st;
 		int fd;
 
-		if (!mb_starts_with(item->d_name, SCRATCH_PREFIX))
-			continue;
-		path = mb_path_join(scratch_parent(), item->d_name);
-		lock = mb_path_join(path, "lock");
-		mb_error_clear(&err);
 		if (lstat(path, &st) == 0 && S_ISDIR(st.st_mode) && st.st_uid == geteuid() &&
 			access(lock, F_OK) == 0 && mb_lock_file(&fd, lock, &err) == MB_OK)
 		{
@@ -73,8 +70,7 @@ sweep(const struct export_run *run)
 		free(lock);
 		free(path);
 	}
-	if (dir)
-		closedir(dir);
+	mb_names_release(&left);
 }
 
 /* Below $TMPDIR, or /var/tmp: it may be large, and the server's user must get there. */

@@ -23,16 +23,20 @@
 
 /*
  * A server's working directory is its data directory: found even when postmaster.pid holds a
- * number of another process namespace.  What we may not look at is not found.
+ * number of another process namespace.  A process that we may not look at is not found; that the
+ * processes cannot be listed is a failure.
  */
-static pid_t
-server_below(const char *directory)
+static enum mb_code
+server_below(const char *directory, long *found, struct mb_error *err)
 {
 	DIR *dir = opendir("/proc");
+	enum mb_code code = MB_OK;
 	struct dirent *entry;
-	pid_t found = 0;
 
-	while (dir && !found && (entry = readdir(dir)) != NULL)
+	*found = 0;
+	if (!dir)
+		return mb_fail_errno(err, errno, "could not read directory \"/proc\"");
+	while (!*found && !(code = mb_dir_next(dir, "/proc", &entry, err)) && entry)
 	{
 		char path[300], comm[32] = "";
 		struct mb_buf text = {0};
@@ -47,12 +51,11 @@ server_below(const char *directory)
 		if (mb_file_read(&text, path, sizeof(comm) - 1, &ignored) == MB_OK)
 			snprintf(comm, sizeof(comm), "%s", mb_buf_cstr(&text));
 		if (mb_starts_with(comm, "postgres") || mb_starts_with(comm, "postmaster"))
-			found = (pid_t) strtol(entry->d_name, NULL, 10);
+			*found = strtol(entry->d_name, NULL, 10);
 		mb_buf_release(&text);
 	}
-	if (dir)
-		closedir(dir);
-	return found;
+	closedir(dir);
+	return code;
 }
 
 enum mb_code
@@ -72,7 +75,7 @@ mb_pg_not_running(const char *directory, struct mb_error *err)
 			pid = 0;
 	}
 	if (!code && pid <= 0)
-		pid = server_below(directory);
+		code = server_below(directory, &pid, err);
 	if (!code && pid > 0)
 	{
 		code = mb_fail(err, MB_CONFLICT, "a server is running on \"%s\" (process %ld)", directory,
@@ -218,7 +221,7 @@ check_server(const struct mb_pg_place *place, struct mb_restore *restore, const 
 
 	if (is_stopped || mb_pg_not_running(place->directory, err) == MB_OK)
 		return MB_OK;
-	if (restore->own_place)
+	if (restore->own_place && err->code == MB_CONFLICT)
 		mb_error_hint(err,
 					  "Stop it; or say in [%s] how a restore does, such as service = "
 					  "pg_ctlcluster:15/main or service = pg_ctl.",

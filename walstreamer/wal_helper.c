@@ -384,7 +384,10 @@ serve_until_idle(struct helper *helper)
 	return -1;
 }
 
-/* Leftovers of a helper that was killed: only what the window needs stays. */
+/*
+ * Leftovers of a helper that was killed: only what the window needs stays.  What is not seen is in
+ * nobody's way: a file that comes under its name replaces it.
+ */
 static void
 remove_strangers(const struct helper *helper)
 {

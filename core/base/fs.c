@@ -1,7 +1,6 @@
 /* fs.c - see fs.h. */
 #include "core/base/fs.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/openat2.h>
@@ -192,6 +191,37 @@ mb_mkdirs(const char *dir, mode_t mode, struct mb_error *err)
 }
 
 enum mb_code
+mb_dir_next(DIR *dir, const char *path, struct dirent **entry, struct mb_error *err)
+{
+	do
+	{
+		errno = 0;
+		*entry = readdir(dir);
+	} while (*entry && (strcmp((*entry)->d_name, ".") == 0 || strcmp((*entry)->d_name, "..") == 0));
+	if (!*entry && errno)
+		return mb_fail_errno(err, errno, "could not read directory \"%s\"", path);
+	return MB_OK;
+}
+
+enum mb_code
+mb_dir_names(const char *path, const char *prefix, struct mb_names *names, struct mb_error *err)
+{
+	DIR *dir = opendir(path);
+	enum mb_code code = MB_OK;
+	struct dirent *entry;
+
+	if (!dir && errno == ENOENT)
+		return MB_OK;
+	if (!dir)
+		return mb_fail_errno(err, errno, "could not read directory \"%s\"", path);
+	while (!(code = mb_dir_next(dir, path, &entry, err)) && entry)
+		if (mb_starts_with(entry->d_name, prefix))
+			mb_names_add(names, entry->d_name, strlen(entry->d_name));
+	closedir(dir);
+	return code;
+}
+
+enum mb_code
 mb_rmtree_at(int dir_fd, const char *name, struct mb_error *err)
 {
 	enum mb_code code = MB_OK;
@@ -212,11 +242,8 @@ mb_rmtree_at(int dir_fd, const char *name, struct mb_error *err)
 		close(fd);
 		return mb_fail_errno(err, errno, "could not read directory \"%s\"", name);
 	}
-	for (errno = 0; !code && (entry = readdir(dir)) != NULL; errno = 0)
-		if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
-			code = mb_rmtree_at(fd, entry->d_name, err);
-	if (!code && errno)
-		code = mb_fail_errno(err, errno, "could not read directory \"%s\"", name);
+	while (!code && !(code = mb_dir_next(dir, name, &entry, err)) && entry)
+		code = mb_rmtree_at(fd, entry->d_name, err);
 	closedir(dir);
 	if (!code && unlinkat(dir_fd, name, AT_REMOVEDIR) != 0 && errno != ENOENT)
 		code = mb_fail_errno(err, errno, "could not remove directory \"%s\"", name);
@@ -255,13 +282,10 @@ mb_dir_is_empty(const char *path, bool *empty, struct mb_error *err)
 	}
 	if (!dir)
 		return mb_fail_errno(err, errno, "could not read directory \"%s\"", path);
-	for (errno = 0; !found && (entry = readdir(dir)) != NULL; errno = 0)
-		found = strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0 &&
-				strcmp(entry->d_name, "lost+found") != 0 &&
+	while (!found && !(code = mb_dir_next(dir, path, &entry, err)) && entry)
+		found = strcmp(entry->d_name, "lost+found") != 0 &&
 				!mb_starts_with(entry->d_name, MB_KEPT_PREFIX);
-	if (!found && errno)
-		code = mb_fail_errno(err, errno, "could not read directory \"%s\"", path);
-	else
+	if (!code)
 		*empty = !found;
 	closedir(dir);
 	return code;

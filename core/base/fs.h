@@ -7,6 +7,7 @@
 #ifndef MB_BASE_FS_H
 #define MB_BASE_FS_H
 
+#include <dirent.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -15,6 +16,7 @@
 
 #include "core/base/error.h"
 #include "core/base/mem.h"
+#include "core/base/names.h"
 
 /* "a/b"; free() it. */
 char *mb_path_join(const char *dir, const char *name);
@@ -54,6 +56,22 @@ enum mb_code mb_rmtree_at(int dir_fd, const char *name, struct mb_error *err) MB
  * minds it.
  */
 #define MB_KEPT_PREFIX ".mbackup-"
+
+/*
+ * The next name of an open directory that is not "." or ".."; *entry is NULL behind the last one, and
+ * lives until the next call.  What could not be read to its end is an error that names `path`.
+ *
+ *     while (!code && !(code = mb_dir_next(dir, path, &entry, err)) && entry)
+ */
+enum mb_code mb_dir_next(DIR *dir, const char *path, struct dirent **entry,
+						 struct mb_error *err) MB_MUST_CHECK;
+
+/*
+ * All names in a directory that begin with prefix ("": all), in no order; none when it is missing.
+ * After a failure too `names` holds what was read, and must be released.
+ */
+enum mb_code mb_dir_names(const char *path, const char *prefix, struct mb_names *names,
+						  struct mb_error *err) MB_MUST_CHECK;
 
 /* Is there such a name in a directory (AT_FDCWD: or a path)?  A failure to look is a failure. */
 enum mb_code mb_name_exists(int dir_fd, const char *name, bool *exists,

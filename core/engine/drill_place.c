@@ -1,5 +1,4 @@
 /* drill_place.c - where a drill happens, and what is kept of it. */
-#include <dirent.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -53,19 +52,21 @@ remove_dead(const struct mb_drill *drill, const char *path)
 static void
 remove_all_dead(const struct mb_drill *drill)
 {
-	DIR *dir = opendir(drill->options->parent);
-	struct dirent *item;
+	const char *parent = drill->options->parent;
+	struct mb_names left = {0};
+	struct mb_error err;
+	size_t i;
 
-	while (dir && (item = readdir(dir)) != NULL)
-		if (mb_starts_with(item->d_name, ROOT_PREFIX))
-		{
-			char *path = mb_path_join(drill->options->parent, item->d_name);
+	if (mb_dir_names(parent, ROOT_PREFIX, &left, &err))
+		mb_log_warning(drill->stack->env->log, "%s", err.message);
+	for (i = 0; i < left.count; i++)
+	{
+		char *path = mb_path_join(parent, left.items[i]);
 
-			remove_dead(drill, path);
-			free(path);
-		}
-	if (dir)
-		closedir(dir);
+		remove_dead(drill, path);
+		free(path);
+	}
+	mb_names_release(&left);
 }
 
 static enum mb_code

@@ -55,6 +55,11 @@ is "$status" 11 "a target that cannot be read is not empty"
 is "$(cat "$T/precious/file")" mine "... and is as it was"
 is "$(ls "$T/precious")" file "... with nothing else"
 
+fault "readdir:1+:EIO:/proc" restore --yes --delta --component "postgres=$T/r"
+is "$status" 11 "that no server is running there is not believed when processes cannot be listed"
+like "$err" 'could not read directory "/proc"' "... and said"
+ok "... without the fault it is done" mb restore --yes --delta --component "postgres=$T/r"
+
 # -- a restore that is killed before its first mark has its name -------------------------------------------------
 fault "rename:1:kill:mbackup_restore.partial" restore --yes --component "postgres=$T/k"
 is "$status" 137 "a restore is killed at its first step"
@@ -172,6 +177,10 @@ then
 		"$MBACKUP" --config "$CONF" verify --restore --component redis
 	is "$status:$(hits)" 0:1 "a drill whose line to its Redis breaks connects again"
 	[ "$status" = 0 ] || diag "$err"
+	mkdir "$T/drills"
+	fault "readdir:1:EIO:$T/drills" verify --restore --component redis --drill-directory "$T/drills"
+	is "$status:$(hits)" 0:1 "a drill that cannot see what dead ones have left goes on"
+	like "$err" "warning: could not read directory .*$T/drills" "... and says so"
 	CONF=$CONF_KEPT
 fi
 

@@ -286,6 +286,43 @@ opening_beneath_follows_no_link(void **state)
 }
 
 static void
+a_directory_is_read_to_its_end_or_fails(void **state)
+{
+	char dir[] = "/tmp/mb-base-XXXXXX", path[64];
+	struct mb_names names = {0};
+	struct dirent *entry;
+	struct mb_error err;
+	DIR *handle;
+
+	(void) state;
+	assert_non_null(mkdtemp(dir));
+	snprintf(path, sizeof(path), "%s/none", dir);
+	assert_ok(mb_dir_names(path, "", &names, &err), err);
+	assert_int_equal(names.count, 0);
+	snprintf(path, sizeof(path), "%s/work-1", dir);
+	assert_ok(mb_file_write_durable(path, "x", 1, 0600, &err), err);
+	assert_code(MB_NOT_FOUND, mb_dir_names(path, "", &names, &err), err); /* no directory */
+	snprintf(path, sizeof(path), "%s/other", dir);
+	assert_ok(mb_file_write_durable(path, "x", 1, 0600, &err), err);
+	assert_ok(mb_dir_names(dir, "work-", &names, &err), err);
+	assert_int_equal(names.count, 1);
+	assert_string_equal(names.items[0], "work-1");
+	mb_names_release(&names);
+	assert_ok(mb_dir_names(dir, "", &names, &err), err);
+	assert_int_equal(names.count, 2); /* "." and ".." are none */
+	mb_names_release(&names);
+
+	handle = opendir(dir);
+	assert_non_null(handle);
+	close(dirfd(handle)); /* so that reading fails */
+	assert_code(MB_IO, mb_dir_next(handle, dir, &entry, &err), err);
+	assert_null(entry);
+	assert_non_null(strstr(err.message, dir));
+	closedir(handle);
+	assert_ok(mb_rmtree(dir, &err), err);
+}
+
+static void
 crc32c_and_its_combination(void **state)
 {
 	unsigned char data[3000];
@@ -365,6 +402,7 @@ main(void)
 		cmocka_unit_test(secrets_are_left_out_of_cores),
 		cmocka_unit_test(a_real_core_holds_no_secret),
 		cmocka_unit_test(opening_beneath_follows_no_link),
+		cmocka_unit_test(a_directory_is_read_to_its_end_or_fails),
 		cmocka_unit_test(crc32c_and_its_combination),
 		cmocka_unit_test(xxh128_of_pieces),
 	};
