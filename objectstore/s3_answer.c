@@ -1,4 +1,5 @@
 /* s3_answer.c - what an answer of the server means; see s3.h. */
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -228,6 +229,9 @@ explain(struct mb_s3_op *op)
 			op->bucket ? op->bucket : "", op->bucket && op->key ? "/" : "", op->key ? op->key : "",
 			op->error_code, op->error_code[0] ? ": " : "", mb_buf_cstr(&text));
 	mb_buf_release(&text);
+	/* Not as a secret that does not open something, which is DENIED too. */
+	if (op->code == MB_DENIED)
+		op->err.sys_errno = EACCES;
 	add_hint(op);
 }
 

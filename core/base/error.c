@@ -63,6 +63,13 @@ mb_error_next_step(const struct mb_error *err)
 	return code_table[err->code].hint ? code_table[err->code].hint : "";
 }
 
+bool
+mb_error_is_of_contents(const struct mb_error *err)
+{
+	return !err->sys_errno &&
+		   (err->code == MB_CORRUPT || err->code == MB_DENIED || err->code == MB_UNSUPPORTED);
+}
+
 const char *
 mb_code_name(enum mb_code code)
 {

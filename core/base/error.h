@@ -23,6 +23,7 @@
 #define MB_BASE_ERROR_H
 
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stddef.h>
 
 /* The codes.  Their numbers never change; error.c maps each to a name and an exit status. */
@@ -52,7 +53,7 @@ enum mb_code
 struct mb_error
 {
 	enum mb_code code;
-	int sys_errno;      /* 0 when no system call was the cause */
+	int sys_errno;      /* 0 when no system call was the cause; EACCES also of a server's refusal */
 	char message[1024]; /* what could not be done and why */
 	char detail[1024];  /* one more fact, or empty */
 	char hint[512];     /* the next step, or empty */
@@ -64,6 +65,12 @@ int mb_code_exit_status(enum mb_code code, int signo);
 
 /* The hint, else what is true of every error of this code, else ""; static, or err's own. */
 const char *mb_error_next_step(const struct mb_error *err);
+
+/*
+ * Was something read, and is not good: damaged, tampered with, of a newer format, sealed by a key that
+ * is not ours?  False when nobody could look: the mode of a file, a server that refuses, a disk.
+ */
+bool mb_error_is_of_contents(const struct mb_error *err);
 
 /* Clear an error so that the struct can be used again. */
 void mb_error_clear(struct mb_error *err);

@@ -26,7 +26,7 @@ load_doc(void *ctx, const struct mb_blob_info *info, struct mb_error *err)
 	code = mb_doc_get(list->repo, list->role, info->name, &doc, err);
 	if (code == MB_NOT_FOUND)
 		return MB_OK; /* removed between listing and reading */
-	if (code == MB_CORRUPT || code == MB_DENIED || code == MB_UNSUPPORTED)
+	if (code && mb_error_is_of_contents(err))
 	{
 		/* One damaged document must not hide the others: it is listed as what it is. */
 		doc = json_object();

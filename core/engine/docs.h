@@ -13,7 +13,7 @@
 
 /*
  * Arrays of all documents, oldest first; owned by the caller.  A damaged one stands in
- * them as {id, name, status: "damaged", message}.
+ * them as {id, name, status: "damaged", message}; one that cannot be looked at is an error.
  */
 enum mb_code mb_sets_list(const struct mb_repo *repo, json_t **sets,
 						  struct mb_error *err) MB_MUST_CHECK;

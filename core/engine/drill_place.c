@@ -277,8 +277,7 @@ mb_drills_list(const struct mb_repo *repo, size_t limit, json_t **drills, struct
 		if (!code && json_is_object(json_object_get(doc, "drill")))
 			json_array_append(list, json_object_get(doc, "drill"));
 		/* One that is damaged, or was just forgotten, hides no other; verify tells. */
-		if (code == MB_NOT_FOUND || code == MB_CORRUPT || code == MB_DENIED ||
-			code == MB_UNSUPPORTED)
+		if (code == MB_NOT_FOUND || (code && mb_error_is_of_contents(err)))
 			code = MB_OK;
 		json_decref(doc);
 	}

@@ -129,17 +129,28 @@ add_blob(struct mb_verify *verify, const struct mb_blob_info *info)
 }
 
 /* A small document: check it at once. */
-static void
-check_document(struct mb_verify *verify, enum mb_role role, const char *name)
+static enum mb_code
+check_document(struct mb_verify *verify, enum mb_role role, const char *name, struct mb_error *err)
 {
-	struct mb_error err;
+	enum mb_code code;
+	struct mb_error why;
 	json_t *doc;
 
-	mb_error_clear(&err);
-	if (mb_doc_get(verify->repo, role, name, &doc, &err) == MB_OK)
+	mb_error_clear(&why);
+	code = mb_doc_get(verify->repo, role, name, &doc, &why);
+	if (!code)
 		json_decref(doc);
-	else if (err.code != MB_NOT_FOUND)
-		mb_verify_problem(verify, "damaged", name, err.message, NULL, NULL);
+	else if (mb_error_is_of_contents(&why))
+	{
+		mb_verify_problem(verify, "damaged", name, why.message, NULL, NULL);
+		code = MB_OK;
+	}
+	if (code && code != MB_NOT_FOUND) /* removed meanwhile */
+	{
+		*err = why;
+		return code;
+	}
+	return mb_cancel_check(verify->stack->env->cancel, err);
 }
 
 static enum mb_code
@@ -178,10 +189,7 @@ see_blob(void *ctx, const struct mb_blob_info *info, struct mb_error *err)
 	}
 	for (i = 0; i < sizeof(documents) / sizeof(documents[0]); i++)
 		if (mb_starts_with(info->name, documents[i].prefix))
-		{
-			check_document(verify, documents[i].role, info->name);
-			return mb_cancel_check(verify->stack->env->cancel, err);
-		}
+			return check_document(verify, documents[i].role, info->name, err);
 	/* Commits and key slots have checks of their own. */
 	if (strcmp(info->name, "mbackup.json") != 0 && !mb_starts_with(info->name, "keys/") &&
 		!(mb_starts_with(info->name, "backups/") && mb_ends_with(info->name, "/commit")))

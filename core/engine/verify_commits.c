@@ -19,28 +19,21 @@ mb_verify_load_subjects(struct mb_verify *verify, struct mb_error *err)
 		struct mb_error why;
 
 		mb_error_clear(&why);
-		switch (
-			mb_commit_get(verify->repo, names.items[i].component, names.items[i].id, commit, &why))
+		if (!mb_commit_get(verify->repo, names.items[i].component, names.items[i].id, commit, &why))
+			verify->subject_count++;
+		else if (mb_error_is_of_contents(&why))
 		{
-			case MB_OK:
-				verify->subject_count++;
-				break;
-			case MB_NOT_FOUND:
-				break;
-			case MB_CORRUPT:
-			case MB_DENIED:
-			case MB_UNSUPPORTED:
-				/* Known by its name only; that is enough to say which backups it breaks. */
-				snprintf(commit->component, sizeof(commit->component), "%s",
-						 names.items[i].component);
-				snprintf(commit->id, sizeof(commit->id), "%s", names.items[i].id);
-				verify->subject_count++;
-				mb_verify_problem(verify, "damaged", names.items[i].id, why.message,
-								  mb_verify_is_commit, commit);
-				break;
-			default:
-				*err = why;
-				code = why.code;
+			/* Known by its name only; that is enough to say which backups it breaks. */
+			snprintf(commit->component, sizeof(commit->component), "%s", names.items[i].component);
+			snprintf(commit->id, sizeof(commit->id), "%s", names.items[i].id);
+			verify->subject_count++;
+			mb_verify_problem(verify, "damaged", names.items[i].id, why.message,
+							  mb_verify_is_commit, commit);
+		}
+		else if (why.code != MB_NOT_FOUND)
+		{
+			*err = why;
+			code = why.code;
 		}
 	}
 	mb_commit_names_release(&names);
@@ -144,7 +137,7 @@ check_commit(struct mb_verify *verify, const struct mb_commit *commit, struct mb
 		code = mb_chain_check(verify->repo, commit, &why);
 	if (!code && component && strcmp(component->ops->kind, commit->kind) == 0)
 		code = component->ops->verify(component, commit, &why);
-	if (code == MB_CORRUPT || code == MB_NOT_FOUND || code == MB_DENIED || code == MB_UNSUPPORTED)
+	if (code == MB_NOT_FOUND || (code && mb_error_is_of_contents(&why)))
 	{
 		mb_verify_problem(verify, "damaged", commit->id, why.message, mb_verify_is_commit, commit);
 		return MB_OK;

@@ -152,7 +152,7 @@ check_blob(void *ctx, unsigned worker, size_t item, struct mb_error *err)
 		return MB_OK;
 	}
 	code = read_blob(verify, worker, blob->name, &bytes, &frames, err);
-	if (code == MB_CORRUPT || code == MB_DENIED || code == MB_UNSUPPORTED)
+	if (code && mb_error_is_of_contents(err))
 		return take_damage(verify, blob, err);
 	if (code == MB_NOT_FOUND)
 	{

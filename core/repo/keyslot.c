@@ -403,7 +403,7 @@ open_epoch(struct mb_repo *repo, const struct mb_slot_names *names, size_t *at,
 		}
 		if (code == MB_CORRUPT || code == MB_UNSUPPORTED || code == MB_NOT_FOUND)
 			damage = damage.code ? damage : why;
-		else if (code != MB_DENIED || why.sys_errno)
+		else if (!mb_error_is_of_contents(&why))
 		{
 			*err = why;
 			return code;
@@ -440,7 +440,7 @@ mb_keys_open(struct mb_repo *repo, const struct mb_unlock *unlock, struct mb_err
 
 		if (open_epoch(repo, &names, &i, unlock, &why) == MB_OK)
 			continue;
-		if (needed || (why.code != MB_DENIED && why.code != MB_CORRUPT))
+		if (needed || why.sys_errno || (why.code != MB_DENIED && why.code != MB_CORRUPT))
 		{
 			*err = why;
 			code = why.code;

@@ -140,6 +140,22 @@ mb backup >/dev/null 2>&1
 fault "open:1+:EACCES:$(ls -d "$T/place/sets/"* | tail -1)" restore --dry-run --component "config=$T/o"
 like "$err" "warning: config: backup $(ls "$T/place/sets" | tail -1) is newer, and passed over: .*Permission" "the newest backup cannot be read: a restore of an older one says so"
 
+# -- ... and no "damaged" either ---------------------------------------------------------------------------------
+closed() # path command...
+{
+	local path=$1
+
+	shift
+	fault "open:1+:EACCES:$T/place/$path" "$@"
+	is "$status" 7 "$path that may not be opened: $1 says that it could not look"
+	unlike "$out$err" "damaged|[0-9] problem" "... and calls nothing damaged"
+	like "$err" "could not (open|list) \"$path.*Permission denied" "... but names it"
+}
+closed sets/ list
+closed sets/ verify
+closed backups/ verify
+closed packs/ verify
+
 # -- a clock that is set back ---------------------------------------------------------------------------------
 fault "clock:1:back:" backup --component uploads
 is "$status" 0 "a backup after the clock was set back by an hour"

@@ -73,6 +73,22 @@ do
 	fi
 done
 
+# -- a key slot that may not be read is no passphrase that does not fit ------------------------------------
+user $repository
+config "s3://repository/sealed" "$S3_USER" "$root"
+head -c 48 /dev/urandom >"$T/key"; chmod 600 "$T/key"
+sed -i "s|^encryption = none|key-file = $T/key|" "$CONF"
+ok "init, encrypted" mb init
+number=$((number + 1)); S3_USER=user$number
+printf '{"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Resource": ["arn:aws:s3:::*"], "Action": ["s3:*"]}, {"Effect": "Deny", "Resource": ["arn:aws:s3:::repository/sealed/keys/*"], "Action": ["s3:GetObject"]}]}' >"$T/policy"
+s3_user "$S3_USER" "$S3_USER-secret" "$T/policy"
+config "s3://repository/sealed" "$S3_USER" "$root"
+sed -i "s|^encryption = none|key-file = $T/key|" "$CONF"
+run mb list
+is "$status" 7 "a key slot that the server refuses"
+like "$err" 'keys/.*Access.?Denied' "... is what is said"
+unlike "$err" 'does not open the repository' "... and not that the key is wrong"
+
 # -- the backup of a bucket ----------------------------------------------------------------------------------
 restored() # as root, into a new bucket
 {

@@ -34,6 +34,14 @@ errors_carry_code_message_and_hint(void **state)
 	assert_int_equal(mb_fail_errno(&err, EEXIST, "x"), MB_EXISTS);
 	assert_int_equal(mb_fail_errno(&err, ECONNREFUSED, "x"), MB_UNREACHABLE);
 	assert_int_equal(mb_fail_errno(&err, EIO, "x"), MB_IO);
+	/* DENIED: by a secret that does not open it, or by somebody who lets nobody look. */
+	assert_false(mb_error_is_of_contents(&err));
+	mb_fail_errno(&err, EACCES, "x");
+	assert_false(mb_error_is_of_contents(&err));
+	mb_fail(&err, MB_DENIED, "no key");
+	assert_true(mb_error_is_of_contents(&err));
+	mb_fail(&err, MB_UNREACHABLE, "x");
+	assert_false(mb_error_is_of_contents(&err));
 	assert_int_equal(mb_code_exit_status(MB_CORRUPT, 0), 6);
 	assert_int_equal(mb_code_exit_status(MB_INTERRUPTED, 15), 143);
 }
