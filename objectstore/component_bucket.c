@@ -166,6 +166,7 @@ const struct mb_component_ops mb_bucket_component_ops = {
 	.await = mb_no_await,
 	.stream = bucket_stream,
 	.verify = mb_nothing_verify,
+	.reach = mb_nothing_reach,
 	.trim = mb_nothing_trim,
 	.window = mb_scan_window,
 	.plan = bucket_plan,

@@ -482,6 +482,7 @@ const struct mb_component_ops mb_directory_component_ops = {
 	.await = mb_no_await,
 	.stream = mb_no_stream,
 	.verify = mb_nothing_verify,
+	.reach = mb_nothing_reach,
 	.trim = mb_nothing_trim,
 	.window = mb_scan_window,
 	.plan = directory_plan,

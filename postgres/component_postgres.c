@@ -415,6 +415,7 @@ mb_postgres_component_ops(const struct mb_wal_ops *wal)
 		.stream = postgres_stream,
 		.window = mb_postgres_window,
 		.verify = mb_postgres_verify,
+		.reach = mb_postgres_reach,
 		.trim = mb_postgres_trim,
 		.plan = mb_postgres_plan,
 		.restore = mb_postgres_restore,

@@ -45,6 +45,50 @@ mb_postgres_verify(struct mb_component *component, const struct mb_commit *commi
 	return code;
 }
 
+/* As a restore to the mark would plan it: from this very backup. */
+static enum mb_code
+reach_cut(struct planner *planner, const struct mb_commit *commit, struct mb_error *err)
+{
+	struct mb_wal_query query;
+	enum mb_code code;
+
+	if (!mb_plan_read_base(commit, 0, &planner->base))
+		return mb_fail(err, MB_CORRUPT, "backup %s does not say where it begins", commit->id);
+	if (!mb_plan_is_before(&planner->base, &planner->restore->target, mb_plan_cut_lsn(planner)))
+		return mb_fail(err, MB_CORRUPT, "the mark is before the end of backup %s", commit->id);
+	code = mb_plan_load_inventory(planner, planner->base.system_id, err);
+	if (!code)
+		code = mb_plan_query(planner, &query, err);
+	if (!code)
+		code = planner->pg->wal->chain(planner->inventory, &query, &planner->chain, err);
+	if (!code)
+		planner->pg->wal->chain_release(&planner->chain);
+	return code;
+}
+
+enum mb_code
+mb_postgres_reach(struct mb_component *component, const struct mb_commit *commit,
+				  struct mb_reach *reaches, size_t count, struct mb_error *err)
+{
+	struct planner planner = {.pg = (struct mb_postgres *) component};
+	enum mb_code code = MB_OK;
+	size_t i;
+
+	for (i = 0; !code && i < count; i++)
+	{
+		struct mb_restore restore = {.target = {.kind = MB_TARGET_MARK, .cut = reaches[i].cut}};
+
+		planner.restore = &restore;
+		if (!reach_cut(&planner, commit, &reaches[i].why))
+			continue;
+		mb_error_context(&reaches[i].why, "\"%s\" cannot be restored to this mark",
+						 component->name);
+		code = mb_reach_answer(&reaches[i], err);
+	}
+	planner.pg->wal->inventory_free(planner.inventory);
+	return code;
+}
+
 static void
 add_gap(struct mb_window *window, int64_t from_us, int64_t to_us)
 {

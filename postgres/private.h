@@ -104,6 +104,8 @@ enum mb_code mb_postgres_trim(struct mb_component *component, struct mb_trim *tr
 							  struct mb_error *err);
 enum mb_code mb_postgres_verify(struct mb_component *component, const struct mb_commit *commit,
 								struct mb_error *err);
+enum mb_code mb_postgres_reach(struct mb_component *component, const struct mb_commit *commit,
+							   struct mb_reach *reaches, size_t count, struct mb_error *err);
 /* recovery.c */
 enum mb_code mb_postgres_restore(struct mb_component *component, struct mb_restore *restore,
 								 struct mb_error *err);

@@ -322,6 +322,7 @@ const struct mb_component_ops mb_redis_cluster_ops = {
 	.plan = mb_cluster_plan,
 	.restore = mb_cluster_restore,
 	.verify = mb_nothing_verify,
+	.reach = mb_redis_reach,
 	.revive = mb_redis_revive,
 	.lay_down = mb_redis_lay_down,
 	.holds = mb_redis_holds,

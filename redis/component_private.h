@@ -122,6 +122,8 @@ enum mb_code mb_redis_stream(struct mb_component *component, struct mb_error *er
 enum mb_code mb_redis_window(struct mb_component *component, struct mb_window *window,
 							 struct mb_error *err);
 /* For single servers and clusters alike. */
+enum mb_code mb_redis_reach(struct mb_component *component, const struct mb_commit *commit,
+							struct mb_reach *reaches, size_t count, struct mb_error *err);
 enum mb_code mb_redis_trim(struct mb_component *component, struct mb_trim *trim,
 						   struct mb_error *err);
 enum mb_code mb_redis_plan(struct mb_component *component, struct mb_restore *restore,

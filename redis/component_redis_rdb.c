@@ -290,6 +290,7 @@ const struct mb_component_ops mb_redis_rdb_component_ops = {
 	.plan = mb_redis_plan,
 	.restore = mb_redis_restore,
 	.verify = mb_nothing_verify,
+	.reach = mb_redis_reach,
 	.revive = mb_redis_revive,
 	.lay_down = mb_redis_lay_down,
 	.holds = mb_redis_holds,

@@ -178,6 +178,30 @@ mb_nothing_verify(struct mb_component *component, const struct mb_commit *commit
 }
 
 enum mb_code
+mb_nothing_reach(struct mb_component *component, const struct mb_commit *commit,
+				 struct mb_reach *reaches, size_t count, struct mb_error *err)
+{
+	(void) component;
+	(void) commit;
+	(void) reaches;
+	(void) count;
+	(void) err;
+	return MB_OK;
+}
+
+enum mb_code
+mb_reach_answer(struct mb_reach *reach, struct mb_error *err)
+{
+	if (reach->why.code == MB_NOT_FOUND || mb_error_is_of_contents(&reach->why))
+	{
+		reach->why.code = MB_CORRUPT;
+		return MB_OK;
+	}
+	*err = reach->why;
+	return err->code;
+}
+
+enum mb_code
 mb_scan_window(struct mb_component *component, struct mb_window *window, struct mb_error *err)
 {
 	struct mb_commit_names names = {0};

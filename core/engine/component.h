@@ -160,6 +160,13 @@ struct mb_trim
 	int64_t young_us; /* what was put less than this ago is needed, whatever else */
 };
 
+/* The cut of a mark that starts from a backup: can it still be reached? */
+struct mb_reach
+{
+	const struct mb_cut *cut;
+	struct mb_error why; /* MB_OK: yes; MB_CORRUPT: no, and why not */
+};
+
 struct mb_component_ops
 {
 	const char *kind;
@@ -204,6 +211,12 @@ struct mb_component_ops
 	 */
 	enum mb_code (*verify)(struct mb_component *component, const struct mb_commit *commit,
 						   struct mb_error *err);
+	/*
+	 * The same for the cuts of marks that start from this backup: sets `why` of those that a restore
+	 * would refuse, or would bring no further than to an older moment.  Fails only when it could not look.
+	 */
+	enum mb_code (*reach)(struct mb_component *component, const struct mb_commit *commit,
+						  struct mb_reach *reaches, size_t count, struct mb_error *err);
 	enum mb_code (*window)(struct mb_component *component, struct mb_window *window,
 						   struct mb_error *err);
 
@@ -276,6 +289,11 @@ enum mb_code mb_nothing_holds(struct mb_component *, struct mb_restore *, struct
 							  struct mb_error *);
 enum mb_code mb_nothing_kept(struct mb_component *, struct mb_restore *, struct mb_error *);
 enum mb_code mb_nothing_verify(struct mb_component *, const struct mb_commit *, struct mb_error *);
+/* Shared: a mark is a backup of its own, so everything is in its packs. */
+enum mb_code mb_nothing_reach(struct mb_component *, const struct mb_commit *, struct mb_reach *,
+							  size_t, struct mb_error *);
+/* For reach(): reach->why was just raised.  Is it the answer no (MB_OK), or a failure to look (*err)? */
+enum mb_code mb_reach_answer(struct mb_reach *reach, struct mb_error *err) MB_MUST_CHECK;
 /* Shared: what is below the directory is what the manifest says, by size and checksum (trial_tree.c). */
 enum mb_code mb_tree_revive(struct mb_component *, struct mb_trial *, struct mb_error *);
 void mb_nothing_lay_down(struct mb_component *, struct mb_trial *);

@@ -139,7 +139,11 @@ check_document(struct mb_verify *verify, enum mb_role role, const char *name, st
 	mb_error_clear(&why);
 	code = mb_doc_get(verify->repo, role, name, &doc, &why);
 	if (!code)
+	{
+		if (role == MB_ROLE_PIN)
+			code = mb_verify_pin(verify, name, doc, &why);
 		json_decref(doc);
+	}
 	else if (mb_error_is_of_contents(&why))
 	{
 		mb_verify_problem(verify, "damaged", name, why.message, NULL, NULL);

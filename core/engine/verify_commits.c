@@ -136,7 +136,11 @@ check_commit(struct mb_verify *verify, const struct mb_commit *commit, struct mb
 	if (!code)
 		code = mb_chain_check(verify->repo, commit, &why);
 	if (!code && component && strcmp(component->ops->kind, commit->kind) == 0)
+	{
 		code = component->ops->verify(component, commit, &why);
+		if (!code)
+			code = mb_verify_marks(verify, component, commit, &why);
+	}
 	if (code == MB_NOT_FOUND || (code && mb_error_is_of_contents(&why)))
 	{
 		mb_verify_problem(verify, "damaged", commit->id, why.message, mb_verify_is_commit, commit);
@@ -159,10 +163,9 @@ have_commit(const struct mb_verify *verify, const char *component, const char *i
 	return false;
 }
 
-/* An expire beside us removes documents first, then commits: is the document still there? */
-static bool
-is_still_there(const struct mb_verify *verify, const char *folder, const json_t *doc,
-			   const char *component)
+bool
+mb_verify_is_still_there(const struct mb_verify *verify, const char *folder, const json_t *doc,
+						 const char *component)
 {
 	char *set = mb_asprintf("%s/%s", folder, mb_json_str(doc, "id", ""));
 	char *reduced = mb_asprintf("reduced/%s/%s", mb_json_str(doc, "id", ""), component);
@@ -209,7 +212,8 @@ check_reference(struct mb_verify *verify, const char *component, const char *id,
 	json_t *problem;
 	char *where;
 
-	if (have_commit(verify, component, id) || !is_still_there(verify, folder, doc, component))
+	if (have_commit(verify, component, id) ||
+		!mb_verify_is_still_there(verify, folder, doc, component))
 		return;
 	where = mb_asprintf("backups/%s/%s/commit", component, id);
 	mb_verify_problem(verify, "missing", where, "this commit is referred to but does not exist",
@@ -257,6 +261,7 @@ mb_verify_commits(struct mb_verify *verify, struct mb_error *err)
 
 	mb_progress_phase(verify->progress, "checking");
 	check_references(verify);
+	mb_verify_mark_cuts(verify);
 	for (i = 0; verify->options->backup_count == 0 && i < verify->stack->count; i++)
 		check_newest(verify, verify->stack->components[i]->name);
 	for (i = 0; !code && i < verify->subject_count; i++)

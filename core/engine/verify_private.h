@@ -1,6 +1,6 @@
 /*
  * verify_private.h - what the files of mb_verify_run share: verify.c (what there is, the problems, the
- * answer), verify_commits.c (commits, manifests, references), verify_data.c (reading).
+ * answer), verify_commits.c (commits, manifests, references), verify_marks.c, verify_data.c (reading).
  */
 #ifndef MB_ENGINE_VERIFY_PRIVATE_H
 #define MB_ENGINE_VERIFY_PRIVATE_H
@@ -83,6 +83,21 @@ enum mb_code mb_verify_choose_subjects(struct mb_verify *verify,
 									   struct mb_error *err) MB_MUST_CHECK;
 /* Sets and marks lead to commits; the chosen commits to blocks, packs and streams. */
 enum mb_code mb_verify_commits(struct mb_verify *verify, struct mb_error *err) MB_MUST_CHECK;
+
+/* An expire beside us removes documents first, then commits: is the document still there? */
+bool mb_verify_is_still_there(const struct mb_verify *verify, const char *folder, const json_t *doc,
+							  const char *component);
+
+/* -- verify_marks.c ------------------------------------------------------------------------------- */
+
+/* A pin that is in force (name, and what it says) has something to keep: a problem when it has not. */
+enum mb_code mb_verify_pin(struct mb_verify *verify, const char *name, const json_t *pin,
+						   struct mb_error *err) MB_MUST_CHECK;
+/* Every mark says what its moment is. */
+void mb_verify_mark_cuts(struct mb_verify *verify);
+/* The marks that start from this commit can be reached from it: a problem for each that cannot. */
+enum mb_code mb_verify_marks(struct mb_verify *verify, struct mb_component *component,
+							 const struct mb_commit *commit, struct mb_error *err) MB_MUST_CHECK;
 
 /* -- verify_data.c -------------------------------------------------------------------------------- */
 

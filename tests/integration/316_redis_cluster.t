@@ -300,6 +300,17 @@ diff "$T/source.seen" "$T/now.seen" >"$T/difference"
 is $? 0 "... and comes back whole in the new layout" || head -n 5 "$T/difference" >&2
 mb restore --to-mark rest --component "cells=$T/back" --yes >"$T/restore.out" 2>&1
 is "$? $(ls "$T/back" | wc -l)" "0 3" "a mark from before the slots were moved comes back in the old one" || cat "$T/restore.out" >&2
+mb verify >"$T/verify.out" 2>&1
+is $? 0 "all marks can be reached, but for what they said that they do not hold" || cat "$T/verify.out" >&2
+mv "$REPO/streams/cells/slot-0" "$T/hidden"
+run mb verify --read-data none
+is "$status" 6 "the stream of one shard is missing"
+for mark in rest after-kill
+do
+	like "$out" "concerns $mark\$" "... verify names mark $mark"
+done
+unlike "$out" "concerns mov" "... but not those that never held it"
+mv "$T/hidden" "$REPO/streams/cells/slot-0"
 
 # Words for what does not work.
 { kill -9 "$c_pid"; wait "$c_pid"; } 2>/dev/null

@@ -94,6 +94,30 @@ start_stream; wait_for 20 slot_active
 sql "INSERT INTO t SELECT g, 'new' FROM generate_series(1, 11) g"; rcli SET late 1 >/dev/null
 run mb mark here
 is "$status" 0 "mark"
+# What lies between a backup and a mark belongs to no backup; verify looks at it all the same.
+run mb verify
+is "$status" 0 "the mark can be reached"
+mv "$REPO/streams/redis" "$T/hidden"
+run mb restore --dry-run --to-mark here --component "redis=$T/none"
+like "$status $err" "^0 .*no stream holds the commands up to this mark" "commands of Redis are missing: the restore warns"
+run mb verify --read-data none --json
+is "$status $(answer '[(p["kind"], p["where"][:6], p["backups"]) for p in a["verify"]["problems"]]')" "6 [('missing', 'marks/', ['here'])]" "... and verify names the mark"
+run mb verify
+like "$out" 'the commands of "redis" up to this mark are missing' "... and says what is missing"
+mv "$T/hidden" "$REPO/streams/redis"
+mkdir "$T/hidden"
+set=$(ls -t "$REPO/sets" | head -n 1)
+find "$REPO/streams/postgres" -type f -newer "$REPO/sets/$set" >"$T/behind"
+ok "there is WAL behind the backup" test -s "$T/behind"
+while IFS= read -r file; do mv "$file" "$T/hidden/$(basename "$file")"; done <"$T/behind"
+run mb restore --dry-run --to-mark here --component "postgres=$T/none"
+ok "WAL is missing: the restore refuses" test "$status" = 6 -o "$status" = 10
+run mb verify --read-data none --json
+is "$status $(answer '[(p["kind"], p["where"][:6], p["backups"]) for p in a["verify"]["problems"]]')" "6 [('missing', 'marks/', ['here'])]" "... and verify names the mark, and no backup"
+like "$out" 'postgres.. cannot be restored to this mark' "... and says of what"
+while IFS= read -r file; do mv "$T/hidden/$(basename "$file")" "$file"; done <"$T/behind"
+run mb verify
+is "$status" 0 "all is back"
 cat >"$T/health" <<'SH'
 [ "$(psql -X -A -t -c 'SELECT count(*) FROM t' "$MBACKUP_DRILL_POSTGRES_CONNINFO")" = 30011 ] || { echo "rows are missing"; exit 1; }
 [ "$(redis-cli --no-auth-warning -s "$MBACKUP_DRILL_REDIS_SOCKET" -a "$MBACKUP_DRILL_REDIS_PASSWORD" GET late)" = 1 ] || { echo "no late key"; exit 1; }

@@ -2,6 +2,8 @@
 #include "tests/lib/repo_fixture.h"
 
 #include "core/base/time.h"
+#include "core/engine/docs.h"
+#include "core/engine/pins.h"
 #include "core/engine/stack.h"
 #include "core/engine/verified.h"
 
@@ -340,10 +342,37 @@ what_strangers_put_is_told(void **state)
 	assert_ok(mb_doc_put(repo, MB_ROLE_MARK, "marks/20261123T064402Z-b25a94f1d3c7", mark, &err),
 			  err);
 	json_decref(mark);
+	/* Of the mark two: its base, and that it says of no moment. */
 	verify(0, 0, "blobs", &problems);
-	assert_int_equal(problems, 3);
+	assert_int_equal(problems, 4);
 	verify(0, 0, "blobs", &problems);
-	assert_int_equal(problems, 3);
+	assert_int_equal(problems, 4);
+}
+
+/* Nothing names a set or mark but a pin. */
+static void
+a_pin_that_keeps_nothing_is_told(void **state)
+{
+	static const char id[] = "20261123T064402Z-b25a94f1d3c7";
+	struct mb_error err;
+	json_t *set = json_pack("{s:s}", "id", id);
+	size_t problems;
+
+	(void) state;
+	assert_ok(mb_set_put(repo, set, &err), err);
+	json_decref(set);
+	assert_ok(mb_pin_put(repo, id, "the year's end", 0, &err), err);
+	verify(0, 0, "blobs", &problems);
+	assert_int_equal(problems, 0);
+	assert_ok(mb_store_remove(repo->store, (const char *[]){"sets/20261123T064402Z-b25a94f1d3c7"},
+							  1, &err),
+			  err);
+	verify(0, 0, "blobs", &problems);
+	assert_int_equal(problems, 1);
+	/* One that is over keeps nothing. */
+	assert_ok(mb_pin_put(repo, id, "until then", clock_us + 1, &err), err);
+	verify(0, 0, "blobs", &problems);
+	assert_int_equal(problems, 0);
 }
 
 int
@@ -358,6 +387,7 @@ main(void)
 		cmocka_unit_test_setup_teardown(a_store_that_cannot_be_written, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(since_is_what_it_says, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(what_strangers_put_is_told, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(a_pin_that_keeps_nothing_is_told, set_up, tear_down),
 	};
 
 	cmocka_set_message_output(CM_OUTPUT_TAP);
