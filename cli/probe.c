@@ -55,12 +55,15 @@ enum mb_code
 cli_probe_place(struct mb_cli *cli, struct mb_store *store, struct mb_error *err)
 {
 	json_t *verdict = NULL;
-	enum mb_code code = MB_OK;
+	bool removes = true;
+	enum mb_code code;
 	size_t i;
 
 	if (!is_bucket(store))
 		return MB_OK;
-	code = mb_store_s3_probe(store, &verdict, err);
+	code = mb_store_s3_removes(store, &removes, err);
+	if (!code)
+		code = mb_store_s3_probe(store, &verdict, err);
 	for (i = 0; !code && i < PROMISE_COUNT; i++)
 	{
 		if (!is_broken(verdict, &promises[i]))
@@ -73,6 +76,12 @@ cli_probe_place(struct mb_cli *cli, struct mb_store *store, struct mb_error *err
 		else
 			mb_log_warning(&cli->log, "the server of %s %s", store->url, promises[i].broken);
 	}
+	if (!code && !removes)
+		mb_log_warning(&cli->log,
+					   "the key for %s may not remove objects: a few small ones below \"probe/\", "
+					   "by "
+					   "which the server was tried out, stay; \"mbackup expire\" needs another key",
+					   store->url);
 	if (code)
 		json_decref(verdict);
 	else
@@ -162,16 +171,27 @@ add_findings(struct check *check, const char *place, const json_t *verdict, cons
 					 mb_json_str(verdict, "server", "the server"));
 }
 
-/* Keep what is new; a key that may not write has other trouble, which other checks tell. */
+/*
+ * Keep what is new; a key that may not write has other trouble, which other checks tell.  One that may
+ * not remove would leave the objects of every check behind.
+ */
 static enum mb_code
 check_server(struct check *check, const char *place, struct mb_store *store, struct mb_error *err)
 {
 	json_t *verdict = NULL;
 	struct mb_buf changes = {0};
 	const json_t *was;
-	enum mb_code code = mb_store_s3_probe(store, &verdict, err);
+	bool removes = true;
+	enum mb_code code = mb_store_s3_removes(store, &removes, err);
 
-	if (code)
+	if (!code && !removes)
+		mb_check_add(check->checks, MB_CHECK_SKIPPED, place, "server", "",
+					 "this key may not remove objects, so that the server is not tried out again, "
+					 "and "
+					 "\"mbackup expire\" needs another key");
+	if (!code && removes)
+		code = mb_store_s3_probe(store, &verdict, err);
+	if (code || !removes)
 		return code;
 	was = known_probe(check, store->url);
 	put_changes(&changes, was, verdict);

@@ -35,9 +35,13 @@ struct mb_store_s3_options
 enum mb_code mb_store_s3_open(struct mb_store **store, const struct mb_store_s3_options *options,
 							  struct mb_error *err) MB_MUST_CHECK;
 
+/* May this key remove objects?  A key that may not is as good for backups, but not for expire. */
+enum mb_code mb_store_s3_removes(struct mb_store *store, bool *removes,
+								 struct mb_error *err) MB_MUST_CHECK;
+
 /*
  * Find out what the server really does, with objects below "<prefix>/probe/<random>/" that are
- * removed again (what a killed one left is removed by the next, and never listed):
+ * removed again, when this key may (what a killed one left is removed by the next, and never listed):
  * conditional puts (also over a name just removed, and on a versioned bucket),
  * refusal of a wrong checksum, order of listings, a list right behind a put, the clock, versioning
  * and object lock.  Whoever asks decides what to live with (cli/probe.c); the driver

@@ -16,10 +16,31 @@ struct probe
 	struct mb_store_s3 *store;
 	char folder[FOLDER_TEXT]; /* "probe/<random>" */
 	int64_t now_us;
+	bool removes;      /* this key may */
 	struct mb_buf old; /* names of trials that were killed, NUL-terminated each */
 };
 
 /* -- single questions -------------------------------------------------------------------------- */
+
+/* Asked of a name that nobody has. */
+enum mb_code
+mb_store_s3_removes(struct mb_store *store, bool *removes, struct mb_error *err)
+{
+	char name[FOLDER_TEXT];
+	const char *names[] = {name};
+	struct mb_error why;
+	uint64_t random;
+	enum mb_code code;
+
+	mb_random(&random, sizeof(random));
+	snprintf(name, sizeof(name), MB_STORE_S3_TRIALS "%016llx", (unsigned long long) random);
+	code = mb_store_remove(store, names, 1, &why);
+	*removes = code == MB_OK;
+	if (code == MB_OK || code == MB_DENIED)
+		return MB_OK;
+	*err = why;
+	return code;
+}
 
 /* A put; *status is the server's answer, whatever it is.  Fails when there is none. */
 static enum mb_code
@@ -48,7 +69,7 @@ put_once(struct probe *probe, const char *file, const char *text, bool is_condit
 	return code;
 }
 
-/* A second put of other bytes is refused, also over a name that was just removed and made again. */
+/* A second put of other bytes is refused, also over a name that was just removed and made again, if we may. */
 static enum mb_code
 try_conditional(struct probe *probe, bool *kept, struct mb_error *err)
 {
@@ -59,13 +80,16 @@ try_conditional(struct probe *probe, bool *kept, struct mb_error *err)
 
 	if (!code)
 		code = put_once(probe, "b", "second", true, NULL, &second, err);
-	if (!code)
+	*kept = first / 100 == 2 && second == 412;
+	if (!code && probe->removes)
+	{
 		code = mb_store_remove(&probe->store->base, names, 1, err);
-	if (!code)
-		code = put_once(probe, "b", "third", true, NULL, &third, err);
-	if (!code)
-		code = put_once(probe, "b", "fourth", true, NULL, &fourth, err);
-	*kept = first / 100 == 2 && second == 412 && third / 100 == 2 && fourth == 412;
+		if (!code)
+			code = put_once(probe, "b", "third", true, NULL, &third, err);
+		if (!code)
+			code = put_once(probe, "b", "fourth", true, NULL, &fourth, err);
+		*kept = *kept && third / 100 == 2 && fourth == 412;
+	}
 	free(name);
 	return code;
 }
@@ -156,6 +180,8 @@ clean_up(struct probe *probe, struct mb_error *err)
 	const char *names[sizeof(files) / sizeof(files[0])];
 	size_t i;
 
+	if (!probe->removes)
+		return MB_OK;
 	for (i = 0; i < sizeof(files) / sizeof(files[0]); i++)
 	{
 		snprintf(texts[i], sizeof(texts[i]), "%s/%s", probe->folder, files[i]);
@@ -226,6 +252,8 @@ mb_store_s3_probe(struct mb_store *store, json_t **verdict, struct mb_error *err
 			 (unsigned long long) random);
 	code = mb_store_clock(store, &probe.now_us, err);
 	if (!code)
+		code = mb_store_s3_removes(store, &probe.removes, err);
+	if (!code && probe.removes)
 		code = remove_old(&probe, err);
 	if (!code)
 		code = try_conditional(&probe, &conditional, err);

@@ -73,6 +73,23 @@ do
 	fi
 done
 
+# -- a key that may not delete -----------------------------------------------------------------------------
+# It cannot remove the past; init and backups work with it, and what removes is run with another one.
+user $(all_but s3:DeleteObject "$repository")
+config "s3://repository/kept" "$S3_USER" "$root"
+run mb init
+is "$status" 0 "init with a key that may not delete"
+like "$err" 'warning.*may not remove objects.*expire.* needs another key' "... says so"
+run mb backup
+is "$status" 0 "... a backup"
+tried() { judge ls repository kept/probe/ | grep -c probe/; }
+before=$(tried)
+run mb check
+like "$out" 'skipped +repository +repository.server .*may not remove objects' "check tells it"
+is "$(tried)" "$before" "... and leaves nothing more behind"
+run mb verify --read-data full
+is "$status" 0 "... all is whole"
+
 # -- a key slot that may not be read is no passphrase that does not fit ------------------------------------
 user $repository
 config "s3://repository/sealed" "$S3_USER" "$root"
