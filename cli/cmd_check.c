@@ -89,7 +89,8 @@ check_stack(struct mb_cli *cli, const struct mb_stack *chosen, struct mb_checks 
 enum mb_code
 cmd_check(struct mb_cli *cli, struct mb_error *err)
 {
-	struct mb_checks checks = {.list = json_array()};
+	struct mb_names accepted = {0};
+	struct mb_checks checks = {.list = json_array(), .accepted = &accepted};
 	struct mb_stack chosen = {0};
 	enum mb_code code;
 
@@ -100,8 +101,12 @@ cmd_check(struct mb_cli *cli, struct mb_error *err)
 		return MB_OK;
 	}
 	cli->answer = json_pack("{s:o}", "checks", checks.list);
-	check_configuration(cli, &checks);
-	code = open_places(cli, &checks, err);
+	code = check_read_accepted(cli, &accepted, err);
+	if (!code)
+	{
+		check_configuration(cli, &checks);
+		code = open_places(cli, &checks, err);
+	}
 	if (!code)
 		code = cli_open_stack(cli, err);
 	if (!code)
@@ -119,5 +124,6 @@ cmd_check(struct mb_cli *cli, struct mb_error *err)
 		}
 	}
 	mb_stack_release(&chosen);
+	mb_names_release(&accepted);
 	return code;
 }

@@ -134,6 +134,7 @@ const struct mb_option mb_options[] = {
 	{"drill-directory", 0, OPT_TEXT, SCOPE_GLOBAL, CMD_VERIFY, NULL, NULL, "DIR", "where drills restore to (default: $TMPDIR or /var/tmp)"},
 	{"drill-age", 0, OPT_DURATION, SCOPE_GLOBAL, CMD_CHECK | CMD_DAEMON, "0", NULL, "TIME", "check warns when the last drill that passed is older; 0: never"},
 	{"verify-age", 0, OPT_DURATION, SCOPE_GLOBAL, CMD_CHECK | CMD_DAEMON, "35d", NULL, "TIME", "check warns when stored data was not read for so long; 0: never"},
+	{"accept-warnings", 0, OPT_TEXT, SCOPE_GLOBAL, CMD_CHECK, NULL, NULL, "IDS", "warnings of check that are known and stay: told as accepted, and no problem"},
 
 	{"url", 0, OPT_TEXT, SCOPE_REPOSITORY, CMD_ANY, NULL, NULL, "URL", "where backups are kept: a directory, or s3://BUCKET[/PREFIX]"},
 	{"encryption", 0, OPT_CHOICE, SCOPE_REPOSITORY, CMD_ANY, "aes-256-gcm", "aes-256-gcm|none", "HOW", "chosen at init, fixed afterwards"},

@@ -73,7 +73,8 @@ render_check(const json_t *answer, FILE *out)
 		fprintf(out, "%-8s %-12s %-28s %s\n", mb_json_str(item, "status", "?"),
 				mb_json_str(item, "component", "?"), mb_json_str(item, "id", "?"),
 				mb_json_str(item, "message", ""));
-		if (fix[0])
+		/* Somebody has read it. */
+		if (fix[0] && strcmp(mb_json_str(item, "status", ""), "accepted") != 0)
 			fprintf(out, "         fix: %s\n", fix);
 	}
 }

@@ -13,7 +13,7 @@
 
 /* -- findings --------------------------------------------------------------------------------- */
 
-static const char *const statuses[] = {"ok", "warning", "failed", "skipped"};
+static const char *const statuses[] = {"ok", "warning", "failed", "skipped", "accepted"};
 
 /* "postgres" and "permission s3:GetObject" make "postgres.permission". */
 static void
@@ -27,6 +27,22 @@ set_id(json_t *item, const struct mb_checks *checks, const char *component, cons
 	free(id);
 }
 
+static bool
+is_accepted(const struct mb_checks *checks, const char *id, const char *component)
+{
+	size_t i, len = strlen(id);
+
+	for (i = 0; checks->accepted && i < checks->accepted->count; i++)
+	{
+		const char *word = checks->accepted->items[i];
+
+		if (mb_starts_with(word, id) &&
+			(word[len] == '\0' || (word[len] == ':' && strcmp(word + len + 1, component) == 0)))
+			return true;
+	}
+	return false;
+}
+
 static void
 add(struct mb_checks *checks, enum mb_check_status status, const char *component, const char *name,
 	const char *fix, const char *message)
@@ -34,6 +50,8 @@ add(struct mb_checks *checks, enum mb_check_status status, const char *component
 	json_t *item = json_object();
 
 	set_id(item, checks, component, name);
+	if (status == MB_CHECK_WARNING && is_accepted(checks, mb_json_str(item, "id", ""), component))
+		status = MB_CHECK_ACCEPTED;
 	mb_json_set_str(item, "name", name);
 	mb_json_set_str(item, "component", component);
 	mb_json_set_str(item, "status", statuses[status]);

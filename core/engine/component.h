@@ -31,6 +31,7 @@
 #ifndef MB_ENGINE_COMPONENT_H
 #define MB_ENGINE_COMPONENT_H
 
+#include "core/base/names.h"
 #include "core/engine/capture.h"
 #include "core/engine/env.h"
 #include "core/engine/restore.h"
@@ -81,12 +82,14 @@ enum mb_check_status
 	MB_CHECK_OK,
 	MB_CHECK_WARNING,
 	MB_CHECK_FAILED,
-	MB_CHECK_SKIPPED
+	MB_CHECK_SKIPPED,
+	MB_CHECK_ACCEPTED /* a warning that the user lives with; made of WARNING by mb_check_add() */
 };
 struct mb_checks
 {
 	json_t *list;     /* array of {id, name, component, status, message, fix}, owned */
 	const char *kind; /* of the component that is looked at; NULL: of something else */
+	const struct mb_names *accepted; /* "ID" or "ID:COMPONENT", or NULL: none */
 };
 /*
  * name: "wal-level", or "permission s3:GetObject", the first word of which is meant.  With the kind, or

@@ -38,6 +38,23 @@ like "$out" "^         fix: \[repository:offsite\]" "... and the fix below"
 is "$(mbackup check --list --json | json conditions | python3 -c 'import json, sys; c = json.load(sys.stdin); print(len(c) >= 100, len({x["id"] for x in c}) == len(c))')" "True True" "--list has all of them"
 like "$(env -u MBACKUP_CONFIG HOME=/nonexistent "$MBACKUP" check --list)" "^postgres.wal-level" "... without a configuration"
 
+# -- what somebody has read and lives with ------------------------------------------------------------
+has 'accept-warnings = repository.same-disk, objects.versioning:uploads' global
+look
+is "$status $(finding status repository.same-disk) $(finding status objects.versioning)" "0 accepted accepted" "two warnings are accepted, and stay in the list"
+run mb check
+like "$out" "^accepted repository +repository.same-disk " "as text too"
+unlike "$out" "fix: \[repository:offsite\]" "... without the fix"
+sed -i 's/^accept-warnings.*/accept-warnings = objects.versioning:other, config.secret-mode/' "$CONF"
+chmod 644 "$T/key"
+look
+is "$status $(finding status objects.versioning) $(finding status config.secret-mode)" "1 warning failed" "those of another component are not, nor is what failed"
+chmod 600 "$T/key"
+hasnt accept-warnings
+run mb check --accept-warnings repository.same-disc
+is "$status" 2 "a name that there is not: exit 2"
+like "$err" "Did you mean repository.same-disk" "... and the one that was meant"
+
 # -- the configuration -------------------------------------------------------------------------------
 chmod 622 "$CONF"
 look
