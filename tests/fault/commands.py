@@ -4,6 +4,7 @@ A command is a row: its words, what makes the state that it needs, and its judge
 another one exists: diff, pg_verifybackup, DEBUG DIGEST of a stock server, openssl and tar.  "Again" is the same command once
 more, without a fault: it must succeed, whatever the fault left.
 """
+import glob
 import json
 import os
 import re
@@ -20,13 +21,13 @@ COMMANDS = []
 
 
 class Command:
-    """Of the state: conf.  Of the answer: status, also statuses (allowed under a fault) and statuses_again (when it had done its work
+    """Of the state: conf, stack (world.py).  Of the answer: status, also statuses (allowed under a fault) and statuses_again (when it had done its work
     and then failed).  repository: verified after each point.  removes: blobs may go."""
 
     def __init__(self, name, words, **more):
         self.name, self.words = name, words
         self.conf, self.status, self.statuses, self.statuses_again = CONF, 0, (), ()
-        self.repository, self.removes = True, False
+        self.stack, self.repository, self.removes = world.BASE, True, False
         self.before = self.judge_more = self.after = self.meanwhile = self.way_again = None
         self.same_output, self.env, self.cwd = False, {}, None
         self.clean = None
@@ -34,7 +35,7 @@ class Command:
         COMMANDS.append(self)
 
     def reset(self):
-        world.reset()
+        self.stack.reset()
         if self.before:
             self.before()
 
@@ -169,11 +170,25 @@ command("schedule show", "schedule", "show")
 command("objects diff", "objects", "diff", "uploads", status=1)
 command("objects verify", "objects", "verify", "uploads")
 command("check", "check", statuses=(1,))
+command("check --list", "check", "--list", same_output=True)
+command("verify --history", "verify", "--history", same_output=True)
+command("report", "report")
 command("verify", "verify")
 command("verify full", "verify", "--read-data", "full")
 command("verify --restore", "verify", "--restore", "--component", "config", "--component", "uploads", "--component", "redis", env={"TMPDIR": f"{OUT}/tmp"}, statuses=(1,))
 command("redis info --rdb", "redis", "info", "--rdb", f"{T}/now.rdb", same_output=True)
 command("redis ls --rdb", "redis", "ls", "--rdb", f"{T}/now.rdb", same_output=True)
+
+
+
+def page_whole(result):
+    if os.path.exists(f"{OUT}/report.html") and not world.read(f"{OUT}/report.html").rstrip().endswith("</html>"):
+        raise Problem("half a page")
+    if result.status == 0 and not os.path.exists(f"{OUT}/report.html"):
+        raise Problem("there is no page")
+
+
+command("report --html", "report", "--html", f"{OUT}/report.html", after=page_whole)
 
 # -- what makes backups -----------------------------------------------------------------------------------------------
 
@@ -251,6 +266,8 @@ def restored_old(result):
     same(f"{T}/was/objects", f"{OUT}/r/objects")
 
 
+
+
 command("objects restore", "objects", "restore", "uploads", f"{OUT}/r/objects", "--at", "@first", "--yes", before=lambda: os.mkdir(f"{OUT}/r"),
         judge_more=restored_old, way_again=lambda result: None)
 
@@ -301,31 +318,35 @@ def in_place_is(state):
         same(f"{T}/{state}/{name}", f"{T}/{name}")
 
 
-def last_restore():
-    restores = json.loads(must("rollback", "--list", "--json").out)["restores"]
+def last_restore_of(conf):
+    restores = json.loads(must("rollback", "--list", "--json", conf=conf).out)["restores"]
     return restores[-1]["status"] if restores else "none"
 
 
 turn = [0]
 
 
-def in_place_after(result):
-    """Unfinished: on to the backup, or back to before, in turns; aborted or never begun: as before; done: the backup."""
-    state = last_restore()
+def settle(conf, whole):
+    """A restore in place is whole("backup") when it is finished, also by --continue (in turns), and whole("now") before it begins
+    and when it is rolled back, which is how this ends."""
+    status = last_restore_of(conf)
     turn[0] += 1
-    if state == "unfinished":
-        if turn[0] % 2:
-            must("restore", "--continue", "--yes")
-            in_place_is("was2")
-        must("rollback", "--yes")
-        in_place_is("now")
-    elif state in ("none", "aborted", "rolled back"):
-        in_place_is("now")
-    else:
-        in_place_is("was2")
+    if status == "unfinished" and turn[0] % 2:
+        must("restore", "--continue", "--yes", conf=conf)
+        status = "finished"
+    if status == "finished":
+        whole("backup")
+    if status not in ("none", "aborted", "rolled back"):
+        must("rollback", "--yes", conf=conf)
+    whole("now")
+    return status
 
 
-command("restore in place", "restore", "--yes", "--component", "uploads", "--component", "config", after=in_place_after,
+def small_stack(word):
+    in_place_is("was2" if word == "backup" else word)
+
+
+command("restore in place", "restore", "--yes", "--component", "uploads", "--component", "config", after=lambda result: settle(CONF, small_stack),
         judge_more=lambda result: in_place_is("was2"))
 
 
@@ -334,6 +355,42 @@ def rollback_before():
 
 
 command("rollback", "rollback", "--yes", before=rollback_before, judge_more=lambda result: in_place_is("now"))
+
+
+
+def whole_and_forgotten(result):
+    in_place_is("was2")
+    if glob.glob(f"{T}/objects/.mbackup-old-*"):
+        raise Problem("what was kept is still there")
+
+
+def forget_before():
+    rollback_before()
+    forget.words = ["rollback", "--forget", json.loads(must("rollback", "--list", "--json").out)["restores"][-1]["id"], "--yes"]
+
+
+# Nobody can go back any more: what is there stays.
+forget = command("rollback --forget", before=forget_before, judge_more=whole_and_forgotten, after=lambda result: in_place_is("was2"))
+
+
+def goes_on(result):
+    """There is no way back: an unfinished one is gone on with."""
+    if last_restore_of(CONF) == "unfinished":
+        must("restore", "--continue", "--yes")
+    in_place_is("now" if last_restore_of(CONF) in ("none", "aborted") else "was2")
+
+
+command("restore --no-snapshot", "restore", "--no-snapshot", "--yes", "--component", "uploads", "--component", "config", after=goes_on,
+        judge_more=lambda result: in_place_is("was2"))
+
+
+
+def other_redis(word):
+    is_digest(wait_digest(["-p", os.environ["REDIS2_PORT"]]), digests["was2" if word == "backup" else "other"])
+
+
+command("restore in place, running redis", "restore", "--yes", "--component", "redis", conf=f"{T}/redis2.conf", before=set_running,
+        judge_more=lambda result: other_redis("backup"), after=lambda result: settle(f"{T}/redis2.conf", other_redis))
 
 # -- keys, pins, retention --------------------------------------------------------------------------------------------------
 
@@ -418,6 +475,17 @@ command("import", "import", f"{T}/archive.tar.gz", "--yes", "--force", "--compon
         before=lambda: os.mkdir(f"{OUT}/i"), judge_more=imported)
 
 
+def archive_before():
+    """An archive of Redis too, made once."""
+    if not os.path.exists(f"{T}/redis.tar"):
+        must("export", f"{T}/redis.tar", "--component", "redis", env={"TMPDIR": f"{OUT}/tmp"})
+    set_running()
+
+
+command("import, redis", "import", f"{T}/redis.tar", "--yes", "--force", "--component", f"redis=redis://127.0.0.1:{os.environ['REDIS2_PORT']}",
+        before=archive_before, judge_more=running_redis)
+
+
 def compat_judge(result):
     archive = result.out.strip()
     os.makedirs(f"{OUT}/a", exist_ok=True)
@@ -482,6 +550,7 @@ def ran_check(result):
         raise Problem("not shown")
 
 
+command("schedule run", "schedule", "run", "check", conf=f"{T}/due.conf", statuses=(1, 130))
 command("schedule run-due", "schedule", "run-due", conf=f"{T}/due.conf", before=due, judge_more=ran_check, statuses=(1, 130))
 
 # -- WAL, streams, daemon -----------------------------------------------------------------------------------------------------------
@@ -698,6 +767,10 @@ def begin():
     archive = world.run([MBACKUP, "compat", "backup"], env=dict(COMPAT, BACKUP_DIR=f"{T}/compat")).out.strip()
     write(f"{T}/backup.conf", f"BACKUP_DIR={OUT}/backups\nMINIO_DATA_DIR={T}/objects\nENCRYPT=false\nRETENTION_DAYS=7\n")
     os.chmod(f"{T}/backup.conf", 0o600)
+    write(f"{T}/redis2.conf", re.sub(r"url = redis:.*", f"url = redis://127.0.0.1:{os.environ['REDIS2_PORT']}\ndir = {T}/redis2", world.read(CONF)))
+    os.chmod(f"{T}/redis2.conf", 0o600)
+    set_running()
+    digests["other"] = wait_digest(["-p", os.environ["REDIS2_PORT"]])
     os.makedirs(f"{T}/spool", exist_ok=True)
     segments.extend(wal_segments(3))
     must("wal-push", f"pg_wal/{segments[0]}", cwd=PGDATA)

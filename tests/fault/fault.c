@@ -144,7 +144,8 @@ begin(void)
 	const char *file = getenv("MBACKUP_FAULT_FILE");
 	int fd;
 
-	if (strcmp(program_invocation_short_name, "mbackup") != 0)
+	if (strcmp(program_invocation_short_name, "mbackup") != 0 &&
+		strcmp(program_invocation_short_name, "mbackup-wal-get") != 0)
 		return;
 	fault.no_sync = getenv("MBACKUP_FAULT_NOSYNC") != NULL;
 	if (!text || !file)

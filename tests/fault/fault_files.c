@@ -117,12 +117,20 @@ SIMPLE(renameat2, "rename", x, a, (int x, const char *a, int y, const char *b, u
 	   b, f)
 SIMPLE(link, "link", AT_FDCWD, b, (const char *a, const char *b), a, b)
 SIMPLE(linkat, "link", y, b, (int x, const char *a, int y, const char *b, int f), x, a, y, b, f)
+SIMPLE(symlink, "link", AT_FDCWD, b, (const char *a, const char *b), a, b)
 SIMPLE(symlinkat, "link", y, b, (const char *a, int y, const char *b), a, y, b)
 SIMPLE(unlink, "unlink", AT_FDCWD, a, (const char *a), a)
 SIMPLE(unlinkat, "unlink", x, a, (int x, const char *a, int f), x, a, f)
 SIMPLE(rmdir, "unlink", AT_FDCWD, a, (const char *a), a)
 SIMPLE(mkdir, "mkdir", AT_FDCWD, a, (const char *a, mode_t m), a, m)
 SIMPLE(mkdirat, "mkdir", x, a, (int x, const char *a, mode_t m), x, a, m)
+
+char *
+mkdtemp(char *path)
+{
+	return fault_fails("mkdir", AT_FDCWD, path) ? NULL : REAL(mkdtemp)(path);
+}
+
 SIMPLE(ftruncate, "truncate", fd, NULL, (int fd, off_t n), fd, n)
 SIMPLE(fallocate, "allocate", fd, NULL, (int fd, int m, off_t o, off_t n), fd, m, o, n)
 
@@ -165,10 +173,25 @@ LOOK(stat, AT_FDCWD, a, (const char *restrict a, struct stat *restrict st), a, s
 LOOK(lstat, AT_FDCWD, a, (const char *restrict a, struct stat *restrict st), a, st)
 LOOK(fstat, fd, NULL, (int fd, struct stat *st), fd, st)
 LOOK(fstatat, x, a, (int x, const char *restrict a, struct stat *restrict st, int f), x, a, st, f)
+
+ssize_t
+readlink(const char *restrict path, char *restrict out, size_t size)
+{
+	return fault_fails("stat", AT_FDCWD, path) ? -1 : REAL(readlink)(path, out, size);
+}
+
+ssize_t
+readlinkat(int dir_fd, const char *restrict path, char *restrict out, size_t size)
+{
+	return fault_fails("stat", dir_fd, path) ? -1 : REAL(readlinkat)(dir_fd, path, out, size);
+}
+
 SIMPLE(access, "stat", AT_FDCWD, a, (const char *a, int m), a, m)
 SIMPLE(faccessat, "stat", x, a, (int x, const char *a, int m, int f), x, a, m, f)
 SIMPLE(statx, "stat", x, a,
 	   (int x, const char *restrict a, int f, unsigned m, struct statx *restrict s), x, a, f, m, s)
+SIMPLE(chmod, "attribute", AT_FDCWD, a, (const char *a, mode_t m), a, m)
+SIMPLE(chown, "attribute", AT_FDCWD, a, (const char *a, uid_t u, gid_t g), a, u, g)
 SIMPLE(fchmod, "attribute", fd, NULL, (int fd, mode_t m), fd, m)
 SIMPLE(fchown, "attribute", fd, NULL, (int fd, uid_t u, gid_t g), fd, u, g)
 SIMPLE(fchownat, "attribute", x, a, (int x, const char *a, uid_t u, gid_t g, int f), x, a, u, g, f)

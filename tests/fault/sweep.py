@@ -2,6 +2,7 @@
 """sweep.py - every command, while one of its calls into the kernel fails, is short, is late or is its last.
 
     sweep.py [--seconds N] [--commands N] [--part I/N] [--seed N] [--command NAME]... [--kind NAME]... [--per-place N] [--table] [--list]
+    sweep.py --needs ...: the stacks that this run would take, and nothing else
 
 Called by run, which starts the servers.  Without a fault a command is run first, and every place of the program that calls
 into the kernel is noted (fault.h).  A point is a place, a kind of fault that can happen there, and which of the calls that are
@@ -18,7 +19,10 @@ import struct
 import sys
 import time
 
+import buckets
 import commands
+import copies
+import services
 import world
 from world import BUILD, CONF, MBACKUP, OUT, T, Problem
 
@@ -100,7 +104,8 @@ def judge_status(command, point, result):
         raise Problem(f"exit {result.status}: {result.tail()}")
     if killed or result.status == command.status or result.status in command.statuses:
         return
-    if point.kind in HARMLESS:
+    # No room for another process is no moment to wait for.
+    if point.kind in HARMLESS and point.call != "fork":
         raise Problem(f"is noticed: exit {result.status}: {result.tail()}")
     if result.status not in STATUSES:
         raise Problem(f"exit {result.status} is not of the table: {result.tail()}")
@@ -121,7 +126,7 @@ def try_point(command, point, number):
         command.judge(result, point.kind in ("ahead", "back"))
     looks = command.same_output
     if not command.removes and not looks:
-        gone = world.repository.lost()
+        gone = command.stack.repository.lost()
         if gone:
             raise Problem(f"lost of the repository: {gone[:5]}")
     if command.repository and (not looks or number % 8 == 0):
@@ -184,8 +189,7 @@ def table():
     print(f"\nHangs: {c['hangs']}. Lost data: {c['lost']}. Silent successes and other problems: {c['other']}.")
 
 
-def main():
-    global options
+def options_of(words):
     parser = argparse.ArgumentParser()
     parser.add_argument("--seconds", type=float, default=0)
     parser.add_argument("--commands", type=int, default=0)
@@ -196,27 +200,51 @@ def main():
     parser.add_argument("--per-place", type=int, default=0)
     parser.add_argument("--table", action="store_true")
     parser.add_argument("--list", action="store_true")
-    options = parser.parse_args()
+    parser.add_argument("--needs", action="store_true")
+    return parser.parse_args(words)
+
+
+def choose():
+    """The commands of this run, in its order."""
     part, parts = (int(x) for x in options.part.split("/"))
+    wanted = [c for c in commands.COMMANDS if not options.command or c.name in options.command]
+    if options.command and len(wanted) != len(options.command):
+        sys.exit(f"no such command; there are: {', '.join(c.name for c in commands.COMMANDS)}")
+    wanted = [c for i, c in enumerate(wanted) if i % parts == part - 1]
+    if options.seconds:
+        random.Random(options.seed).shuffle(wanted)
+    return wanted[:options.commands or None]
+
+
+def main():
+    global options
+    options = options_of(sys.argv[1:])
     if options.list:
         print("\n".join(c.name for c in commands.COMMANDS))
         return 0
-    wanted = [c for c in commands.COMMANDS if not options.command or c.name in options.command]
-    if options.command and len(wanted) != len(options.command):
-        sys.exit(f"no such command; there are: {' '.join(c.name for c in commands.COMMANDS)}")
-    wanted = [c for i, c in enumerate(wanted) if i % parts == part - 1]
+    wanted = choose()
+    stacks = list(dict.fromkeys(c.stack for c in wanted))
+    if options.needs:
+        print(" ".join(stack.name for stack in stacks))
+        return 0
     print(f"# seed {options.seed}", flush=True)
     # Ended early, it still says what it has seen.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended early"))
     if options.table:
         atexit.register(table)
-    commands.begin()
     end = time.time() + options.seconds if options.seconds else float("inf")
+    commands.begin()
+    try:
+        for stack in stacks:
+            stack.begin()
+        return sweep_all(wanted, end)
+    finally:
+        for stack in stacks:
+            stack.end()
+
+
+def sweep_all(wanted, end):
     failed = 0
-    if options.seconds:
-        random.Random(options.seed).shuffle(wanted)
-    if options.commands:
-        wanted = wanted[:options.commands]
     for i, command in enumerate(wanted):
         # What is left of the time is shared by what is left of the commands.
         until = time.time() + (end - time.time()) / (len(wanted) - i) if options.seconds else end

@@ -117,7 +117,7 @@ def end_helpers():
     """The helper of wal-get outlives it for a while, and knows the repository that was."""
     for path in glob.glob("/proc/[0-9]*/cmdline"):
         try:
-            if CONF in read(path) and "wal-get" in read(path):
+            if f"{T}/" in read(path) and "wal-get" in read(path):
                 os.kill(int(path.split("/")[2]), signal.SIGKILL)
         except (OSError, ProcessLookupError):
             pass
@@ -141,14 +141,17 @@ def replaced(name, names):
 class DirectoryRepository:
     """Copies by hard links: a blob is written once, so what was there is there, the same file with the same times."""
 
+    def __init__(self, path, kept):
+        self.path, self.kept, self.known = path, kept, {}
+
     def save(self):
-        shutil.rmtree(f"{T}/base/repo", ignore_errors=True)
-        shutil.copytree(REPO, f"{T}/base/repo", copy_function=shutil.copy2)
+        shutil.rmtree(self.kept, ignore_errors=True)
+        shutil.copytree(self.path, self.kept, copy_function=shutil.copy2)
         self.known = {}
-        for root, _, names in os.walk(f"{T}/base/repo"):
+        for root, _, names in os.walk(self.kept):
             for name in names:
                 path = os.path.join(root, name)
-                self.known[os.path.relpath(path, f"{T}/base/repo")] = self.look(path)
+                self.known[os.path.relpath(path, self.kept)] = self.look(path)
 
     @staticmethod
     def look(path):
@@ -156,18 +159,18 @@ class DirectoryRepository:
         return st.st_ino, st.st_size, st.st_mtime_ns
 
     def reset(self):
-        shutil.rmtree(REPO, ignore_errors=True)
-        shutil.copytree(f"{T}/base/repo", REPO, copy_function=os.link)
+        shutil.rmtree(self.path, ignore_errors=True)
+        shutil.copytree(self.kept, self.path, copy_function=os.link)
 
     def lost(self):
         gone = []
         for name, was in self.known.items():
             try:
-                if self.look(os.path.join(REPO, name)) != was:
+                if self.look(os.path.join(self.path, name)) != was:
                     gone.append(f"{name} (changed)")
             except FileNotFoundError:
                 place = os.path.dirname(name)
-                there = os.path.join(REPO, place)
+                there = os.path.join(self.path, place)
                 if not replaced(name, [f"{place}/{n}" for n in (os.listdir(there) if os.path.isdir(there) else [])]):
                     gone.append(name)
         return gone
@@ -207,7 +210,7 @@ class BucketRepository:
         return [key for key, was in self.known.items() if now.get(key) != was and not (key not in now and replaced(key, now))]
 
 
-repository = BucketRepository() if REPO.startswith("s3://") else DirectoryRepository()
+repository = BucketRepository() if REPO.startswith("s3://") else DirectoryRepository(REPO, f"{T}/base/repo")
 
 
 def save():
@@ -234,15 +237,37 @@ def put_sources():
             remove(f"{T}/{name}")
 
 
+def empty_out():
+    remove(OUT)
+    os.makedirs(f"{OUT}/tmp")
+
+
 def reset():
     end_helpers()
     repository.reset()
     put_sources()
-    for path in (f"{T}/spool", OUT):
-        remove(path)
+    remove(f"{T}/spool")
     shutil.copytree(f"{T}/base/spool", f"{T}/spool", symlinks=True)
-    os.mkdir(OUT)
-    os.mkdir(f"{OUT}/tmp")
+    empty_out()
+
+
+class Stack:
+    """What a command runs on: how it is made, and put back before each point.  This one is made by commands.begin()."""
+
+    name = "base"
+    repository = repository
+
+    def begin(self):
+        pass
+
+    def reset(self):
+        reset()
+
+    def end(self):
+        pass
+
+
+BASE = Stack()
 
 
 def backups():
