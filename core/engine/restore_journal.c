@@ -119,7 +119,10 @@ take_line(struct mb_journal *journal, const char *text, size_t len)
 	json_decref(line);
 }
 
-/* A line that was not written whole is cut off, so that the next one begins in a line of its own. */
+/*
+ * A line that was not written whole is none; who notes the next one cuts it off.  Not who only reads: it may be
+ * a line that somebody else is just writing.
+ */
 static enum mb_code
 read_lines(struct mb_journal *journal, struct mb_error *err)
 {
@@ -139,8 +142,8 @@ read_lines(struct mb_journal *journal, struct mb_error *err)
 		take_line(journal, (const char *) text.data + at, len);
 		at += len + 1;
 	}
-	if (!code && at < text.len && ftruncate(journal->fd, (off_t) at) != 0)
-		code = mb_fail_errno(err, errno, "could not cut \"%s\"", path);
+	journal->whole_bytes = at;
+	journal->is_torn = at < text.len;
 	mb_buf_release(&text);
 	free(path);
 	return code;
@@ -181,6 +184,25 @@ mb_journal_open(struct mb_journal **out, const char *spool, const char *id, stru
 
 /* -- steps --------------------------------------------------------------------------------------------- */
 
+/* Behind the whole lines: the next line would be none if it began within a half one.  Under the lock. */
+static enum mb_code
+append(struct mb_journal *journal, const char *text, struct mb_error *err)
+{
+	enum mb_code code;
+
+	if (journal->is_torn && ftruncate(journal->fd, (off_t) journal->whole_bytes) != 0)
+		return mb_fail_errno(err, errno, "could not cut the restore's journal");
+	journal->is_torn = true;
+	code = mb_write_full(journal->fd, text, strlen(text), "the restore's journal", err);
+	if (code)
+		return code;
+	journal->is_torn = false;
+	journal->whole_bytes += strlen(text);
+	if (fsync(journal->fd) != 0)
+		return mb_fail_errno(err, errno, "could not sync the restore's journal");
+	return MB_OK;
+}
+
 enum mb_code
 mb_journal_note(struct mb_journal *journal, const char *step, enum mb_step_state state,
 				const json_t *data, struct mb_error *err)
@@ -197,9 +219,7 @@ mb_journal_note(struct mb_journal *journal, const char *step, enum mb_step_state
 	text = mb_json_text(line);
 	with_end = mb_asprintf("%s\n", text);
 	pthread_mutex_lock(&journal->lock);
-	code = mb_write_full(journal->fd, with_end, strlen(with_end), "the restore's journal", err);
-	if (!code && fsync(journal->fd) != 0)
-		code = mb_fail_errno(err, errno, "could not sync the restore's journal");
+	code = append(journal, with_end, err);
 	if (!code)
 		json_object_set(journal->steps, step, line);
 	pthread_mutex_unlock(&journal->lock);

@@ -8,7 +8,7 @@
  *     <spool>/restores/<id>/output.log   what services and hooks said
  *
  * A step is named by a text ("keep:0", "restore:postgres").  A line that was not written whole is no
- * line.  Notes come from several threads; everything else is one thread's.
+ * line, and goes with the next note; who holds the lock of the spool notes, anybody reads.  Notes come from several threads; everything else is one thread's.
  *
  * A restore ends in one of: finished, aborted (nothing was harmed, all is as it was), rolled
  * back, forgotten (finished, and what was kept is removed).  Until then it is unfinished, and no
@@ -37,6 +37,8 @@ struct mb_journal
 	json_t *plan;
 	json_t *steps; /* name -> {"state", "time", "data"}: the last line of each */
 	int fd;
+	size_t whole_bytes; /* of the lines that are whole; */
+	bool is_torn;       /* there may be more */
 	pthread_mutex_t lock;
 };
 

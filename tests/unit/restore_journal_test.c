@@ -11,6 +11,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "core/base/fs.h"
@@ -134,6 +135,48 @@ test_journal__half_a_line_is_none(void **state)
 		assert_int_equal(mb_journal_state(journal, "after"), MB_STEP_DONE);
 		mb_journal_close(journal);
 	}
+}
+
+/* The disk is full in the middle of a line: the next line is one again. */
+static void
+test_journal__a_line_that_does_not_fit(void **state)
+{
+	struct mb_journal *journal = create("20260101T000000Z-aaaaaaaaaaaa");
+	struct rlimit kept, small;
+	struct mb_error err;
+
+	(void) state;
+	note(journal, "keep:0", MB_STEP_DONE);
+	assert_int_equal(getrlimit(RLIMIT_FSIZE, &kept), 0);
+	small = kept;
+	small.rlim_cur = (rlim_t) lseek(journal->fd, 0, SEEK_END) + 10;
+	signal(SIGXFSZ, SIG_IGN);
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
+	mb_error_clear(&err);
+	assert_int_not_equal(mb_journal_note(journal, "keep:1", MB_STEP_BEGUN, NULL, &err), MB_OK);
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &kept), 0);
+	note(journal, "rolled back", MB_STEP_BEGUN);
+	mb_journal_close(journal);
+	journal = reopen("20260101T000000Z-aaaaaaaaaaaa");
+	assert_int_equal(mb_journal_state(journal, "keep:1"), MB_STEP_NEW);
+	assert_string_equal(mb_journal_status(journal), "rolling back");
+	mb_journal_close(journal);
+}
+
+/* It may be a line that its writer has not finished yet. */
+static void
+test_journal__who_reads_cuts_nothing(void **state)
+{
+	struct mb_journal *journal = create("20260101T000000Z-aaaaaaaaaaaa");
+
+	(void) state;
+	append("20260101T000000Z-aaaaaaaaaaaa", "{\"state\":\"done\",");
+	mb_journal_close(reopen("20260101T000000Z-aaaaaaaaaaaa"));
+	append("20260101T000000Z-aaaaaaaaaaaa", "\"step\":\"keep:1\",\"time\":\"2026\"}\n");
+	mb_journal_close(journal);
+	journal = reopen("20260101T000000Z-aaaaaaaaaaaa");
+	assert_int_equal(mb_journal_state(journal, "keep:1"), MB_STEP_DONE);
+	mb_journal_close(journal);
 }
 
 static void
@@ -432,6 +475,8 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		CASE(test_journal__tells_another_process),
 		CASE(test_journal__half_a_line_is_none),
+		CASE(test_journal__a_line_that_does_not_fit),
+		CASE(test_journal__who_reads_cuts_nothing),
 		CASE(test_journal__states),
 		CASE(test_journal__is_found_by_prefix),
 		CASE(test_process__input_output_status),
