@@ -304,13 +304,16 @@ make_scratch(struct mb_cli *cli, struct scratch *scratch, struct mb_restore_opti
 	if (code)
 		return code;
 	scratch->root = mb_asprintf("%s/mbackup-tables-XXXXXX", tmp && *tmp == '/' ? tmp : "/var/tmp");
-	if (!mkdtemp(scratch->root) || chmod(scratch->root, 0711) != 0)
+	if (!mkdtemp(scratch->root))
 	{
 		code = mb_fail_errno(err, errno, "could not create \"%s\"", scratch->root);
 		free(scratch->root);
 		scratch->root = NULL;
 		return code;
 	}
+	/* What is there from here on is removed at the end, whatever fails. */
+	if (chmod(scratch->root, 0711) != 0)
+		return mb_fail_errno(err, errno, "could not set the mode of \"%s\"", scratch->root);
 	scratch->tablespaces = mb_path_join(scratch->root, "tablespaces");
 	scratch->destination.component = mb_strdup(clock->name);
 	scratch->destination.destination = mb_path_join(scratch->root, "data");

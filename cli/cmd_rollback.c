@@ -80,7 +80,8 @@ cmd_rollback(struct mb_cli *cli, struct mb_error *err)
 {
 	const char *which = cli->words.count ? cli->words.items[0] : NULL;
 	struct mb_stack_restore_options options = {0};
-	enum mb_code code = MB_OK;
+	bool needs_repository;
+	enum mb_code code;
 
 	if (mb_config_flag(&cli->config, "list"))
 		return list_restores(cli, err);
@@ -99,7 +100,8 @@ cmd_rollback(struct mb_cli *cli, struct mb_error *err)
 	if (mb_config_flag(&cli->config, "dry-run"))
 		return dry_run(cli, which, err);
 	/* Only what stood in a bucket or a running server: files need nothing but their disk. */
-	if (mb_rollback_needs_repository(cli->env.spool, which))
+	code = mb_rollback_needs_repository(&needs_repository, cli->env.spool, which, err);
+	if (!code && needs_repository)
 		code = cli_open_repository(cli, err);
 	if (!code)
 		code = cli_read_in_place(cli, &options, err);

@@ -18,6 +18,7 @@
 #include "postgres/restore_private.h"
 
 #define POLL_MS 100
+#define SOCKET_BYTES 108 /* of a name, as the kernel has it */
 #define STOP_MS 30000
 
 static enum mb_code
@@ -32,21 +33,34 @@ write_own_file(const struct mb_pg_scratch *scratch, const char *path, const char
 	return code;
 }
 
+/* Where the data is too, below $TMPDIR, when that is short enough for the name of a socket. */
+static enum mb_code
+make_socket_dir(struct mb_pg_scratch *scratch, struct mb_error *err)
+{
+	const char *tmp = getenv("TMPDIR");
+
+	if (!tmp || *tmp != '/' ||
+		strlen(tmp) + strlen("/mbackup-XXXXXX/.s.PGSQL.5432") >= SOCKET_BYTES)
+		tmp = "/tmp";
+	snprintf(scratch->socket_dir, sizeof(scratch->socket_dir), "%s/mbackup-XXXXXX", tmp);
+	if (mkdtemp(scratch->socket_dir))
+		return MB_OK;
+	scratch->socket_dir[0] = '\0';
+	return mb_fail_errno(err, errno, "could not create a directory for a socket in \"%s\"", tmp);
+}
+
 static enum mb_code
 prepare(struct mb_pg_scratch *scratch, struct mb_error *err)
 {
 	const char *data = scratch->place->directory;
-	enum mb_code code;
+	enum mb_code code = MB_OK;
 
 	if (scratch->sockets)
 		snprintf(scratch->socket_dir, sizeof(scratch->socket_dir), "%s", scratch->sockets);
 	else
-		snprintf(scratch->socket_dir, sizeof(scratch->socket_dir), "/tmp/mbackup-XXXXXX");
-	if (!scratch->sockets && !mkdtemp(scratch->socket_dir))
-	{
-		scratch->socket_dir[0] = '\0';
-		return mb_fail_errno(err, errno, "could not create a directory for a socket in /tmp");
-	}
+		code = make_socket_dir(scratch, err);
+	if (code)
+		return code;
 	if (scratch->place->change_owner &&
 		chown(scratch->socket_dir, scratch->place->uid, scratch->place->gid) != 0)
 		return mb_fail_errno(err, errno, "could not set the owner of \"%s\"", scratch->socket_dir);

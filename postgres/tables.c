@@ -7,6 +7,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <libgen.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -202,29 +203,41 @@ load(struct mb_pg_scratch *scratch, struct mb_error *err)
 	return code;
 }
 
+/* It has its name only when all of it is there. */
+static enum mb_code
+dump_to_output(struct mb_pg_scratch *scratch, const char *path, struct mb_error *err)
+{
+	char *temporary = mb_asprintf("%s.mbackup-tmp", path), *copy = mb_strdup(path);
+	enum mb_code code;
+
+	/* Of a run that was killed; when it cannot be removed, it cannot be made anew. */
+	unlink(temporary);
+	code = dump_to_file(scratch, temporary, err);
+	if (!code && link(temporary, path) != 0)
+		code = mb_fail_errno(err, errno, "could not create \"%s\"", path);
+	if (!code)
+		code = mb_fsync_path(dirname(copy), err);
+	if (unlink(temporary) != 0 && errno != ENOENT)
+		mb_log_warning(scratch->restore->env->log, "could not remove \"%s\": %s", temporary,
+					   strerror(errno));
+	free(copy);
+	free(temporary);
+	return code;
+}
+
 static enum mb_code
 deliver(struct mb_pg_scratch *scratch, struct mb_error *err)
 {
 	const struct mb_restore_wishes *wishes = scratch->restore->wishes;
-	char *temporary;
 	enum mb_code code;
 
 	mb_progress_phase(scratch->restore->progress, "dumping");
 	if (wishes->dumped)
 		return mb_pg_dump_databases(scratch, err);
-	if (wishes->into)
-	{
-		code = dump_to_file(scratch, scratch->dump, err);
-		return code ? code : load(scratch, err);
-	}
-	temporary = mb_asprintf("%s.mbackup-tmp", wishes->output);
-	unlink(temporary);
-	code = dump_to_file(scratch, temporary, err);
-	if (!code && link(temporary, wishes->output) != 0)
-		code = mb_fail_errno(err, errno, "could not create \"%s\"", wishes->output);
-	unlink(temporary);
-	free(temporary);
-	return code;
+	if (wishes->output)
+		return dump_to_output(scratch, wishes->output, err);
+	code = dump_to_file(scratch, scratch->dump, err);
+	return code ? code : load(scratch, err);
 }
 
 /* The scratch cluster goes in any case. */

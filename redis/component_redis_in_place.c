@@ -6,6 +6,7 @@
  * server, whose data is saved as an RDB file first.  Of a cluster every server saves its own
  * (component_cluster_live.c), and there is no way back but the commands that it names.
  */
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -37,6 +38,17 @@ is_live(const struct mb_restore *restore)
 	return restore->destination && mb_live_is_destination(restore->destination);
 }
 
+/*
+ * Nobody is at the url?  One that is busy, loads, takes no more clients or breaks the line is there, and would go
+ * on with what it has in memory over a directory that was replaced.
+ */
+static bool
+is_away(const struct mb_error *err)
+{
+	return err->sys_errno == ECONNREFUSED || err->sys_errno == EHOSTUNREACH ||
+		   mb_starts_with(err->message, "could not resolve");
+}
+
 enum mb_code
 mb_redis_choose_own_place(struct mb_component *component, struct mb_restore *restore,
 						  struct mb_error *err)
@@ -64,7 +76,7 @@ mb_redis_choose_own_place(struct mb_component *component, struct mb_restore *res
 		mb_json_set_str(restore->plan, "keep", redis->cluster ? "none" : "rdb");
 		return MB_OK;
 	}
-	if (dir && why.code == MB_UNREACHABLE)
+	if (dir && is_away(&why))
 		return MB_OK;
 	*err = why;
 	mb_error_context(err, "there is no place to restore \"%s\" into", component->name);

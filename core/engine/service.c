@@ -10,6 +10,8 @@
 /* pg_ctl status, pg_ctlcluster status and systemctl is-active: "it does not run". */
 #define STATUS_STOPPED 3
 #define STATUS_NO_DATA 4
+/* Of a shell from here on: the command could not be run, or a signal ended it. */
+#define STATUS_NOT_RUN 126
 
 /* -- reading ------------------------------------------------------------------------------------- */
 
@@ -227,7 +229,9 @@ run(const struct mb_service *service, const struct mb_service_env *env, enum ver
 	char **tail, struct mb_error *err)
 {
 	struct words words = {.count = 0};
-	struct mb_process process = {.output_path = env->output_path,
+	/* What compose says to a question is the answer: it must not depend on a disk. */
+	bool is_answer = verb == VERB_STATUS && service->kind == MB_SERVICE_COMPOSE;
+	struct mb_process process = {.output_path = is_answer ? NULL : env->output_path,
 								 .timeout_ms = env->timeout_ms,
 								 .keeps_passphrase = true,
 								 .cancel = env->cancel};
@@ -290,6 +294,8 @@ mb_service_state(const struct mb_service *service, const struct mb_service_env *
 			code = say_failed(service, "ask for", status, tail, err);
 		if (service->kind == MB_SERVICE_PG_CTL && status != 0 && status != STATUS_STOPPED &&
 			status != STATUS_NO_DATA)
+			code = say_failed(service, "ask for", status, tail, err);
+		if (service->kind == MB_SERVICE_COMMAND && status >= STATUS_NOT_RUN)
 			code = say_failed(service, "ask for", status, tail, err);
 	}
 	free(tail);

@@ -142,24 +142,28 @@ mb_restores_list(const char *spool, json_t **list, struct mb_error *err)
 	return code;
 }
 
-bool
-mb_rollback_needs_repository(const char *spool, const char *which)
+enum mb_code
+mb_rollback_needs_repository(bool *needs, const char *spool, const char *which,
+							 struct mb_error *err)
 {
 	struct mb_journal *journal;
-	struct mb_error ignored;
 	char id[MB_ID_TEXT] = "";
-	bool needs = false;
+	enum mb_code code = MB_OK;
 	size_t i;
 
-	mb_error_clear(&ignored);
-	if ((!which && mb_journal_unfinished(id, spool, &ignored)) ||
-		(!id[0] && mb_journal_find(id, spool, which, &ignored)) ||
-		mb_journal_open(&journal, spool, id, &ignored))
-		return false;
+	*needs = false;
+	if (!which)
+		code = mb_journal_unfinished(id, spool, err);
+	if (!code && !id[0])
+		code = mb_journal_find(id, spool, which, err);
+	if (!code)
+		code = mb_journal_open(&journal, spool, id, err);
+	if (code)
+		return code;
 	for (i = 0; i < part_count(journal); i++)
-		needs = needs || kept_by(journal, i);
+		*needs = *needs || kept_by(journal, i);
 	mb_journal_close(journal);
-	return needs;
+	return MB_OK;
 }
 
 struct needing
@@ -272,6 +276,13 @@ mb_restores_forget(const char *spool, const char *which, json_t **answer, struct
 	return code;
 }
 
+static bool
+is_younger(struct mb_journal *journal, int64_t backup_us)
+{
+	return mb_journal_time(journal, "finished") < backup_us &&
+		   mb_json_time(journal->plan, "newest") < backup_us;
+}
+
 enum mb_code
 mb_restores_expire(const struct mb_env *env, int64_t backup_us, json_t *forgotten,
 				   struct mb_error *err)
@@ -296,8 +307,7 @@ mb_restores_expire(const struct mb_env *env, int64_t backup_us, json_t *forgotte
 			mb_log_warning(env->log, "%s", why.message);
 			continue;
 		}
-		if (strcmp(mb_journal_status(journal), "finished") == 0 &&
-			mb_journal_time(journal, "finished") < backup_us)
+		if (strcmp(mb_journal_status(journal), "finished") == 0 && is_younger(journal, backup_us))
 		{
 			if (forget(journal, &bytes, &why))
 				mb_log_warning(env->log, "what restore %s has kept stays: %s", ids.items[i],

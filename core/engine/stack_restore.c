@@ -337,6 +337,23 @@ read_everything(struct mb_restoration *run, struct mb_error *err)
 	return code;
 }
 
+/*
+ * The time of the newest backup that there is: what is kept waits for a younger one, and none of these becomes
+ * that by a clock that is set back meanwhile.
+ */
+static void
+note_newest(struct mb_restoration *run)
+{
+	int64_t newest_us = 0;
+	size_t i, j;
+
+	for (i = 0; i < run->session.stack.count; i++)
+		for (j = 0; j < run->session.parts[i].candidate_count; j++)
+			if (run->session.parts[i].candidates[j].finished_us > newest_us)
+				newest_us = run->session.parts[i].candidates[j].finished_us;
+	mb_json_set_time(run->plan, "newest", newest_us);
+}
+
 static enum mb_code
 plan_and_run(struct mb_restoration *run, const struct mb_stack *stack, json_t **answer,
 			 struct mb_error *err)
@@ -363,6 +380,7 @@ plan_and_run(struct mb_restoration *run, const struct mb_stack *stack, json_t **
 		code = options->confirm(options->ctx, run->plan, err);
 	run->started_us = mb_time_now_us();
 	mb_json_set_time(run->plan, "started", run->started_us);
+	note_newest(run);
 	if (!code)
 		code = mb_restoration_begin_journal(run, err);
 	return code ? code : run_journalled(run, stack, answer, err);

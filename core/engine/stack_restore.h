@@ -60,8 +60,9 @@ enum mb_code mb_stack_rollback(const struct mb_stack *stack,
 
 /* What a rollback of this restore would do: {"id", "status", ...}; needs no stack. */
 enum mb_code mb_restores_list(const char *spool, json_t **list, struct mb_error *err) MB_MUST_CHECK;
-/* Does rolling it back need the repository? */
-bool mb_rollback_needs_repository(const char *spool, const char *id);
+/* Does rolling it back need the repository?  id as for mb_stack_rollback. */
+enum mb_code mb_rollback_needs_repository(bool *needs, const char *spool, const char *id,
+										  struct mb_error *err) MB_MUST_CHECK;
 /*
  * The backups that restores of this spool still need: those that an unfinished one restores
  * (with all that is behind them, is_open), and those in which a bucket was kept for a rollback.

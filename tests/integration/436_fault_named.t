@@ -163,6 +163,14 @@ like "$err$out" "the clock was set back: [0-9]+ objects were written later than 
 rm -rf "$T/o"
 run mb restore --yes --to-latest --component "uploads=$T/o"
 is "$(cat "$T/o/o")" present "... and --to-latest has it"
+echo today >"$T/objects.d/o"
+fault "clock:1:back:" restore --yes --json
+is "$status" 0 "a restore in place after the clock was set back"
+id=$(json restore.id <<<"$out")
+mb verify >/dev/null 2>&1
+run mb rollback "$id" --yes
+is "$status:$(cat "$T/objects.d/o")" 0:today "... is rolled back: no backup of before has become younger than it"
+echo present >"$T/objects.d/o"
 CONF=$CONF_KEPT
 
 # -- timers that would go on running ------------------------------------------------------------------------
@@ -197,8 +205,41 @@ then
 	fault "readdir:1:EIO:$T/drills" verify --restore --component redis --drill-directory "$T/drills"
 	is "$status:$(hits)" 0:1 "a drill that cannot see what dead ones have left goes on"
 	like "$err" "warning: could not read directory .*$T/drills" "... and says so"
+	rcli set k present >/dev/null
+	run mb restore --component redis --yes
+	is "$status:$(rcli get k)" 0:v "a running Redis is restored in place"
+	fault "open:1:EIO:/restores/" rollback --yes
+	is "$status:$(hits)" 11:1 "a rollback that cannot see whether it needs the repository does not go on without"
+	run mb rollback --yes
+	is "$status:$(rcli get k)" 0:present "the next one does it"
+	echo "dir = $T/redis" >>"$CONF"
+	fault "recv:1:ECONNRESET:$REDIS_PORT" restore --component redis --yes
+	is "$status:$(hits):$(rcli get k)" 5:1:present "a Redis whose line breaks is there: its directory is not replaced under it"
 	CONF=$CONF_KEPT
 fi
+
+# -- a table, and what it needs for a moment -----------------------------------------------------------------
+mkdir "$T/scratch.d" "$T/dumped"
+export TMPDIR=$T/scratch.d
+fault "attribute:1:EACCES:mbackup-tables-" restore --table postgres.public.t --output "$T/dumped/t.sql"
+[ "$status" != 0 ] && [ "$(hits)" = 1 ]
+result "a scratch directory that cannot be given its mode" $?
+is "$(ls "$TMPDIR")$(ls "$T/dumped")" "" "... is removed"
+fault "sync:2:EIO:$T/dumped" restore --table postgres.public.t --output "$T/dumped/t.sql"
+is "$status:$(hits)" 11:1 "a dump whose name is not durable is not done"
+unset TMPDIR
+
+# -- a service that cannot be asked ---------------------------------------------------------------------------
+CONF_KEPT=$CONF CONF=$T/served.conf
+mkdir "$T/bin"
+printf '#!/bin/bash\necho "$*" >>"%s/called"\n[ -e "%s/down" ] || [ "$4" != ps ] || echo 0123abc\n[ "$4" != stop ] || touch "%s/down"\n[ "$4" != start ] || rm "%s/down"\n' \
+	"$T" "$T" "$T" "$T" >"$T/bin/docker"
+chmod +x "$T/bin/docker"
+{ cat "$T/place.conf"; printf '[services]\napplication = compose:%s/compose.yml#web\n' "$T"; } >"$CONF"; chmod 600 "$CONF"
+PATH=$T/bin:$PATH fault "read:1+:EIO:output.log" restore --yes
+like "$(cat "$T/called")" "stop web" "what compose says is not read from a disk that fails: what runs is stopped"
+PATH=$T/bin:$PATH mb rollback --yes >/dev/null 2>&1
+CONF=$CONF_KEPT
 
 # -- ack = spool, and no space for it -----------------------------------------------------------------------
 sql "CREATE TABLE event (id int)"

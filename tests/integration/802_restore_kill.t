@@ -98,6 +98,12 @@ run mb restore --yes
 [ "$status" != 0 ]
 result "a service that nobody knows" $?
 echo "$before" >"$CONF"
+sed -i "s|^service-status = .*|service-status = $T/no-such-program|" "$CONF"
+run mb restore --yes
+is "$status" 11 "a service-status that cannot be run is not one that says no"
+like "$err" "no-such-program" "says so"
+ok "nothing has changed, and all runs" whole present
+echo "$before" >"$CONF"
 sed -i '/^service = pg_ctl/d' "$CONF"
 run mb restore --yes
 is "$status" 4 "a server that runs, and no service: exit 4"
