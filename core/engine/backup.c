@@ -321,6 +321,34 @@ finish_set(struct backup *backup, json_t **set, struct mb_error *err)
 	return MB_OK;
 }
 
+static bool
+clock_has_failed(const struct backup *backup)
+{
+	size_t i;
+
+	for (i = 0; i < backup->stack->count; i++)
+		if (backup->failed[i].code &&
+			(backup->stack->components[i]->ops->capabilities & MB_CAP_CLOCK))
+			return true;
+	return false;
+}
+
+/*
+ * Where the clock could not tell the time the others still get a cut of their own.  Where it is the
+ * cut itself that failed, one without a position of the clock would be before the end of its backup.
+ */
+static enum mb_code
+take_cut(struct backup *backup, struct mb_error *err)
+{
+	enum mb_code code =
+		mb_cut_take(backup->stack, backup->options->flags, backup->failed, &backup->cut, err);
+
+	if (code && code != MB_INTERRUPTED && !(backup->options->flags & MB_CUT_PAUSE) &&
+		clock_has_failed(backup))
+		code = mb_cut_now(backup->session.env, &backup->cut, err);
+	return code;
+}
+
 static enum mb_code
 run_backup(struct backup *backup, json_t **set, struct mb_error *err)
 {
@@ -330,14 +358,8 @@ run_backup(struct backup *backup, json_t **set, struct mb_error *err)
 		code = each_component(backup, prescan_one, err);
 	if (!code)
 		code = all_failed(backup, err);
-	if (!code &&
-		mb_cut_take(backup->stack, backup->options->flags, backup->failed, &backup->cut, err))
-	{
-		/* The clock could not tell the time: the others still get a cut of their own. */
-		code = err->code == MB_INTERRUPTED || (backup->options->flags & MB_CUT_PAUSE)
-				   ? err->code
-				   : mb_cut_now(backup->session.env, &backup->cut, err);
-	}
+	if (!code)
+		code = take_cut(backup, err);
 	if (!code)
 		code = each_component(backup, settle_one, err);
 	if (!code)
