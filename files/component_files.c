@@ -354,7 +354,12 @@ add_device(struct files_scan *scan, const char *root)
 	size_t i;
 
 	if (fstatat(scan->root_fd, root, &st, AT_SYMLINK_NOFOLLOW) != 0)
+	{
+		/* The walk, for which it stands on another one then, would leave it out in silence. */
+		if (errno != ENOENT && !scan->roots.unreadable)
+			scan->roots.unreadable = mb_asprintf("/%s", root);
 		return;
+	}
 	for (i = 0; i < scan->device_count; i++)
 		if (scan->devices[i] == st.st_dev)
 			return;
@@ -375,15 +380,9 @@ collect_roots(struct files_scan *scan, struct mb_error *err)
 		size_t found;
 
 		code = mb_roots_add(&scan->roots, path, &files->exclude, &found, err);
-		if (!code && found == 0)
+		if (!code && found == 0 && !scan->roots.unreadable)
 			mb_capture_warn(scan->capture, "there is nothing at \"%s\"", path);
 		free(path);
-	}
-	if (scan->roots.unreadable)
-	{
-		atomic_store(&scan->capture->incomplete, true);
-		mb_capture_warn(scan->capture, "could not look for files below \"%s\"",
-						scan->roots.unreadable);
 	}
 	for (i = 0; !code && i < scan->roots.count; i++)
 	{
@@ -391,6 +390,12 @@ collect_roots(struct files_scan *scan, struct mb_error *err)
 		if (is_repository(scan, scan->roots.items[i]))
 			mb_capture_warn(scan->capture, "\"/%s\" is a repository of mbackup: left out",
 							scan->roots.items[i]);
+	}
+	if (scan->roots.unreadable)
+	{
+		atomic_store(&scan->capture->incomplete, true);
+		mb_capture_warn(scan->capture, "could not look for files at or below \"%s\"",
+						scan->roots.unreadable);
 	}
 	return code;
 }

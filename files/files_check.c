@@ -85,7 +85,11 @@ mb_files_check(struct mb_component *component, struct mb_checks *checks, struct 
 
 		code = mb_roots_add(&roots, path, &files->exclude, &found, err);
 		root = !code && found ? mb_asprintf("/%s", roots.items[0]) : NULL;
-		if (!code && found == 0)
+		if (!code && found == 0 && roots.unreadable)
+			mb_check_add_fix(checks, MB_CHECK_FAILED, component->name, "path",
+							 read_fix(roots.unreadable), "%s cannot be looked at",
+							 roots.unreadable);
+		else if (!code && found == 0)
 			mb_check_add_fix(checks, MB_CHECK_WARNING, component->name, "path",
 							 mb_asprintf("mkdir -p %s, or paths without it in its section", path),
 							 "there is nothing at %s", path);

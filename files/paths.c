@@ -24,12 +24,20 @@ mb_roots_release(struct mb_roots *roots)
 	memset(roots, 0, sizeof(*roots));
 }
 
+/* Not because it is missing. */
+static void
+note_unreadable(struct mb_roots *roots, const char *path, int saved_errno)
+{
+	if (!roots->unreadable && saved_errno != ENOENT && saved_errno != ENOTDIR)
+		roots->unreadable = mb_strdup(path);
+}
+
 /*
  * A path as the scan wants it: no leading slash, and no symbolic link above its last
- * part (the scan follows none).  NULL when it does not exist.
+ * part (the scan follows none).  NULL when it does not exist, or is noted as unreadable.
  */
 static char *
-root_of_path(const char *path)
+root_of_path(struct mb_roots *roots, const char *path)
 {
 	char resolved[PATH_MAX];
 	char *copy = mb_strdup(path);
@@ -40,11 +48,15 @@ root_of_path(const char *path)
 	while (len > 1 && copy[len - 1] == '/')
 		copy[--len] = '\0';
 	slash = strrchr(copy, '/');
-	if (slash && slash[1] && faccessat(AT_FDCWD, copy, F_OK, AT_SYMLINK_NOFOLLOW) == 0)
+	if (slash && slash[1] && faccessat(AT_FDCWD, copy, F_OK, AT_SYMLINK_NOFOLLOW) != 0)
+		note_unreadable(roots, path, errno);
+	else if (slash && slash[1])
 	{
 		*slash = '\0';
 		if (realpath(copy[0] ? copy : "/", resolved))
 			root = mb_asprintf("%s%s%s", resolved + 1, resolved[1] ? "/" : "", slash + 1);
+		else
+			note_unreadable(roots, path, errno);
 	}
 	free(copy);
 	return root;
@@ -53,7 +65,7 @@ root_of_path(const char *path)
 static enum mb_code
 add_root(struct mb_roots *roots, const char *path, size_t *found, struct mb_error *err)
 {
-	char *root = root_of_path(path);
+	char *root = root_of_path(roots, path);
 
 	if (!root)
 		return MB_OK;
@@ -70,18 +82,41 @@ add_root(struct mb_roots *roots, const char *path, size_t *found, struct mb_erro
 	return MB_OK;
 }
 
+/* glob(3) gives its callback no context. */
+static _Thread_local struct mb_roots *globbed;
+
+static int
+note_closed(const char *path, int saved_errno)
+{
+	note_unreadable(globbed, path, saved_errno);
+	return 0; /* and go on */
+}
+
+static enum mb_code
+expand(struct mb_roots *roots, const char *path, int flags, glob_t *matches, struct mb_error *err)
+{
+	int got;
+
+	memset(matches, 0, sizeof(*matches));
+	globbed = roots;
+	got = glob(path, flags | GLOB_NOSORT, note_closed, matches);
+	globbed = NULL;
+	if (got != 0 && got != GLOB_NOMATCH)
+		return mb_fail(err, MB_IO, "could not expand \"%s\"", path);
+	return MB_OK;
+}
+
 static enum mb_code
 add_matches(struct mb_roots *roots, const char *path, size_t *found, struct mb_error *err)
 {
-	enum mb_code code = MB_OK;
 	glob_t matches;
+	enum mb_code code;
 	size_t i;
-	int got = glob(path, GLOB_NOSORT, NULL, &matches);
 
-	if (got == GLOB_NOMATCH)
-		return MB_OK;
-	if (got != 0)
-		return mb_fail(err, MB_IO, "could not expand \"%s\"", path);
+	/* To glob(3) what cannot be looked at is no match. */
+	if (!strpbrk(path, "*?[\\"))
+		return add_root(roots, path, found, err);
+	code = expand(roots, path, 0, &matches, err);
 	for (i = 0; !code && i < matches.gl_pathc; i++)
 		code = add_root(roots, matches.gl_pathv[i], found, err);
 	globfree(&matches);
@@ -125,8 +160,7 @@ look_at(struct deep *deep, FTS *fts, FTSENT *entry, struct mb_error *err)
 		case FTS_DNR:
 		case FTS_ERR:
 		case FTS_NS:
-			if (!deep->roots->unreadable && entry->fts_errno != ENOENT)
-				deep->roots->unreadable = mb_strdup(entry->fts_path);
+			note_unreadable(deep->roots, entry->fts_path, entry->fts_errno);
 			return MB_OK;
 		case FTS_DP:
 			return MB_OK;
@@ -173,7 +207,10 @@ walk_below(struct deep *deep, const char *base, const char *rest, struct mb_erro
 	FTS *fts;
 
 	if (!realpath(base, resolved))
+	{
+		note_unreadable(deep->roots, base, errno);
 		return MB_OK;
+	}
 	escaped = escape(strcmp(resolved, "/") == 0 ? "" : resolved);
 	pattern = mb_asprintf("%s%s", escaped, rest);
 	free(escaped);
@@ -199,16 +236,12 @@ add_deep(struct mb_roots *roots, const char *path, const char *rest,
 {
 	struct deep deep = {.roots = roots, .exclude = exclude, .found = found};
 	char *before = mb_strndup(path, (size_t) (rest - path));
-	enum mb_code code = MB_OK;
+	enum mb_code code;
 	glob_t bases;
 	size_t i;
-	int got = glob(before[0] ? before : "/", GLOB_NOSORT | GLOB_ONLYDIR, NULL, &bases);
 
+	code = expand(roots, before[0] ? before : "/", GLOB_ONLYDIR, &bases, err);
 	free(before);
-	if (got == GLOB_NOMATCH)
-		return MB_OK;
-	if (got != 0)
-		return mb_fail(err, MB_IO, "could not expand \"%s\"", path);
 	for (i = 0; !code && i < bases.gl_pathc; i++)
 		code = walk_below(&deep, bases.gl_pathv[i], rest, err);
 	globfree(&bases);

@@ -14,7 +14,7 @@ struct mb_roots
 	char **items; /* without their leading slash */
 	size_t count;
 	size_t cap;
-	char *unreadable; /* a directory that "**" could not look into, the first; or NULL */
+	char *unreadable; /* what could not be looked at, or into for a "**": the first; or NULL */
 };
 
 /*

@@ -338,9 +338,14 @@ descend(struct mb_tree_scan *scan, int dir_fd, const char *name, const char *pat
 	enum mb_code code;
 	int fd;
 
-	if (place == PLACE_OUTSIDE || strlen(path) >= MB_PATH_MAX ||
-		fstatat(dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) != 0 || !S_ISDIR(st.st_mode))
+	if (place == PLACE_OUTSIDE || strlen(path) >= MB_PATH_MAX)
 		return MB_OK; /* show() has said what there is to say */
+	if (fstatat(dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) != 0)
+		return errno == ENOENT || (scan->unseen && strcmp(scan->unseen, path) == 0)
+				   ? MB_OK
+				   : trouble(scan, "look at", path, errno, err);
+	if (!S_ISDIR(st.st_mode))
+		return MB_OK;
 	if (place == PLACE_INSIDE && scan->ops->wanted(scan->ctx, path, &st) != MB_SCAN_TAKE)
 		return MB_OK;
 	fd = openat(dir_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
@@ -369,14 +374,23 @@ show(struct mb_tree_scan *scan, int dir_fd, const char *name, const char *path,
 	if (strlen(path) >= MB_PATH_MAX)
 		return trouble(scan, "take", path, ENAMETOOLONG, err);
 	if (fstatat(dir_fd, name, &item.st, AT_SYMLINK_NOFOLLOW) != 0)
-		return errno == ENOENT ? MB_OK : trouble(scan, "look at", path, errno, err);
+	{
+		int saved = errno;
+
+		free(scan->unseen);
+		scan->unseen = mb_strdup(path);
+		return saved == ENOENT ? MB_OK : trouble(scan, "look at", path, saved, err);
+	}
 	if (scan->ops->wanted(scan->ctx, path, &item.st) == MB_SCAN_SKIP)
 		return MB_OK;
 	if (S_ISLNK(item.st.st_mode))
 	{
 		len = readlinkat(dir_fd, name, target, sizeof(target) - 1);
+		/* Gone or no link any more: the next backup sees what it is. */
 		if (len < 0)
-			return MB_OK; /* changed under our eyes; the next backup sees what it is */
+			return errno == ENOENT || errno == EINVAL
+					   ? MB_OK
+					   : trouble(scan, "read link", path, errno, err);
 		target[len] = '\0';
 		item.link_target = target;
 	}
@@ -464,6 +478,7 @@ mb_scan_tree(struct mb_capture *capture, int root_fd, char *const *roots, size_t
 	mb_arena_release(&scan.todo_arena);
 	mb_scan_links_release(&scan.links);
 	free(scan.roots);
+	free(scan.unseen);
 	free(scan.group);
 	free(scan.todos);
 	return code;

@@ -85,6 +85,7 @@ struct mb_tree_scan
 	struct mb_scan_links links;
 	struct mb_scan_owner users[MB_SCAN_OWNER_CACHE];
 	struct mb_scan_owner groups[MB_SCAN_OWNER_CACHE];
+	char *unseen; /* the last path that could not be looked at, which was said */
 };
 
 /* Failures of one file that must not fail the whole backup. */

@@ -163,10 +163,13 @@ open_to_read(struct mb_tree_scan *scan, struct mb_scan_todo *todo, int *fd, stru
 
 	if (code)
 		return code;
-	if (fstat(*fd, &st) == 0 && S_ISREG(st.st_mode))
-		return MB_OK;
-	close(*fd);
-	return mb_fail(err, MB_NOT_FOUND, "\"%s\" is no regular file any more", todo->path);
+	if (fstat(*fd, &st) != 0)
+		code = mb_fail_errno(err, errno, "could not look at \"%s\"", todo->path);
+	else if (!S_ISREG(st.st_mode))
+		code = mb_fail(err, MB_NOT_FOUND, "\"%s\" is no regular file any more", todo->path);
+	if (code)
+		close(*fd);
+	return code;
 }
 
 static enum mb_code

@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
 """sweep.py - every command, while one of its calls into the kernel fails, is short, is late or is its last.
 
-    sweep.py [--seconds N] [--commands N] [--part I/N] [--seed N] [--command NAME]... [--kind NAME]... [--per-place N] [--table] [--list]
+    sweep.py [--seconds N] [--commands N] [--part I/N] [--seed N] [--command NAME]... [--kind NAME]... [--per-place N] [--point @PLACE.N:KIND]... [--table] [--list]
     sweep.py --needs ...: the stacks that this run would take, and nothing else
 
 Called by run, which starts the servers.  Without a fault a command is run first, and every place of the program that calls
 into the kernel is noted (fault.h).  A point is a place, a kind of fault that can happen there, and which of the calls that are
-made there: the first, the last, and one between.  --per-place N: only so many points, chosen by the seed, of each place.
+made there: the first, the last, and one between.  --per-place N: only so many points, chosen by the seed, of each place; --point: only this one, as a problem names it.
 --seconds: a sample by the seed that ends after about so long; --commands: of so many commands.  Prints TAP, one test for each command; --table a Markdown table too.
 """
 import argparse
@@ -92,6 +92,8 @@ def points(found, rng):
         here = [p for p in here if p.kind != "EINTR" or call not in ("open", "truncate", "allocate") or world.REPO in path]
         # Where all come to nothing less, each kind comes once.
         here = [p for p in here if p.kind not in ("kill", "delay") or p.number == numbers[-1]]
+        if options.point:
+            here = [p for p in here if f"@{p.site:x}.{p.number}:{p.kind}" in options.point]
         rng.shuffle(here)
         chosen += here[:options.per_place or None]
     rng.shuffle(chosen)
@@ -198,6 +200,7 @@ def options_of(words):
     parser.add_argument("--command", action="append")
     parser.add_argument("--kind", action="append")
     parser.add_argument("--per-place", type=int, default=0)
+    parser.add_argument("--point", action="append")
     parser.add_argument("--table", action="store_true")
     parser.add_argument("--list", action="store_true")
     parser.add_argument("--needs", action="store_true")

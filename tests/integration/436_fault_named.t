@@ -48,6 +48,19 @@ ok "... keeps it all the same" restored
 ok "... as it is" cmp "$PGDATA/$file" "$T/r/$file"
 sed -i '/^verify-unchanged/d' "$CONF"
 
+# -- a clock that does not answer --------------------------------------------------------------------------
+bad=0 hit=0
+for n in 1 2 3 4 5 6
+do
+	fault "stat:$n:EIO: (deleted)" backup
+	[ "$(hits)" = 1 ] || continue
+	hit=$((hit + 1))
+	[ "$status" = 0 ] || continue
+	run mb restore --dry-run --component "postgres=$T/none"
+	[ "$status" = 0 ] || { bad=$((bad + 1)); diag "look $n: $err"; }
+done
+ok "a backup that could not ask the repository for the time ($hit times) fails, or can be restored" test "$bad" = 0 -a "$hit" -gt 1
+
 # -- a directory that cannot be read to its end ------------------------------------------------------------
 mkdir "$T/precious"; echo mine >"$T/precious/file"
 fault "readdir:1+:EIO:$T/precious" restore --yes --component "postgres=$T/precious"
@@ -137,8 +150,12 @@ run mb rollback --yes
 is "$status" 0 "the next rollback does it"
 is "$(state)" "present present " "... and all is as it was again"
 mb backup >/dev/null 2>&1
-fault "open:1+:EACCES:$(ls -d "$T/place/sets/"* | tail -1)" restore --dry-run --component "config=$T/o"
-like "$err" "warning: config: backup $(ls "$T/place/sets" | tail -1) is newer, and passed over: .*Permission" "the newest backup cannot be read: a restore of an older one says so"
+set=$(ls "$T/place/sets" | tail -1)
+cp "$T/place/sets/$set" "$T/set"
+printf XX | dd of="$T/place/sets/$set" bs=1 seek=200 conv=notrunc 2>/dev/null
+run mb restore --dry-run --component "config=$T/o"
+like "$status $err" "warning: config: backup $set is newer, and passed over: .*checksum" "the newest backup is damaged: a restore of an older one says so"
+cp "$T/set" "$T/place/sets/$set"
 
 # -- ... and no "damaged" either ---------------------------------------------------------------------------------
 closed() # path command...
@@ -155,6 +172,29 @@ closed sets/ list
 closed sets/ verify
 closed backups/ verify
 closed packs/ verify
+
+bad=0 hit=0
+ln -s f "$T/etc.d/link"
+for call in stat:{1,2,3,4,5,6}:EIO:etc.d stat:{1,2,3}:EIO:etc.d/f stat:{1,2,3}:EIO:etc.d/link
+do
+	echo "$call" >"$T/etc.d/f"
+	fault "$call" backup --component config
+	[ "$(hits)" = 1 ] || continue
+	hit=$((hit + 1))
+	[ "$status" = 0 ] || continue
+	rm -rf "$T/o"
+	mb restore --yes --component "config=$T/o" >/dev/null 2>&1
+	diff -r --no-dereference "$T/etc.d" "$T/o$T/etc.d" >/dev/null || { bad=$((bad + 1)); diag "$call: $err"; }
+done
+ok "what could not be looked at ($hit looks) is not taken for missing" test "$bad" = 0 -a "$hit" -gt 6
+rm "$T/etc.d/link"; echo present >"$T/etc.d/f"
+rm -rf "$T/o"
+mkdir -p "$T/closed/etc"; echo mine >"$T/closed/etc/f"; chmod 000 "$T/closed"
+sed -i "s|^paths = .*|&, $T/closed/etc|" "$CONF"
+run mb backup --component config
+like "$status $err" "^3 .*could not look for files at or below \"$T/closed/etc\"" "nor is a path that is closed to us missing"
+chmod 700 "$T/closed"
+sed -i "s|, $T/closed/etc||" "$CONF"
 
 # -- a clock that is set back ---------------------------------------------------------------------------------
 fault "clock:1:back:" backup --component uploads
