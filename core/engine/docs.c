@@ -19,6 +19,7 @@ load_doc(void *ctx, const struct mb_blob_info *info, struct mb_error *err)
 {
 	struct doc_list *list = ctx;
 	enum mb_code code;
+	bool is_refused;
 	json_t *doc;
 
 	if (!mb_id_is_valid(info->name + strlen(list->prefix)))
@@ -26,13 +27,14 @@ load_doc(void *ctx, const struct mb_blob_info *info, struct mb_error *err)
 	code = mb_doc_get(list->repo, list->role, info->name, &doc, err);
 	if (code == MB_NOT_FOUND)
 		return MB_OK; /* removed between listing and reading */
-	if (code && mb_error_is_of_contents(err))
+	is_refused = code == MB_DENIED && !mb_error_is_of_contents(err);
+	if (code && (is_refused || mb_error_is_of_contents(err)))
 	{
-		/* One damaged document must not hide the others: it is listed as what it is. */
+		/* One that cannot be read must not hide the others: it is listed as what it is. */
 		doc = json_object();
 		mb_json_set_str(doc, "id", info->name + strlen(list->prefix));
 		mb_json_set_str(doc, "name", info->name + strlen(list->prefix));
-		mb_json_set_str(doc, "status", "damaged");
+		mb_json_set_str(doc, "status", is_refused ? "unreadable" : "damaged");
 		mb_json_set_str(doc, "message", err->message);
 		mb_error_clear(err);
 	}
@@ -133,6 +135,35 @@ mb_probe_put(const struct mb_repo *repo, json_t *probe, struct mb_error *err)
 	return mb_doc_put(repo, MB_ROLE_PROBE, name, probe, err);
 }
 
+bool
+mb_doc_is_unread(const json_t *doc)
+{
+	const char *status = mb_json_str(doc, "status", "");
+
+	return strcmp(status, "damaged") == 0 || strcmp(status, "unreadable") == 0;
+}
+
+enum mb_code
+mb_doc_unread_code(const json_t *doc)
+{
+	return strcmp(mb_json_str(doc, "status", ""), "unreadable") == 0 ? MB_DENIED : MB_CORRUPT;
+}
+
+/* Of what cannot be read nobody knows the name. */
+static void
+hint_unread(const json_t *docs, struct mb_error *err)
+{
+	size_t i;
+
+	for (i = json_array_size(docs); i > 0; i--)
+		if (mb_doc_is_unread(json_array_get(docs, i - 1)))
+		{
+			mb_error_hint(err, "One that cannot be read may be it: %.400s",
+						  mb_json_str(json_array_get(docs, i - 1), "message", "?"));
+			return;
+		}
+}
+
 /* Say what there is, newest first, in the detail of a NOT_FOUND error. */
 static void
 say_what_there_is(const json_t *docs, const char *member, const char *what, struct mb_error *err)
@@ -211,6 +242,7 @@ mb_mark_find(const struct mb_repo *repo, const char *name, json_t **mark, struct
 	{
 		code = mb_fail(err, MB_NOT_FOUND, "there is no mark \"%s\"", name);
 		say_what_there_is(marks, "name", "mark", err);
+		hint_unread(marks, err);
 	}
 	json_decref(marks);
 	return code;

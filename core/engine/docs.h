@@ -12,13 +12,17 @@
 #include "core/engine/stack.h"
 
 /*
- * Arrays of all documents, oldest first; owned by the caller.  A damaged one stands in
- * them as {id, name, status: "damaged", message}; one that cannot be looked at is an error.
+ * Arrays of all documents, oldest first; owned by the caller.  One that cannot
+ * be read hides no other: it stands in them as {id, name, status: "damaged" or "unreadable", message},
+ * the latter when somebody lets nobody look.
  */
 enum mb_code mb_sets_list(const struct mb_repo *repo, json_t **sets,
 						  struct mb_error *err) MB_MUST_CHECK;
 enum mb_code mb_marks_list(const struct mb_repo *repo, json_t **marks,
 						   struct mb_error *err) MB_MUST_CHECK;
+/* Is it one that could not be read?  Why: MB_DENIED or MB_CORRUPT. */
+bool mb_doc_is_unread(const json_t *doc);
+enum mb_code mb_doc_unread_code(const json_t *doc);
 enum mb_code mb_set_put(const struct mb_repo *repo, const json_t *set,
 						struct mb_error *err) MB_MUST_CHECK;
 enum mb_code mb_mark_put(const struct mb_repo *repo, const json_t *mark,

@@ -40,7 +40,7 @@ latest_set(struct mb_restore_session *run, struct mb_error *err)
 
 		if (holds_all(run, set))
 			run->set = json_incref(set);
-		else if (!run->unread && strcmp(mb_json_str(set, "status", ""), "damaged") == 0)
+		else if (!run->unread && mb_doc_is_unread(set))
 			run->unread = json_incref(set);
 	}
 	if (run->set && i + 1 < json_array_size(sets))
@@ -49,7 +49,8 @@ latest_set(struct mb_restore_session *run, struct mb_error *err)
 	json_decref(sets);
 	if (!run->set && run->unread)
 	{
-		mb_fail(err, MB_CORRUPT, "backup %s cannot be read, and no older one holds all: %s",
+		mb_fail(err, mb_doc_unread_code(run->unread),
+				"backup %s cannot be read, and no older one holds all: %s",
 				mb_json_str(run->unread, "id", "?"), mb_json_str(run->unread, "message", "?"));
 		return mb_error_hint(err, "Restore by time (--to-time, --to-latest), which needs the "
 								  "components' backups only; \"mbackup verify\" tells what else "
@@ -97,6 +98,9 @@ load_cut(struct mb_restore_session *run, struct mb_error *err)
 		code = !options->backup || strcmp(options->backup, "latest") == 0
 				   ? latest_set(run, err)
 				   : mb_set_find(repo, options->backup, &run->set, err);
+		if (!code && mb_doc_is_unread(run->set))
+			code = mb_fail(err, mb_doc_unread_code(run->set), "backup %s cannot be read: %s",
+						   mb_json_str(run->set, "id", "?"), mb_json_str(run->set, "message", "?"));
 		if (!code && options->target.kind == MB_TARGET_BACKUP)
 			code = mb_cut_from_json(&run->cut, json_object_get(run->set, "cut"), err);
 	}

@@ -4,18 +4,13 @@
 
 #include "core/base/mem.h"
 #include "core/base/time.h"
+#include "core/engine/docs.h"
 #include "core/engine/retention_private.h"
 #include "core/repo/repo.h"
 
 #define FUTURE_US (3600LL * 1000000) /* clocks may differ so much without anybody noticing */
 
 /* -- reading documents ----------------------------------------------------------------------- */
-
-static bool
-is_damaged(const json_t *doc)
-{
-	return strcmp(mb_json_str(doc, "status", ""), "damaged") == 0;
-}
 
 static void add_why(json_t *why, const char *fmt, ...) MB_PRINTF(2, 3);
 
@@ -212,7 +207,7 @@ keep_special(const struct mb_retention *retention, struct mb_kept_set *set)
 	char until[MB_TIME_TEXT];
 	size_t before = json_array_size(set->why);
 
-	if (is_damaged(set->set) || set->time_us == 0)
+	if (mb_doc_is_unread(set->set) || set->time_us == 0)
 		add_why(set->why, "kept: it cannot be read, so nobody knows what it holds");
 	else if (set->time_us > retention->now_us + FUTURE_US)
 		add_why(set->why, "kept: it is from the future by the repository's clock");
@@ -318,7 +313,7 @@ judge_mark(const struct mb_retention *retention, struct mb_verdict *verdict, con
 	out->mark = mark;
 	out->why = json_array();
 	out->is_pinned = out->is_kept = read_pin(mark, retention->now_us, out->why);
-	if (is_damaged(mark) || time_us == 0)
+	if (mb_doc_is_unread(mark) || time_us == 0)
 	{
 		add_why(out->why, "kept: it cannot be read, so nobody knows what it needs");
 		out->is_kept = true;
@@ -366,7 +361,7 @@ mb_retention_judge(const struct mb_retention *retention, struct mb_verdict *verd
 		read_set(retention, json_array_get(retention->sets, i), &verdict->sets[i]);
 		add_components(verdict, &verdict->sets[i]);
 		keep_special(retention, &verdict->sets[i]);
-		verdict->is_damaged = verdict->is_damaged || is_damaged(verdict->sets[i].set);
+		verdict->is_damaged = verdict->is_damaged || mb_doc_is_unread(verdict->sets[i].set);
 	}
 	for (i = 0; i < verdict->window_count; i++)
 		judge_component(retention, verdict, &verdict->windows[i]);
@@ -375,7 +370,7 @@ mb_retention_judge(const struct mb_retention *retention, struct mb_verdict *verd
 		judge_mark(retention, verdict, json_array_get(retention->marks, i), &verdict->marks[i]);
 		if (verdict->marks[i].is_kept)
 			keep_bases(verdict, &verdict->marks[i]);
-		verdict->is_damaged = verdict->is_damaged || is_damaged(verdict->marks[i].mark);
+		verdict->is_damaged = verdict->is_damaged || mb_doc_is_unread(verdict->marks[i].mark);
 	}
 	for (i = 0; i < verdict->set_count; i++)
 	{

@@ -50,7 +50,7 @@ class Command:
         if self.same_output and not clock:
             self.clean = self.clean or plain(result.out)
             # What could not be read is listed as what it is.
-            if plain(result.out) != self.clean and not any(w in result.out + result.err for w in ("damaged", "cannot be read", "passed over")):
+            if plain(result.out) != self.clean and not any(w in result.out + result.err for w in ("damaged", "unreadable", "cannot be read", "passed over")):
                 raise Problem(f"says something else than without a fault: {plain(result.out)[:300]!r}")
         if self.judge_more:
             self.judge_more(result)

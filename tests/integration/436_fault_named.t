@@ -168,8 +168,17 @@ closed() # path command...
 	unlike "$out$err" "damaged|[0-9] problem" "... and calls nothing damaged"
 	like "$err" "could not (open|list) \"$path.*Permission denied" "... but names it"
 }
-closed sets/ list
 closed sets/ verify
+fault "open:1+:EACCES:$T/place/sets/" list
+like "$status $out" '^0 ' "list has the others"
+like "$out" ' unreadable' "... and the unreadable one as what it is"
+fault "open:1+:EACCES:$T/place/sets/" restore --dry-run --component "config=$T/o" "$(ls "$T/place/sets" | tail -n 1)"
+is "$status" 7 "a restore of one that may not be opened"
+like "$err" "cannot be read: could not open .*Permission denied" "... says why"
+mb mark here >/dev/null 2>&1
+fault "open:1+:EACCES:$T/place/marks/" restore --dry-run --to-mark here --component "config=$T/o"
+is "$status" 10 "a mark that cannot be read is not found"
+like "$err" "may be it: could not open .*Permission denied" "... and may be the one that was meant"
 closed backups/ verify
 closed packs/ verify
 
