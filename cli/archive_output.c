@@ -52,11 +52,11 @@ open_file(struct archive_output *out, struct mb_error *err)
 	char *directory = directory_of(out->path);
 	enum mb_code code = MB_OK;
 
-	out->fd = open(directory, O_TMPFILE | O_WRONLY | O_CLOEXEC, 0600);
+	out->fd = mb_open(directory, O_TMPFILE | O_WRONLY | O_CLOEXEC, 0600);
 	if (out->fd < 0 && (errno == EOPNOTSUPP || errno == EISDIR || errno == EINVAL))
 	{
 		out->part = mb_asprintf("%s.part-XXXXXX", out->path);
-		out->fd = mkostemp(out->part, O_CLOEXEC);
+		out->fd = mb_mkostemp(out->part, O_CLOEXEC);
 	}
 	if (out->fd < 0)
 	{

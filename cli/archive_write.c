@@ -14,13 +14,13 @@
 enum mb_code
 archive_temporary(FILE **file, const char *dir, struct mb_error *err)
 {
-	int fd = open(dir, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+	int fd = mb_open(dir, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
 
 	if (fd < 0 && (errno == EOPNOTSUPP || errno == EISDIR || errno == EINVAL))
 	{
 		char *path = mb_asprintf("%s/archive-XXXXXX", dir);
 
-		fd = mkostemp(path, O_CLOEXEC);
+		fd = mb_mkostemp(path, O_CLOEXEC);
 		if (fd >= 0)
 			unlink(path);
 		free(path);
@@ -157,7 +157,7 @@ enum mb_code
 archive_add_file(struct archive_writer *writer, const char *name, const char *path,
 				 struct mb_error *err)
 {
-	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	int fd = mb_open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW, 0);
 	enum mb_code code;
 
 	if (fd < 0)

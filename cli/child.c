@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "cli/progress_feed.h"
+#include "core/base/fs.h"
 #include "core/base/time.h"
 
 #define PROGRESS_LINE_MAX (256u << 10)
@@ -37,7 +38,7 @@ become(char *const *argv, char *const *envp, pid_t parent, int answer, int progr
 		_exit(128 + SIGTERM);
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
-	null = open("/dev/null", O_RDONLY);
+	null = mb_open("/dev/null", O_RDONLY, 0);
 	if (null < 0 || dup2(null, STDIN_FILENO) < 0 || dup2(answer, STDOUT_FILENO) < 0 ||
 		dup2(progress, PROGRESS_FEED_FD) < 0)
 		_exit(127);

@@ -64,6 +64,7 @@ open_archive(struct import_run *run, struct mb_error *err)
 {
 	bool found;
 
+	/* Not repeated: it may be a pipe that nobody writes to, and a signal ends the wait. */
 	run->fd = open(run->path, O_RDONLY | O_CLOEXEC);
 	if (run->fd < 0)
 		return mb_fail_errno(err, errno, "could not open \"%s\"", run->path);
@@ -137,7 +138,7 @@ look_at_member(struct import_run *run, struct import_target *target, struct arch
 		return S_ISDIR(member->type) ? MB_OK : import_target_look(run, target, rest, err);
 	path = import_rdb_path(run, target->item);
 	unlink(path);
-	fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+	fd = mb_open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (fd < 0)
 		code = mb_fail_errno(err, errno, "could not create \"%s\"", path);
 	while (!code)

@@ -53,7 +53,7 @@ upload_file(struct mb_s3 *s3, const char *bucket, const char *path, struct mb_er
 	const char *slash = strrchr(path, '/');
 	unsigned char *chunk = mb_malloc(ARCHIVE_CHUNK);
 	struct mb_upload *upload = NULL;
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	int fd = mb_open(path, O_RDONLY | O_CLOEXEC, 0);
 	enum mb_code code = MB_OK;
 	uint64_t at = 0;
 	struct stat st = {0};
@@ -129,7 +129,7 @@ typedef enum mb_code (*archive_fn)(void *ctx, const char *path, const struct sta
 static enum mb_code
 each_archive(const struct compat_run *run, archive_fn fn, void *ctx, struct mb_error *err)
 {
-	DIR *dir = opendir(run->directory);
+	DIR *dir = mb_opendir(run->directory);
 	enum mb_code code = MB_OK;
 	struct dirent *item;
 

@@ -366,7 +366,7 @@ bool
 job_is_alive(const struct daemon *daemon, int64_t id)
 {
 	char *path = mb_asprintf("%s/job-%" PRId64 ".lock", daemon->cli->env.spool, id);
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	int fd = mb_open(path, O_RDONLY | O_CLOEXEC, 0);
 	bool alive = fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) != 0;
 
 	if (fd >= 0)

@@ -31,7 +31,7 @@ scratch_parent(void)
 static enum mb_code
 remove_directory(const char *path, struct mb_error *err)
 {
-	DIR *dir = opendir(path);
+	DIR *dir = mb_opendir(path);
 	enum mb_code code = MB_OK;
 	struct dirent *item;
 

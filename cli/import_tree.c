@@ -23,7 +23,7 @@ import_tree_open(struct import_tree *tree, const char *root, unsigned flags, str
 	code = mb_mkdirs(root, 0755, err);
 	if (code)
 		return code;
-	tree->root_fd = open(root, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	tree->root_fd = mb_open(root, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
 	return tree->root_fd < 0 ? mb_fail_errno(err, errno, "could not open \"%s\"", root) : MB_OK;
 }
 
@@ -111,8 +111,9 @@ import_tree_begin(struct import_tree *tree, const char *path, const struct mb_ta
 	tree->path = mb_strdup(path);
 	tree->member = *member;
 	tree->part = mb_asprintf("%.*s.mbackup-%s", (int) (strlen(path) - strlen(name)), path, hex);
-	tree->fd = openat(dir_fd, strrchr(tree->part, '/') ? strrchr(tree->part, '/') + 1 : tree->part,
-					  O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+	tree->fd =
+		mb_openat(dir_fd, strrchr(tree->part, '/') ? strrchr(tree->part, '/') + 1 : tree->part,
+				  O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (tree->fd < 0)
 		code = mb_fail_errno(err, errno, "could not create \"%s/%s\"", tree->root, path);
 	close(dir_fd);

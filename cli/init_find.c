@@ -96,7 +96,7 @@ static void
 each_process(const char *name, struct init_list *list,
 			 void (*found)(struct init_list *list, const char *directory))
 {
-	DIR *proc = opendir("/proc");
+	DIR *proc = mb_opendir("/proc");
 	struct dirent *entry;
 
 	while (proc && (entry = readdir(proc)) != NULL)
@@ -133,7 +133,7 @@ static void
 add_sockets(struct init_list *list, const char *directory)
 {
 	static const char prefix[] = ".s.PGSQL.";
-	DIR *dir = opendir(directory);
+	DIR *dir = mb_opendir(directory);
 	struct dirent *entry;
 
 	while (dir && (entry = readdir(dir)) != NULL)
@@ -232,7 +232,7 @@ init_try_postgres(const char *conninfo, char **shown, struct mb_error *err)
 static void
 add_redis_sockets(struct init_list *list, const char *directory)
 {
-	DIR *dir = opendir(directory);
+	DIR *dir = mb_opendir(directory);
 	struct dirent *entry;
 
 	while (dir && (entry = readdir(dir)) != NULL)

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "cli/init.h"
+#include "core/base/fs.h"
 
 /* Its exit status, or -1.  We wait; Ctrl-C reaches both. */
 static int
@@ -54,7 +55,8 @@ start_stream(const struct mb_cli *cli, const char *config_path)
 
 	if (pid == 0)
 	{
-		int in = open("/dev/null", O_RDONLY), out = open(log, O_WRONLY | O_CREAT | O_APPEND, 0600);
+		int in = mb_open("/dev/null", O_RDONLY, 0),
+			out = mb_open(log, O_WRONLY | O_CREAT | O_APPEND, 0600);
 
 		if (in < 0 || out < 0 || setsid() < 0)
 			_exit(1);

@@ -239,7 +239,7 @@ static enum mb_code
 plan_removals(struct plan *plan, const char *directory, struct mb_error *err)
 {
 	char *path = mb_asprintf("%s%s", plan->root, directory);
-	DIR *dir = opendir(path);
+	DIR *dir = mb_opendir(path);
 	struct dirent *entry;
 	enum mb_code code = MB_OK;
 

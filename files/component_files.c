@@ -502,7 +502,7 @@ files_settle(struct mb_component *component, struct mb_capture *capture, const s
 		describe_rules(files, capture->meta);
 	scan.trust_parent = capture->parent && is_by_same_rules(capture->meta, capture->parent->meta);
 	mb_progress_phase(capture->progress, "copying");
-	scan.root_fd = open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	scan.root_fd = mb_open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
 	if (scan.root_fd < 0)
 		return mb_fail_errno(err, errno, "could not open \"/\"");
 	pthread_mutex_init(&scan.lock, NULL);

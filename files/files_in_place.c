@@ -144,7 +144,7 @@ mb_files_holds(struct mb_component *component, struct mb_restore *restore,
 		mb_holdings_add(holdings, mb_safety_new(restore->destination, NULL, wishes));
 		return MB_OK;
 	}
-	root_fd = open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	root_fd = mb_open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
 	if (root_fd < 0)
 		return mb_fail_errno(err, errno, "could not open \"/\"");
 	code = mb_restore_names(restore, select_masked, NULL, &looking.masked, err);

@@ -320,7 +320,7 @@ top_names(struct mb_restore *restore, struct mb_names *names, struct mb_error *e
 static enum mb_code
 refuse_strangers(struct mb_restore *restore, int root_fd, struct mb_error *err)
 {
-	int fd = openat(root_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int fd = mb_openat(root_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
 	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
 	struct mb_names names = {0};
 	struct dirent *found;

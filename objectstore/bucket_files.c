@@ -96,7 +96,7 @@ mb_bucket_to_files(struct bucket_restore *run, struct mb_error *err)
 	code = mb_restore_directory(path, MB_DIRECTORY_CREATE, 0755, err);
 	if (code)
 		return code;
-	tree.root_fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	tree.root_fd = mb_open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
 	if (tree.root_fd < 0)
 		return mb_fail_errno(err, errno, "could not open \"%s\"", path);
 	files.state = mb_state_new(restore->env->repo, &restore->commit, run->time);

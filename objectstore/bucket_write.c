@@ -205,7 +205,7 @@ open_id_map(struct mb_bucket_write *write, struct mb_error *err)
 {
 	if (!write->id_map || write->id_map_fd >= 0)
 		return MB_OK;
-	write->id_map_fd = open(write->id_map, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+	write->id_map_fd = mb_open(write->id_map, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
 	if (write->id_map_fd < 0)
 		return mb_fail_errno(err, errno, "could not create \"%s\"", write->id_map);
 	return MB_OK;

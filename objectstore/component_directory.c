@@ -213,7 +213,7 @@ directory_settle(struct mb_component *component, struct mb_capture *capture,
 	scan.now_ns = (uint64_t) mb_time_now_us() * 1000;
 	if (capture->parent)
 		scan.parent_cut_ns = (uint64_t) mb_commit_cut_time(capture->parent) * 1000;
-	root_fd = open(directory->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	root_fd = mb_open(directory->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
 	if (root_fd < 0)
 	{
 		code = mb_fail_errno(err, errno, "could not open bucket directory \"%s\"", directory->path);
@@ -366,7 +366,7 @@ directory_restore(struct mb_component *component, struct mb_restore *restore, st
 	}
 	if (code)
 		return code;
-	tree.root_fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	tree.root_fd = mb_open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
 	if (tree.root_fd < 0)
 		return mb_fail_errno(err, errno, "could not open \"%s\"", path);
 	code = mb_restore_tree(restore, &tree, err);
@@ -409,7 +409,7 @@ directory_holds(struct mb_component *component, struct mb_restore *restore,
 		return MB_OK;
 	safety->is_list = true;
 	code = mb_restore_names(restore, directory_select, &picker, &safety->put, err);
-	fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	fd = mb_open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
 	if (!code && fd >= 0)
 		code = mb_walk_names(fd, "", is_named, restore, &safety->keep, err);
 	if (fd >= 0)

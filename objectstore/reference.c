@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "core/base/fs.h"
 #include "core/engine/replace.h"
 #include "objectstore/bucket_listing.h"
 
@@ -106,7 +107,7 @@ mb_reference_check_begin(struct mb_reference_check **out, struct mb_component *c
 	check->dir_fd = -1;
 	if (mb_starts_with(url, "file://"))
 	{
-		check->dir_fd = open(url + strlen("file://"), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+		check->dir_fd = mb_open(url + strlen("file://"), O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
 		if (check->dir_fd < 0)
 			return mb_fail(err, MB_UNREACHABLE, "directory \"%s\" cannot be read", url);
 		code = mb_walk_names(check->dir_fd, "", is_any, NULL, &check->files, err);

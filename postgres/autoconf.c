@@ -238,7 +238,7 @@ replace_autoconf(const char *path, const struct mb_buf *text, struct mb_error *e
 	int fd;
 
 	unlink(temporary);
-	fd = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+	fd = mb_open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (fd < 0 || lstat(path, &st) != 0)
 		code = mb_fail_errno(err, errno, "could not create \"%s\"", temporary);
 	if (!code)

@@ -30,7 +30,7 @@ enum mb_code
 mb_pg_manifest_begin(struct mb_pg_manifest *manifest, const char *path, struct mb_error *err)
 {
 	memset(manifest, 0, sizeof(*manifest));
-	manifest->fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+	manifest->fd = mb_open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (manifest->fd < 0)
 		return mb_fail_errno(err, errno, "could not create \"%s\"", path);
 	manifest->path = mb_strdup(path);

@@ -8,6 +8,7 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
+#include "core/base/fs.h"
 #include "core/base/time.h"
 #include "core/engine/check.h"
 #include "postgres/check_private.h"
@@ -310,7 +311,7 @@ check_wal_disk(struct checker *checker, int root_fd)
 	uint64_t want = strtoull(mb_pg_field(checker->facts, 0, "max_wal_mb"), NULL, 10) << 20, have;
 	char have_text[MB_SIZE_TEXT], want_text[MB_SIZE_TEXT];
 	const char *data = checker->pg->server.data_directory;
-	int fd = openat(root_fd, "pg_wal", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int fd = mb_openat(root_fd, "pg_wal", O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
 	struct statvfs fs;
 	bool known = fd >= 0 && fstatvfs(fd, &fs) == 0;
 

@@ -16,7 +16,7 @@ static enum mb_code
 spooled_bytes(const struct mb_postgres *pg, uint64_t *bytes, struct mb_error *err)
 {
 	char *path = mb_asprintf("%s/wal-%s", pg->base.env->spool, pg->base.name);
-	DIR *dir = opendir(path);
+	DIR *dir = mb_opendir(path);
 	struct dirent *entry;
 	enum mb_code code = MB_OK;
 

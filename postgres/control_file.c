@@ -44,7 +44,7 @@ mb_pg_copy_control(struct mb_pg_copy *copy, struct mb_error *err)
 	for (tries = 0; !code && !whole && tries < CONTROL_TRIES; tries++)
 	{
 		size_t got = 0;
-		int fd = openat(copy->root_fd, file.path, O_RDONLY | O_CLOEXEC);
+		int fd = mb_openat(copy->root_fd, file.path, O_RDONLY | O_CLOEXEC, 0);
 
 		if (fd < 0)
 			return mb_fail_errno(err, errno, "could not open \"%s\"", file.path);

@@ -104,7 +104,7 @@ mb_pg_relation_parse(struct mb_pg_relation_name *out, const char *name)
 static enum mb_code
 read_names(struct mb_names *names, const char *path, struct mb_error *err)
 {
-	DIR *dir = opendir(path);
+	DIR *dir = mb_opendir(path);
 	struct dirent *entry;
 	enum mb_code code = MB_OK;
 

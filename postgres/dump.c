@@ -10,6 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "core/base/fs.h"
 #include "postgres/restore_private.h"
 
 /* A program of Postgres with its stdout in a new file. */
@@ -27,7 +28,7 @@ run_to_file(const struct mb_pg_scratch *scratch, const char *const *argv, bool a
 
 	if (code)
 		return code;
-	run.out_fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+	run.out_fd = mb_open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (run.out_fd < 0)
 		return mb_fail_errno(err, errno, "could not create \"%s\"", path);
 	code = mb_pg_run(&run, err);

@@ -52,8 +52,8 @@ is_same_server(struct mb_postgres *pg, int root_fd, bool *same, struct mb_error 
 	int64_t drift;
 	PGresult *res;
 	enum mb_code code = MB_OK;
-	int fd = openat(root_fd, "postmaster.pid", O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-	int control_fd = openat(root_fd, "global/pg_control", O_RDONLY | O_CLOEXEC);
+	int fd = mb_openat(root_fd, "postmaster.pid", O_RDONLY | O_CLOEXEC | O_NOFOLLOW, 0);
+	int control_fd = mb_openat(root_fd, "global/pg_control", O_RDONLY | O_CLOEXEC, 0);
 
 	*same = false;
 	if (fd >= 0 && control_fd >= 0)

@@ -29,7 +29,7 @@
 static enum mb_code
 server_below(const char *directory, long *found, struct mb_error *err)
 {
-	DIR *dir = opendir("/proc");
+	DIR *dir = mb_opendir("/proc");
 	enum mb_code code = MB_OK;
 	struct dirent *entry;
 

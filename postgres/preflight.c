@@ -98,7 +98,8 @@ used_below(int fd, const char *only, int depth)
 			sum += (uint64_t) st.st_blocks * 512;
 		else if (S_ISDIR(st.st_mode))
 		{
-			int below = openat(fd, entry->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+			int below =
+				mb_openat(fd, entry->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC, 0);
 
 			if (below >= 0)
 				sum += used_below(below, NULL, depth + 1);
@@ -120,7 +121,7 @@ find_filesystem(struct preflight *flight, size_t root, struct mb_error *err)
 	if (flight->place.delta ||
 		(flight->restore->own_place && (flight->restore->wishes->flags & MB_RESTORE_UNKEPT)))
 	{
-		fd = open(need->at, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+		fd = mb_open(need->at, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
 		if (fd >= 0)
 			need->freed = used_below(fd, is_tablespace ? flight->place.version_dir : NULL, 0);
 	}

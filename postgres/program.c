@@ -176,7 +176,7 @@ static void
 become_child(const struct child *child)
 {
 	const struct mb_pg_run *run = child->run;
-	int null = open("/dev/null", O_RDWR);
+	int null = mb_open("/dev/null", O_RDWR, 0);
 
 	if (run->change_user && (setgroups((size_t) child->group_count, child->groups) != 0 ||
 							 setgid(run->gid) != 0 || setuid(run->uid) != 0))

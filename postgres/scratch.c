@@ -135,7 +135,7 @@ start(struct mb_pg_scratch *scratch, struct mb_error *err)
 #undef SET
 	/* Of a start that was backed up with the directory: older versions took it. */
 	unlink(scratch->log);
-	log_fd = open(scratch->log, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+	log_fd = mb_open(scratch->log, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
 	code = log_fd < 0 ? mb_fail_errno(err, errno, "could not create \"%s\"", scratch->log)
 					  : mb_pg_spawn(&run, log_fd, &scratch->pid, err);
 	if (log_fd >= 0)

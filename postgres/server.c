@@ -94,7 +94,7 @@ matters(const char *line)
 static void
 log_tail(const char *path, struct mb_buf *out)
 {
-	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	int fd = mb_open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW, 0);
 	struct mb_error ignored;
 	size_t got = 0;
 	off_t size;

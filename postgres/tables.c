@@ -161,7 +161,7 @@ static enum mb_code
 dump_to_file(struct mb_pg_scratch *scratch, const char *path, struct mb_error *err)
 {
 	enum mb_code code;
-	int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+	int fd = mb_open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
 
 	if (fd < 0)
 		return mb_fail_errno(err, errno, "could not create \"%s\"", path);

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "core/base/fs.h"
 #include "core/base/time.h"
 
 #define OLD_ENOUGH_S 60
@@ -37,14 +38,14 @@ nanoseconds(const struct timespec *ts)
 static int
 open_probe(int root_fd, const char *dir)
 {
-	int fd = openat(root_fd, dir, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+	int fd = mb_openat(root_fd, dir, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
 	char *name;
 
 	if (fd >= 0 || (errno != EOPNOTSUPP && errno != EISDIR && errno != EINVAL))
 		return fd;
 	/* A name that backups and the server's start take for a temporary file. */
 	name = mb_asprintf("%s/pgsql_tmp_mbackup.%ld", dir, (long) getpid());
-	fd = openat(root_fd, name, O_CREAT | O_EXCL | O_RDWR | O_CLOEXEC, 0600);
+	fd = mb_openat(root_fd, name, O_CREAT | O_EXCL | O_RDWR | O_CLOEXEC, 0600);
 	if (fd >= 0)
 		unlinkat(root_fd, name, 0);
 	free(name);

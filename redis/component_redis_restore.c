@@ -394,7 +394,7 @@ open_directory(struct writing *w, struct mb_error *err)
 	mb_restore_made(w->restore, w->directory);
 	w->uid = st.st_uid;
 	w->gid = st.st_gid;
-	w->root_fd = open(w->directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	w->root_fd = mb_open(w->directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
 	if (w->root_fd < 0)
 		return mb_fail_errno(err, errno, "could not open \"%s\"", w->directory);
 	return MB_OK;

@@ -61,7 +61,7 @@ write_file(struct mb_live *live, const char *path, struct mb_error *err)
 	struct save save = {.path = part};
 	enum mb_code code = MB_OK;
 
-	save.fd = open(part, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	save.fd = mb_open(part, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
 	if (save.fd < 0)
 		code = mb_fail_errno(err, errno, "could not create \"%s\"", part);
 	else

@@ -40,6 +40,7 @@ enum mb_code
 mb_rdb_file_walk(struct mb_rdb **out, const char *path, const struct mb_rdb_file_options *options,
 				 struct mb_error *err)
 {
+	/* Not repeated: it may be a pipe that nobody writes to, and a signal ends the wait. */
 	int fd = open(path, O_RDONLY | O_CLOEXEC);
 	struct mb_rdb *walker;
 	enum mb_code code;

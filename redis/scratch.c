@@ -124,7 +124,7 @@ become_server(const struct mb_scratch *scratch, const char *program, int log_fd,
 {
 	static char *const environment[] = {"LC_ALL=C", NULL};
 	char *const argv[] = {(char *) (uintptr_t) program, CONFIG_NAME, NULL};
-	int null = open("/dev/null", O_RDONLY);
+	int null = mb_open("/dev/null", O_RDONLY, 0);
 
 	if (prctl(PR_SET_PDEATHSIG, SIGKILL) != 0 || getppid() != parent)
 		_exit(126);
@@ -163,7 +163,7 @@ static enum mb_code
 fail_ended(const struct mb_scratch *scratch, struct mb_error *err)
 {
 	char words[LAST_WORDS_BYTES + 1] = "";
-	int fd = open(scratch->log_path, O_RDONLY | O_CLOEXEC);
+	int fd = mb_open(scratch->log_path, O_RDONLY | O_CLOEXEC, 0);
 	off_t size = fd >= 0 ? lseek(fd, 0, SEEK_END) : 0;
 	ssize_t got = fd >= 0 ? pread(fd, words, LAST_WORDS_BYTES,
 								  size > LAST_WORDS_BYTES ? size - LAST_WORDS_BYTES : 0)
@@ -238,7 +238,7 @@ mb_scratch_start(struct mb_scratch **out, const struct mb_scratch_options *optio
 	char *program = NULL;
 	enum mb_code code;
 
-	scratch->dir_fd = open(options->directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	scratch->dir_fd = mb_open(options->directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
 	if (scratch->dir_fd < 0)
 	{
 		free(scratch);

@@ -53,7 +53,7 @@ open_output(struct output *out, struct mb_error *err)
 	out->directory =
 		slash ? mb_strndup(out->path, (size_t) (slash - out->path) + 1) : mb_strdup(".");
 	out->part = mb_asprintf("%s.part-XXXXXX", out->path);
-	out->fd = mkostemp(out->part, O_CLOEXEC);
+	out->fd = mb_mkostemp(out->part, O_CLOEXEC);
 	if (out->fd >= 0)
 		return MB_OK;
 	mb_fail_errno(err, errno, "could not create a file beside \"%s\"", out->path);

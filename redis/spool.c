@@ -41,7 +41,7 @@ static enum mb_code
 open_file(struct mb_spool *spool, const char *dir, struct mb_error *err)
 {
 	spool->path = mb_asprintf("%s/redis-stream-XXXXXX", dir);
-	spool->fd = mkostemp(spool->path, O_CLOEXEC);
+	spool->fd = mb_mkostemp(spool->path, O_CLOEXEC);
 	if (spool->fd < 0)
 		return mb_fail_errno(err, errno, "could not create \"%s\"", spool->path);
 	unlink(spool->path);

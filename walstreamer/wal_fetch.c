@@ -21,7 +21,7 @@ begin_output(struct output *output, const char *path, struct mb_error *err)
 	output->temporary = mb_asprintf("%s.mbackup-tmp-%d", path, (int) getpid());
 	unlink(output->temporary);
 	output->fd =
-		open(output->temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+		mb_open(output->temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (output->fd < 0)
 		return mb_fail_errno(err, errno, "could not create \"%s\"", output->temporary);
 	return MB_OK;

@@ -391,7 +391,7 @@ serve_until_idle(struct helper *helper)
 static void
 remove_strangers(const struct helper *helper)
 {
-	DIR *dir = opendir(MB_WAL_PREFETCH_DIR);
+	DIR *dir = mb_opendir(MB_WAL_PREFETCH_DIR);
 	struct dirent *entry;
 	size_t i;
 
@@ -480,7 +480,7 @@ helper_main(const struct mb_env *env, const struct mb_wal_request *request)
 static void
 detach(void)
 {
-	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+	int null = mb_open("/dev/null", O_RDWR | O_CLOEXEC, 0);
 
 	if (null < 0)
 		return;

@@ -95,7 +95,7 @@ static enum mb_code
 find_end(struct mb_push_file *file, struct mb_error *err)
 {
 	char *dir_path = mb_strndup(file->path, (size_t) (base_name(file->path) - file->path));
-	DIR *dir = opendir(*dir_path ? dir_path : ".");
+	DIR *dir = mb_opendir(*dir_path ? dir_path : ".");
 	struct dirent *entry;
 	uint32_t timeline, newest = 0;
 	enum mb_code code = MB_OK;

@@ -62,7 +62,7 @@ mb_push_open(struct mb_push_file *file, const char *path, struct mb_error *err)
 	memset(file, 0, sizeof(*file));
 	file->path = path;
 	snprintf(file->file, sizeof(file->file), "%.24s", slash ? slash + 1 : path);
-	file->fd = open(path, O_RDONLY | O_CLOEXEC);
+	file->fd = mb_open(path, O_RDONLY | O_CLOEXEC, 0);
 	if (file->fd < 0)
 		return mb_fail_errno(err, errno, "could not open \"%s\"", path);
 	if (fstat(file->fd, &st) != 0)

@@ -26,7 +26,7 @@ mb_wal_spool_path(const struct mb_wal_spool *spool, const struct mb_wal_where *w
 static enum mb_code
 count_files(struct mb_wal_spool *spool, struct mb_error *err)
 {
-	DIR *dir = opendir(spool->dir);
+	DIR *dir = mb_opendir(spool->dir);
 	enum mb_code code = MB_OK;
 	struct dirent *entry;
 
@@ -174,7 +174,7 @@ mb_wal_spool_begin(struct mb_wal_spool *spool, const struct mb_wal_piece *piece,
 	mb_wal_spool_path(spool, &piece->where, piece->from_lsn, spool->path);
 	snprintf(path, sizeof(path), "%s%s", spool->path, MB_SPOOL_NEW);
 	spool->file_bytes = 0;
-	spool->fd = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+	spool->fd = mb_open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (spool->fd < 0)
 		code = mb_fail_errno(err, errno, "could not create \"%s\"", path);
 	spool->is_new = !code;

@@ -87,7 +87,7 @@ agrees_with_local(const struct mb_wal_inventory *inventory, const struct mb_wal_
 	*known = *agrees = false;
 	mb_wal_file_name(file, branch->timeline, from, where.segment_size);
 	snprintf(path, sizeof(path), "pg_wal/%s", file);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
+	fd = mb_open(path, O_RDONLY | O_CLOEXEC, 0);
 	if (fd < 0 || len == 0)
 	{
 		if (fd >= 0)

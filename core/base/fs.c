@@ -17,6 +17,44 @@ mb_path_join(const char *dir, const char *name)
 	return mb_asprintf(mb_ends_with(dir, "/") ? "%s%s" : "%s/%s", dir, name);
 }
 
+int
+mb_open(const char *path, int flags, mode_t mode)
+{
+	return TEMP_FAILURE_RETRY(open(path, flags, mode));
+}
+
+int
+mb_openat(int dir_fd, const char *name, int flags, mode_t mode)
+{
+	return TEMP_FAILURE_RETRY(openat(dir_fd, name, flags, mode));
+}
+
+DIR *
+mb_opendir(const char *path)
+{
+	DIR *dir;
+
+	do
+		dir = opendir(path);
+	while (!dir && errno == EINTR);
+	return dir;
+}
+
+int
+mb_mkostemp(char *path, int flags)
+{
+	char *end = path + strlen(path) - strlen("XXXXXX");
+	int fd;
+
+	/* A failure may leave a name behind. */
+	do
+	{
+		memcpy(end, "XXXXXX", strlen("XXXXXX"));
+		fd = mkostemp(path, flags);
+	} while (fd < 0 && errno == EINTR);
+	return fd;
+}
+
 enum mb_code
 mb_pread_full(int fd, void *buf, size_t len, int64_t offset, size_t *got, const char *path,
 			  struct mb_error *err)
@@ -80,7 +118,7 @@ mb_file_read(struct mb_buf *out, const char *path, size_t max_bytes, struct mb_e
 {
 	enum mb_code code = MB_OK;
 	size_t start = out->len;
-	int fd = TEMP_FAILURE_RETRY(open(path, O_RDONLY | O_CLOEXEC));
+	int fd = mb_open(path, O_RDONLY | O_CLOEXEC, 0);
 
 	if (fd < 0)
 		return mb_fail_errno(err, errno, "could not open \"%s\"", path);
@@ -124,7 +162,7 @@ enum mb_code
 mb_fsync_path(const char *path, struct mb_error *err)
 {
 	enum mb_code code = MB_OK;
-	int fd = TEMP_FAILURE_RETRY(open(path, O_RDONLY | O_CLOEXEC));
+	int fd = mb_open(path, O_RDONLY | O_CLOEXEC, 0);
 
 	if (fd < 0)
 		return mb_fail_errno(err, errno, "could not open \"%s\"", path);
@@ -141,7 +179,7 @@ mb_file_write_durable(const char *path, const void *data, size_t len, mode_t mod
 	char *tmp = mb_asprintf("%s.tmp-XXXXXX", path);
 	char *parent = parent_of(path);
 	enum mb_code code = MB_OK;
-	int fd = mkostemp(tmp, O_CLOEXEC);
+	int fd = mb_mkostemp(tmp, O_CLOEXEC);
 
 	if (fd < 0)
 	{
@@ -206,7 +244,7 @@ mb_dir_next(DIR *dir, const char *path, struct dirent **entry, struct mb_error *
 enum mb_code
 mb_dir_names(const char *path, const char *prefix, struct mb_names *names, struct mb_error *err)
 {
-	DIR *dir = opendir(path);
+	DIR *dir = mb_opendir(path);
 	enum mb_code code = MB_OK;
 	struct dirent *entry;
 
@@ -233,7 +271,7 @@ mb_rmtree_at(int dir_fd, const char *name, struct mb_error *err)
 		return MB_OK;
 	if (errno != EISDIR && errno != EPERM)
 		return mb_fail_errno(err, errno, "could not remove \"%s\"", name);
-	fd = TEMP_FAILURE_RETRY(openat(dir_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+	fd = mb_openat(dir_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC, 0);
 	if (fd < 0)
 		return mb_fail_errno(err, errno, "could not open directory \"%s\"", name);
 	dir = fdopendir(fd);
@@ -272,7 +310,7 @@ mb_dir_is_empty(const char *path, bool *empty, struct mb_error *err)
 {
 	struct dirent *entry;
 	enum mb_code code = MB_OK;
-	DIR *dir = opendir(path);
+	DIR *dir = mb_opendir(path);
 	bool found = false;
 
 	if (!dir && errno == ENOENT)
@@ -327,8 +365,7 @@ open_by_walking(int root_fd, const char *name, int flags, mode_t mode)
 		int next;
 
 		*slash = '\0';
-		next = TEMP_FAILURE_RETRY(
-			openat(dir_fd, segment, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+		next = mb_openat(dir_fd, segment, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC, 0);
 		if (dir_fd != root_fd)
 			close(dir_fd);
 		dir_fd = next;
@@ -336,7 +373,7 @@ open_by_walking(int root_fd, const char *name, int flags, mode_t mode)
 			goto done;
 		segment = slash + 1;
 	}
-	fd = TEMP_FAILURE_RETRY(openat(dir_fd, segment, flags | O_NOFOLLOW, mode));
+	fd = mb_openat(dir_fd, segment, flags | O_NOFOLLOW, mode);
 	if (dir_fd != root_fd)
 	{
 		int saved = errno;
@@ -373,7 +410,7 @@ mb_open_beneath(int *fd, int root_fd, const char *name, int flags, mode_t mode,
 enum mb_code
 mb_lock_file(int *fd, const char *path, struct mb_error *err)
 {
-	int lock_fd = TEMP_FAILURE_RETRY(open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600));
+	int lock_fd = mb_open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
 
 	if (lock_fd < 0)
 		return mb_fail_errno(err, errno, "could not open lock file \"%s\"", path);

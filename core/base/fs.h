@@ -21,6 +21,15 @@
 /* "a/b"; free() it. */
 char *mb_path_join(const char *dir, const char *name);
 
+/*
+ * open(2), openat(2), opendir(3) and mkostemp(3), repeated while a signal interrupts them, as it may on a
+ * network filesystem or FUSE.  They fail as those do, with errno; mode counts with O_CREAT and O_TMPFILE.
+ */
+int mb_open(const char *path, int flags, mode_t mode);
+int mb_openat(int dir_fd, const char *name, int flags, mode_t mode);
+DIR *mb_opendir(const char *path);
+int mb_mkostemp(char *path, int flags); /* path ends with XXXXXX */
+
 /* Read up to len bytes at offset; *got < len only at the end of the file. */
 enum mb_code mb_pread_full(int fd, void *buf, size_t len, int64_t offset, size_t *got,
 						   const char *path, struct mb_error *err) MB_MUST_CHECK;

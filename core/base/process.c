@@ -72,7 +72,7 @@ open_output(struct running *running, struct mb_error *err)
 	const char *path = running->process->output_path;
 
 	running->output_fd =
-		path ? open(path, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600)
+		path ? mb_open(path, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600)
 			 : memfd_create("mbackup-output", MFD_CLOEXEC);
 	if (running->output_fd < 0)
 		return mb_fail_errno(err, errno, "could not open \"%s\"", path ? path : "memory");

@@ -70,7 +70,7 @@ walk_name(const struct walk *walk, int dir_fd, const char *name, const char *pat
 		mb_names_add(walk->names, path, strlen(path));
 		return MB_OK;
 	}
-	fd = openat(dir_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	fd = mb_openat(dir_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC, 0);
 	if (fd < 0)
 		return mb_fail_errno(err, errno, "could not open directory \"%s\"", path);
 	return walk_directory(walk, fd, path, depth + 1, err);
@@ -119,14 +119,14 @@ mb_walk_names(int root_fd, const char *start, mb_walk_wanted wanted, void *ctx,
 
 	if (!*start)
 	{
-		fd = openat(root_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+		fd = mb_openat(root_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
 		return fd < 0 ? mb_fail_errno(err, errno,
 									  "could not open the directory of the destination again")
 					  : walk_directory(&walk, fd, "", 0, err);
 	}
 	above = slash ? mb_strndup(start, (size_t) (slash - start)) : mb_strdup(".");
 	code = slash ? mb_open_beneath(&fd, root_fd, above, O_RDONLY | O_DIRECTORY, 0, err) : MB_OK;
-	if (!slash && (fd = openat(root_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC)) < 0)
+	if (!slash && (fd = mb_openat(root_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0)) < 0)
 		code = mb_fail_errno(err, errno, "could not open the directory of the destination again");
 	free(above);
 	if (code == MB_NOT_FOUND)

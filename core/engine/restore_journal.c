@@ -75,7 +75,7 @@ open_lines(struct mb_journal *journal, int flags, struct mb_error *err)
 	char *path = mb_journal_path(journal, "journal");
 	enum mb_code code = MB_OK;
 
-	journal->fd = open(path, O_RDWR | O_APPEND | O_CLOEXEC | O_NOFOLLOW | flags, 0600);
+	journal->fd = mb_open(path, O_RDWR | O_APPEND | O_CLOEXEC | O_NOFOLLOW | flags, 0600);
 	if (journal->fd < 0)
 		code = mb_fail_errno(err, errno, "could not open \"%s\"", path);
 	free(path);
@@ -291,7 +291,7 @@ enum mb_code
 mb_journal_list(struct mb_journal_ids *ids, const char *spool, struct mb_error *err)
 {
 	char *path = directory_of(spool, NULL);
-	DIR *dir = opendir(path);
+	DIR *dir = mb_opendir(path);
 	enum mb_code code = MB_OK;
 	struct dirent *entry;
 

@@ -81,7 +81,7 @@ is_name_left_alone(const char *name)
 enum mb_code
 mb_safety_read(int dir_fd, const char *path, struct mb_names *names, struct mb_error *err)
 {
-	int fd = openat(dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int fd = mb_openat(dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
 	DIR *dir = fd >= 0 ? fdopendir(fd) : NULL;
 	enum mb_code code = MB_OK;
 	struct dirent *entry;

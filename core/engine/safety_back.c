@@ -18,7 +18,7 @@ empty_directory(const struct mb_safety *safety, struct mb_error *err)
 	struct mb_names names = {0};
 	enum mb_code code = MB_OK;
 	size_t i;
-	int fd = open(safety->path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	int fd = mb_open(safety->path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC, 0);
 
 	if (fd < 0)
 		return errno == ENOENT ? MB_OK
@@ -110,7 +110,8 @@ put_back_by_rename(const struct mb_safety *safety, struct mb_error *err)
 static enum mb_code
 move_out(int fd, const char *path, struct mb_error *err)
 {
-	int from = openat(fd, mb_safety_base(path), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	int from =
+		mb_openat(fd, mb_safety_base(path), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC, 0);
 	enum mb_code code;
 
 	if (from < 0)

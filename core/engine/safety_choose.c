@@ -38,7 +38,7 @@ bytes_below(int fd, int depth)
 		sum += (uint64_t) st.st_blocks * 512;
 		if (!S_ISDIR(st.st_mode))
 			continue;
-		below = openat(fd, entry->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+		below = mb_openat(fd, entry->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC, 0);
 		if (below >= 0)
 			sum += bytes_below(below, depth + 1);
 	}
@@ -49,7 +49,7 @@ bytes_below(int fd, int depth)
 uint64_t
 mb_tree_bytes(const char *path)
 {
-	int fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	int fd = mb_open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC, 0);
 	struct stat st;
 
 	if (fd >= 0)

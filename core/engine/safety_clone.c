@@ -21,8 +21,8 @@ mb_can_clone(int dir_fd)
 {
 	static const char text[] = "block";
 	/* In the directory, since nothing else is surely of its filesystem; without a name. */
-	int from = openat(dir_fd, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
-	int to = openat(dir_fd, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+	int from = mb_openat(dir_fd, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+	int to = mb_openat(dir_fd, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
 	bool can = from >= 0 && to >= 0 && write(from, text, sizeof(text)) == sizeof(text) &&
 			   ioctl(to, FICLONE, from) == 0;
 
@@ -49,12 +49,12 @@ like(int fd, const struct stat *st, const char *name, struct mb_error *err)
 static enum mb_code
 clone_file(int from_dir, int to_dir, const char *name, const struct stat *st, struct mb_error *err)
 {
-	int from = openat(from_dir, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC), to = -1;
+	int from = mb_openat(from_dir, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC, 0), to = -1;
 	enum mb_code code = MB_OK;
 
 	if (from < 0)
 		return errno == ENOENT ? MB_OK : mb_fail_errno(err, errno, "could not open \"%s\"", name);
-	to = openat(to_dir, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+	to = mb_openat(to_dir, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
 	if (to < 0)
 		code = mb_fail_errno(err, errno, "could not create a copy of \"%s\"", name);
 	else if (ioctl(to, FICLONE, from) != 0)
@@ -89,7 +89,7 @@ static enum mb_code
 clone_below(int from_dir, int to_dir, const char *name, const struct stat *st, int depth,
 			struct mb_error *err)
 {
-	int from = openat(from_dir, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC), to;
+	int from = mb_openat(from_dir, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC, 0), to;
 	enum mb_code code;
 
 	if (from < 0)
@@ -109,7 +109,7 @@ clone_below(int from_dir, int to_dir, const char *name, const struct stat *st, i
 static enum mb_code
 clone_directory(int from_fd, int to_fd, int depth, struct mb_error *err)
 {
-	int fd = openat(from_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int fd = mb_openat(from_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
 	DIR *dir = fd >= 0 && depth < MAX_DEPTH ? fdopendir(fd) : NULL;
 	struct dirent *entry;
 	enum mb_code code = MB_OK;

@@ -144,7 +144,8 @@ static enum mb_code
 move_out(const struct mb_safety *safety, int fd, const char *word, struct mb_error *err)
 {
 	char *path = mb_safety_other(safety, word);
-	int from = openat(fd, mb_safety_base(path), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	int from =
+		mb_openat(fd, mb_safety_base(path), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC, 0);
 	enum mb_code code = MB_OK;
 
 	if (from >= 0)

@@ -265,7 +265,7 @@ steps_towards_roots(const struct mb_tree_scan *scan, const char *path, struct st
 static enum mb_code
 steps_of_directory(int dir_fd, const char *path, struct steps *steps, struct mb_error *err)
 {
-	int fd = openat(dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int fd = mb_openat(dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
 	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
 	struct dirent *entry;
 
@@ -348,9 +348,9 @@ descend(struct mb_tree_scan *scan, int dir_fd, const char *name, const char *pat
 		return MB_OK;
 	if (place == PLACE_INSIDE && scan->ops->wanted(scan->ctx, path, &st) != MB_SCAN_TAKE)
 		return MB_OK;
-	fd = openat(dir_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	fd = mb_openat(dir_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC, 0);
 	if (fd < 0 && place == PLACE_ABOVE_ROOT)
-		fd = openat(dir_fd, name, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+		fd = mb_openat(dir_fd, name, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC, 0);
 	if (fd < 0 && errno == ENOENT)
 		return MB_OK;
 	/* In a bucket what is not seen is deleted: there it is no trouble to go on with. */

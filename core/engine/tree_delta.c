@@ -173,7 +173,7 @@ open_up(const struct mb_tree_run *tree, int dir_fd, const char *name, mode_t wan
 
 	if (tree->is_root)
 		return;
-	fd = openat(dir_fd, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+	fd = mb_openat(dir_fd, name, O_PATH | O_NOFOLLOW | O_CLOEXEC, 0);
 	if (fd < 0)
 		return; /* what needs it says why it cannot */
 	snprintf(proc, sizeof(proc), "/proc/self/fd/%d", fd);
@@ -200,7 +200,7 @@ clean_name(struct cleaner *cleaner, int dir_fd, const char *prefix, const char *
 	else if (type == 'd' && S_ISDIR(st.st_mode))
 	{
 		open_up(cleaner->tree, dir_fd, name, S_IRWXU);
-		fd = openat(dir_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+		fd = mb_openat(dir_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC, 0);
 		if (fd < 0)
 			code = mb_fail_errno(err, errno, "could not open directory \"%s\"", path);
 		else
@@ -256,7 +256,7 @@ mb_tree_clean(struct mb_tree_run *tree, struct mb_error *err)
 		int fd;
 
 		cleaner.root = &tree->spec->roots[i];
-		fd = openat(cleaner.root->fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+		fd = mb_openat(cleaner.root->fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
 		code = fd < 0 ? mb_fail_errno(err, errno,
 									  "could not open the directory of the destination again, to "
 									  "clean it")

@@ -175,7 +175,7 @@ mb_tree_finish_item(struct mb_tree_run *tree, const struct mb_tree_item *item, s
 	code = mb_tree_open_parent(item->dir_fd, item->name, &parent_fd, &base, err);
 	if (code)
 		return code;
-	fd = openat(parent_fd, base, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+	fd = mb_openat(parent_fd, base, O_PATH | O_NOFOLLOW | O_CLOEXEC, 0);
 	if (fd < 0)
 		what = "owner";
 	else

@@ -203,7 +203,7 @@ mb_tree_revive(struct mb_component *component, struct mb_trial *trial, struct mb
 	struct tree tree = {.component = component, .trial = trial};
 	enum mb_code code;
 
-	tree.root_fd = open(trial->directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	tree.root_fd = mb_open(trial->directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
 	if (tree.root_fd < 0)
 		return mb_fail_errno(err, errno, "could not open \"%s\"", trial->directory);
 	tree.buffer = mb_malloc(READ_BYTES);

@@ -55,7 +55,7 @@ lock_range(int fd, enum mb_mirror_lock range, short type, int64_t patience_ms)
 static int
 open_lock(const struct mb_mirror *mirror)
 {
-	return open(mirror->lock_path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	return mb_open(mirror->lock_path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
 }
 
 /* One range of a new description; -1 when it was not to be had. */
@@ -237,7 +237,7 @@ void
 mb_mirror_note_removed(struct mb_mirror_copy *copy, const char *const *names, size_t count)
 {
 	int lock = take(copy->mirror, MB_MIRROR_STATE, copy->mirror->options.patience_ms);
-	int fd = open(copy->removed_path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+	int fd = mb_open(copy->removed_path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
 	struct mb_buf text = {0};
 	struct mb_error err;
 	struct stat st;
@@ -291,7 +291,7 @@ static void
 bury_killed(struct mb_mirror *mirror)
 {
 	char *prefix = mb_asprintf("writing-%s-", mirror->id_text);
-	DIR *dir = opendir(mirror->options.spool);
+	DIR *dir = mb_opendir(mirror->options.spool);
 	struct dirent *entry;
 
 	if (!dir)

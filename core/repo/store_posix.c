@@ -212,12 +212,11 @@ posix_clock(struct mb_store *base, int64_t *now_us, struct mb_error *err)
 
 	if (code)
 		return code;
-	fd = TEMP_FAILURE_RETRY(openat(store->root_fd, ".", O_TMPFILE | O_WRONLY | O_CLOEXEC, 0600));
+	fd = mb_openat(store->root_fd, ".", O_TMPFILE | O_WRONLY | O_CLOEXEC, 0600);
 	if (fd < 0)
 	{
 		mb_posix_tmp_name(tmp);
-		fd = TEMP_FAILURE_RETRY(
-			openat(store->root_fd, tmp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
+		fd = mb_openat(store->root_fd, tmp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 	}
 	if (fd < 0 || fstat(fd, &st) != 0)
 		code = mb_posix_fail(store, errno, "read the clock by a file in", ".", err);
@@ -260,7 +259,7 @@ static const struct mb_store_ops posix_ops = {
 static bool
 holds_only_remains(const char *dir)
 {
-	DIR *entries = opendir(dir);
+	DIR *entries = mb_opendir(dir);
 	struct dirent *entry;
 	bool only = entries != NULL;
 
@@ -299,7 +298,7 @@ mb_store_posix_open(struct mb_store **out, const char *dir, unsigned flags, stru
 
 	if (code)
 		return code;
-	fd = TEMP_FAILURE_RETRY(open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+	fd = mb_open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
 	if (fd < 0)
 	{
 		code = mb_fail_errno(err, errno, "could not open repository directory \"%s\"", dir);

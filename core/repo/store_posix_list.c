@@ -166,8 +166,7 @@ list_directory(struct listing *listing, const char *dir)
 	}
 	else
 	{
-		fd = TEMP_FAILURE_RETRY(
-			openat(listing->store->root_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+		fd = mb_openat(listing->store->root_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
 		if (fd < 0)
 			return mb_posix_fail(listing->store, errno, "list", ".", listing->err);
 	}

@@ -46,14 +46,12 @@ chain_open(const struct posix_store *store, const char *name, struct dir_chain *
 		int fd;
 
 		snprintf(segment, sizeof(segment), "%.*s", (int) (slash - name), name);
-		fd = TEMP_FAILURE_RETRY(
-			openat(parent, segment, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+		fd = mb_openat(parent, segment, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC, 0);
 		if (fd < 0 && errno == ENOENT)
 		{
 			if (mkdirat(parent, segment, 0700) != 0 && errno != EEXIST)
 				return errno;
-			fd = TEMP_FAILURE_RETRY(
-				openat(parent, segment, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+			fd = mb_openat(parent, segment, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC, 0);
 		}
 		if (fd < 0)
 			return errno;
@@ -155,7 +153,7 @@ remove_leftovers(struct posix_store *store, int dir_fd, const char *name, size_t
 	pthread_mutex_unlock(&store->lock);
 	if (known)
 		return;
-	fd = TEMP_FAILURE_RETRY(openat(dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+	fd = mb_openat(dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
 	dir = fd >= 0 ? fdopendir(fd) : NULL;
 	if (!dir)
 	{
@@ -179,7 +177,7 @@ remove_leftovers(struct posix_store *store, int dir_fd, const char *name, size_t
 static int
 publish_locked(const struct posix_store *store, int dir_fd, const char *tmp, const char *leaf)
 {
-	int fd = TEMP_FAILURE_RETRY(openat(store->root_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+	int fd = mb_openat(store->root_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
 	struct stat st;
 	int result = 0;
 
@@ -217,8 +215,8 @@ static int
 create_tmp(const struct dir_chain *chain, char tmp[TMP_NAME_MAX])
 {
 	mb_posix_tmp_name(tmp);
-	return TEMP_FAILURE_RETRY(openat(chain->fds[chain->count - 1], tmp,
-									 O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600));
+	return mb_openat(chain->fds[chain->count - 1], tmp,
+					 O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
 }
 
 enum mb_code

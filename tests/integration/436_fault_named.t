@@ -120,6 +120,23 @@ done
 fault "sync:1:EINTR:$REPO" backup
 [ "$(hits)" = 1 ] && [ "$status" = 0 ] || { bad=$((bad + 1)); diag "fsync: $status, $(hits) hits: $err"; }
 is "$bad" 0 "an open or an fsync that a signal interrupts is repeated"
+bad=0
+interrupted() # path command...
+{
+	local path=$1 n
+
+	shift
+	for n in 1 3 7
+	do
+		rm -rf "$T/i"
+		fault "open:$n:EINTR:$path" "$@"
+		[ "$status" = 0 ] && [ "$(hits)" = 1 ] || { bad=$((bad + 1)); diag "$path, open $n: $status, $(hits) hits: $err"; }
+	done
+}
+interrupted "$PGDATA" backup --type full
+interrupted "$T/spool" backup
+interrupted "$T/i" restore --yes --component "postgres=$T/i"
+is "$bad" 0 "... also of what is backed up, of the spool, and of what a restore writes"
 
 # -- a look that fails is no "not there" ----------------------------------------------------------------------
 mkdir "$T/objects.d" "$T/etc.d"; echo before >"$T/objects.d/o"; echo before >"$T/etc.d/f"
