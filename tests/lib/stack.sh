@@ -157,7 +157,7 @@ stack_end()
 	then
 		for data in "$T"/*/postmaster.pid "$T"/*/*/postmaster.pid
 		do
-			[ -f "$data" ] && "$PG_BIN/pg_ctl" -D "$(dirname "$data")" -m immediate -w stop >/dev/null 2>&1
+			stop_cluster "$(dirname "$data")" immediate
 		done
 	fi
 	for pid in $PIDS
@@ -306,8 +306,17 @@ start_cluster() # directory
 		{ tail -n 30 "$1.log" | sed 's/^/# /' >&2; return 1; }
 }
 
+# pg_ctl believes postmaster.pid; the server that it names may be long dead, and its number another's.
+cluster_lives() # directory
+{
+	local pid
+
+	pid=$(head -n 1 "$1/postmaster.pid" 2>/dev/null) && [ "$(readlink -f "/proc/$pid/cwd")" = "$(readlink -f "$1")" ]
+}
+
 stop_cluster() # directory [mode]
 {
+	cluster_lives "$1" || return
 	"$PG_BIN/pg_ctl" -D "$1" -m "${2:-fast}" -w stop >/dev/null 2>&1
 }
 
