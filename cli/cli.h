@@ -71,7 +71,9 @@ extern struct mb_cancel mb_interrupt;
 enum mb_code cli_open_repository(struct mb_cli *cli, struct mb_error *err) MB_MUST_CHECK;
 enum mb_code cli_open_store(struct mb_cli *cli, unsigned flags, struct mb_store **store,
 							struct mb_error *err) MB_MUST_CHECK;
-/* places.c: the first, and the copies that the configuration names. */
+/* places.c: MB_CONFIG when the configuration names no repository. */
+enum mb_code cli_check_url(const struct mb_cli *cli, struct mb_error *err) MB_MUST_CHECK;
+/* The first, and the copies that the configuration names. */
 enum mb_code cli_open_places(struct mb_cli *cli, struct mb_store **store,
 							 struct mb_error *err) MB_MUST_CHECK;
 /*

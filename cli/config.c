@@ -49,6 +49,12 @@ unknown_section(struct reader *reader, const char *section)
 	struct mb_nearest nearest = {.word = section};
 	size_t i;
 
+	if (!section[0])
+	{
+		mb_fail(reader->err, MB_CONFIG, "%s line %d: this stands in no section",
+				reader->config->path, reader->line);
+		return mb_error_hint(reader->err, "Write a line such as [repository] before it.");
+	}
 	for (i = 0; i < SECTION_COUNT; i++)
 		mb_nearest_try(&nearest, sections[i].name);
 	mb_fail(reader->err, MB_CONFIG, "%s line %d: there is no section [%s]", reader->config->path,

@@ -107,14 +107,17 @@ check_words(const struct mb_cli *cli, struct mb_error *err)
 	if (cli->words.count < command->min_words)
 	{
 		mb_fail(err, MB_CONFIG, "\"mbackup %s\" needs %s", command->name, command->words);
+		if (mb_starts_with(command->words, "VERB"))
+			return mb_error_hint(err, "Write: mbackup %s %s; \"mbackup help %s\" lists the verbs.",
+								 command->name, command->words, command->name);
 		return mb_error_hint(err, "Write: mbackup %s %s", command->name, command->words);
 	}
 	if (cli->words.count > command->max_words)
 	{
 		mb_fail(err, MB_CONFIG, "\"%s\" is one word too many for \"mbackup %s\"",
 				cli->words.items[command->max_words], command->name);
-		return mb_error_hint(err, "Write: mbackup %s [OPTION]... %s", command->name,
-							 command->words);
+		return mb_error_hint(err, "Write: mbackup %s [OPTION]...%s%s", command->name,
+							 command->words[0] ? " " : "", command->words);
 	}
 	return MB_OK;
 }

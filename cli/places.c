@@ -67,20 +67,25 @@ open_copy_url(void *ctx, const char *place, struct mb_store **store, struct mb_e
 }
 
 enum mb_code
-cli_open_store(struct mb_cli *cli, unsigned flags, struct mb_store **store, struct mb_error *err)
+cli_check_url(const struct mb_cli *cli, struct mb_error *err)
 {
 	const char *url = mb_config_get(&cli->config, SCOPE_REPOSITORY, "url");
-	struct mb_settings settings = {0};
-	enum mb_code code;
 
-	if (!url || !url[0])
-	{
-		mb_fail(err, MB_CONFIG, "no repository is configured");
-		return mb_error_hint(err,
-							 "Write url = /a/directory or s3://bucket in [repository], or give "
-							 "--repository-url.");
-	}
-	code = mb_config_place(&cli->config, &settings, err);
+	if (url && url[0])
+		return MB_OK;
+	mb_fail(err, MB_CONFIG, "no repository is configured");
+	return mb_error_hint(err, "Write url = /a/directory or s3://bucket in [repository], or give "
+							  "--repository-url.");
+}
+
+enum mb_code
+cli_open_store(struct mb_cli *cli, unsigned flags, struct mb_store **store, struct mb_error *err)
+{
+	struct mb_settings settings = {0};
+	enum mb_code code = cli_check_url(cli, err);
+
+	if (!code)
+		code = mb_config_place(&cli->config, &settings, err);
 	if (!code)
 		code = open_url(cli, &settings, flags, store, err);
 	mb_settings_release(&settings);

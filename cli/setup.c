@@ -305,6 +305,9 @@ cli_prepare(struct mb_cli *cli, struct mb_error *err)
 	cli->env.config_path = cli->config.path;
 	if (!code)
 		code = check_values(cli, err);
+	/* A daemon waits for a repository that is away, not for one that nobody has named. */
+	if (!code && cli->command->id == CMD_DAEMON)
+		code = cli_check_url(cli, err);
 	if (!code)
 	{
 		set_log(cli);

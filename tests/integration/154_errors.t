@@ -38,6 +38,9 @@ m=mbackup
 
 # -- command lines -----------------------------------------------------------------------------------------
 fails 2 'there is no command "bakcup"' 'Did you mean "mbackup backup"' $m bakcup
+fails 2 '"mbackup key" needs VERB' '"mbackup help key" lists the verbs' $m key
+with headless '1i url = x'
+fails 2 'headless.conf line 1: this stands in no section' 'such as \[repository\]' $m --config "$T/headless.conf" list
 fails 2 'there is no command "xyzzy"' 'mbackup help' $m xyzzy
 fails 2 'there is no option' 'Did you mean --to-time' $m restore --to-tiem x
 fails 2 'there is no option' 'help' $m backup --xyzzyxyzzy

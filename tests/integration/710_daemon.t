@@ -161,6 +161,13 @@ printf '[nonsense]\n' >>"$CONF"
 kill -HUP $DAEMON
 wait_for 10 says 'stays as it was.*nonsense'
 is $? 0 "a configuration with an error is not taken" || tail -n 5 "$T/daemon.log" >&2
+write_config
+sed -i '/^url = /d' "$CONF"
+kill -HUP $DAEMON
+wait_for 10 says 'stays as it was.*no repository is configured'
+is $? 0 "... nor one without a repository" || tail -n 5 "$T/daemon.log" >&2
+run mb daemon --spool "$T/another-spool"
+is "$status" 2 "... with which none starts"
 write_config 'backup-age = 1s'
 kill -HUP $DAEMON
 wait_for 10 says 'the configuration was read again'
