@@ -3,112 +3,35 @@
 
     doc_page.py split PAGE DIR      its blocks as DIR/run.sh, which runs them in order in one shell
     doc_page.py judge PAGE DIR      did all run, and did each print what the page shows?
-    doc_page.py list PAGE...        the blocks that are not run, with the reason
+    doc_page.py write PAGE DIR      puts what was printed into the page, where it shows something else
+    doc_page.py count PAGE          how many commands are run, and how many are left out
+    doc_page.py list PAGE...        what is left out, with the reason
+    doc_page.py means DIR WORD TEXT from now on WORD of the page is TEXT, in what has not run yet
 
-Fenced blocks: sh and sql are run, ini is written where the comment above it says, text right behind a block
-is what that block prints, json and yaml are parsed. A comment above a block says what else a test must know:
+Fenced blocks: sh and sql are run; console holds "$ command" and all that it prints; ini is written where the comment
+above it says, or else must be understood by mbackup as it stands; text right behind a block is what that block prints,
+json and yaml are parsed. A comment above a block says what else a test must know:
 
     <!-- test: not run: REASON -->          of this block
+    <!-- test: left out: WORDS: REASON -->  the commands of the block that begin with WORDS
+    <!-- test: each: COMMAND -->            a hidden command before each one of the block: they are alternatives
+    <!-- test: answer: TEXT -->             what is typed when mbackup asks: it gets a terminal
     <!-- test: exits N -->                  the last command of the block
     <!-- test: file PATH -->                the block becomes this file (append PATH: is added to it)
+    <!-- test: section: NAME -->            the keys of an ini block without a header belong there
     <!-- test: run                          hidden commands, up to the line with the end of the comment
     <!-- test: setup WORD... -->            what the test starts before (at the top of the page)
 
-In a text block a line "..." stands for any lines, "..." in a line for anything. Ids, times, sizes, positions and
-durations are equal to any other one. Paths and ports of a page are mapped into the test's own directory by the
+In a text or console block a line "..." stands for any lines, "..." in a line for anything. Ids, times, sizes, positions
+and durations are equal to any other one. Paths and ports of a page are mapped into the test's own directory by the
 pairs in $DOC_MAP (page's word, tab, test's word), and back in what is printed.
 """
-import json
 import os
 import re
+import shlex
 import sys
 
-RUN = ("sh", "sql", "ini")
-SHOWN = ("text", "json", "yaml", "")
-
-
-class Block:
-    def __init__(self, kind, line):
-        self.kind, self.line = kind, line
-        self.lines, self.not_run, self.exits, self.path, self.mode = [], None, 0, None, "w"
-        self.expected = None
-
-    def text(self):
-        return "".join(line + "\n" for line in self.lines)
-
-
-def parse(path):
-    """([Block], [word of setup]).  Raises ValueError for what nobody would run."""
-    blocks, setup, block, note, hidden = [], [], None, {}, None
-    with open(path, encoding="utf-8") as file:
-        lines = file.read().split("\n")
-    for number, line in enumerate(lines, 1):
-        where = f"{path}:{number}"
-        if hidden is not None:
-            if line.strip() == "-->":
-                blocks.append(hidden)
-                hidden = None
-            else:
-                hidden.lines.append(line[hidden.indent:] if line[:hidden.indent].isspace() else line)
-            continue
-        if block is not None:
-            if line.strip() == "```":
-                finish(block, blocks, where)
-                block = None
-            else:
-                block.lines.append(line[block.indent:] if line[:block.indent].isspace() else line)
-            continue
-        comment = re.fullmatch(r"\s*<!-- test: (.*?)( -->)?", line)
-        fence = re.fullmatch(r"( *)```(\w*)", line)
-        if comment and comment.group(1) == "run" and not comment.group(2):
-            hidden = Block("sh", number)
-            hidden.indent = len(line) - len(line.lstrip())
-        elif comment:
-            words = comment.group(1)
-            if words.startswith("setup "):
-                setup += words.split()[1:]
-            else:
-                note[words.split(":")[0].split()[0]] = words
-        elif fence:
-            if fence.group(2) not in RUN + SHOWN:
-                raise ValueError(f"{where}: a block of kind \"{fence.group(2)}\"")
-            block = Block(fence.group(2), number)
-            block.indent = len(fence.group(1))
-            if "not" in note:
-                reason = note["not"].partition("not run:")[2].strip()
-                if not reason:
-                    raise ValueError(f"{where}: not run, but why?")
-                block.not_run = reason
-            if "exits" in note:
-                block.exits = int(note["exits"].split()[1])
-            for mode, word in (("w", "file"), ("a", "append")):
-                if word in note:
-                    block.path, block.mode = note[word].split()[1], mode
-            note = {}
-        elif note and line.strip():
-            raise ValueError(f"{where}: a comment for a test without a block: {note}")
-    if block is not None or hidden is not None:
-        raise ValueError(f"{path}: a block that does not end")
-    return blocks, setup
-
-
-def finish(block, blocks, where):
-    last = blocks[-1] if blocks else None
-    if block.kind == "text" and last and last.kind in RUN and last.expected is None and not block.not_run:
-        last.expected = block
-        block.of = last
-    elif block.kind == "json":
-        json.loads(block.text())
-    elif block.kind == "yaml":
-        try:
-            import yaml
-        except ImportError:
-            print("doc_page.py: no yaml: the manifests are not parsed", file=sys.stderr)
-        else:
-            list(yaml.safe_load_all(block.text()))
-    elif block.kind == "ini" and not block.path and not block.not_run:
-        raise ValueError(f"{where}: an ini block without a file")
-    blocks.append(block)
+from doc_block import RUN, count, left_out, parse  # noqa: F401 (others take them from here)
 
 
 # -- running ------------------------------------------------------------------------------------------------
@@ -122,9 +45,9 @@ def mapping():
     return pairs
 
 
-def into(text):
+def into(text, pairs=None):
     """The page's words as the test's."""
-    pairs = sorted(mapping(), key=lambda p: -len(p[0]))
+    pairs = sorted(pairs or mapping(), key=lambda p: -len(p[0]))
     if not pairs:
         return text
     table = dict(pairs)
@@ -145,32 +68,60 @@ def back(text):
     return re.sub(longest, lambda m: table[m.group(0)], text)
 
 
+def put(path, text):
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(text)
+
+
+def means(directory, word, text):
+    """Into the commands that have not begun yet: those that have are read already."""
+    for name in os.listdir(directory):
+        path = os.path.join(directory, name)
+        if name.endswith(".in") and word in read(path):
+            put(path, re.sub(rf"(?<!\w){re.escape(word)}(?!\w)", lambda _: text, read(path)))
+
+
+def run_lines(block, name):
+    """The lines of run.sh for a block; what they run is in files called name."""
+    if block.kind == "console":
+        lines = []
+        for k, (command, _) in enumerate(block.steps()):
+            put(f"{name}.{k}.in", into(command) + "\n")
+            lines += [f"exec >{name}.{k}.out 2>&1", f". {name}.{k}.in || true"]
+        return lines
+    text = block.text()
+    if block.each or block.left_out:
+        text = "".join((block.each + "\n" if block.each else "") + command + "\n" for command in block.commands()[0])
+    put(name + ".in", into(text))
+    if block.path:
+        target = into(block.path)
+        return [f"mkdir -p \"$(dirname \"{target}\")\"",
+                f"cat {name}.in >{'>' if block.mode == 'a' else ''}\"{target}\"; chmod 600 \"{target}\""]
+    if block.kind == "ini":
+        return [f"doc_reads {name}.in {block.section or ''}"]
+    if block.kind == "sql":
+        return [f"psql -X -v ON_ERROR_STOP=1 -f {name}.in"]
+    lines = [f". {name}.in"]
+    if block.exits:
+        lines = ["set +e", f"( . {name}.in ); DOC_STATUS=$?", "set -e",
+                 f"[ $DOC_STATUS = {block.exits} ] || {{ echo \"exit status $DOC_STATUS\"; exit 99; }}"]
+    if block.answer is not None:
+        lines = [f"DOC_ANSWER={shlex.quote(block.answer)}", "mbackup() { doc_asked \"$@\"; }"] + lines + ["unset -f mbackup"]
+    return lines
+
+
 def split(page, directory):
     blocks, _ = parse(page)
     os.makedirs(directory, exist_ok=True)
-    script = ["# Made of " + page, "set -eE -o pipefail", ". \"$DOC_PRELUDE\"", "exec </dev/null"]
+    script = ["# Made of " + page, "set -eE -o pipefail", f"DOC_BLOCKS={directory}", ". \"$DOC_PRELUDE\"", "exec </dev/null"]
     for i, block in enumerate(blocks):
         if block.kind not in RUN or block.not_run:
             continue
-        name = f"{directory}/{i:03}"
-        with open(name + ".in", "w", encoding="utf-8") as file:
-            file.write(into(block.text()))
-        script += [f"exec >{name}.out 2>&1", f"echo {i} >{directory}/begun"]
-        if block.path:
-            target = into(block.path)
-            script += [f"mkdir -p \"$(dirname \"{target}\")\"",
-                       f"cat {name}.in >{'>' if block.mode == 'a' else ''}\"{target}\"; chmod 600 \"{target}\""]
-        elif block.kind == "sql":
-            script += [f"psql -X -v ON_ERROR_STOP=1 -f {name}.in"]
-        elif block.exits:
-            script += ["set +e", f"( . {name}.in ); DOC_STATUS=$?", "set -e",
-                       f"[ $DOC_STATUS = {block.exits} ] || {{ echo \"exit status $DOC_STATUS\"; exit 99; }}"]
-        else:
-            script += [f". {name}.in"]
+        script += [f"exec >{directory}/{i:03}.out 2>&1", f"echo {i} >{directory}/begun"]
+        script += run_lines(block, f"{directory}/{i:03}")
         script += [f"echo {i} >>{directory}/ran", "[ -z \"${TRY:-}\" ] || echo \"$TRY\" >\"$DOC_ROOT/try\""]
     script += [f"touch {directory}/end"]
-    with open(f"{directory}/run.sh", "w", encoding="utf-8") as file:
-        file.write("\n".join(script) + "\n")
+    put(f"{directory}/run.sh", "\n".join(script) + "\n")
 
 
 # -- judging ------------------------------------------------------------------------------------------------
@@ -181,9 +132,12 @@ EQUAL = [
     (r"\b\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d(?::?\d\d)?)?", "<time>"),
     (r"\b\d{8}T\d{6}Z?\b", "<time>"),
     (r"\b\d\d:\d\d:\d\d(?:\.\d+)?Z?\b", "<time>"),
+    (r"\b[0-9A-F]{24}\b", "<segment>"),
     (r"\b[0-9A-F]{1,8}/[0-9A-F]{1,8}\b", "<lsn>"),
     (r"\b\d+(?:\.\d+)? ?(?:B|KiB|MiB|GiB|TiB|kB|bytes)(?:/s)?(?=\W|$)", "<size>"),
-    (r"\b\d+(?:\.\d+)? ?(?:s|ms|min|h|seconds|minutes)\b", "<duration>"),
+    (r"-?\b\d+(?:\.\d+)? ?(?:s|ms|min|h|seconds|minutes)\b", "<duration>"),
+    (r"\b(?:process|pid) \d+\b", "<process>"),
+    (r"\b\d+ blobs\b", "<blobs>"),
     (r"[ \t]+", " "),
 ]
 
@@ -217,12 +171,40 @@ def fits(expected, got):
     return None
 
 
+def is_all(expected, got):
+    """Is this the whole output, "..." being any number of lines?"""
+    if not expected:
+        return not got
+    if expected[0].strip() == "...":
+        return any(is_all(expected[1:], got[i:]) for i in range(len(got) + 1))
+    return bool(got) and line_fits(expected[0], got[0]) and is_all(expected[1:], got[1:])
+
+
 def read(path):
     try:
         with open(path, encoding="utf-8", errors="replace") as file:
             return file.read()
     except FileNotFoundError:
         return ""
+
+
+def differences(block, name):
+    """[(line of the page behind which it stands, lines that it shows, what is printed, the missing ones)]"""
+    if block.kind == "console":
+        at, found = block.line, []
+        for k, (command, shown) in enumerate(block.steps()):
+            at += command.count("\n") + 1
+            got = [line.rstrip() for line in back(read(f"{name}.{k}.out")).rstrip("\n").split("\n")]
+            got = [] if got == [""] else got
+            if not is_all(shown, got):
+                found.append((at, shown, got, shown))
+            at += len(shown)
+        return found
+    if block.expected is None:
+        return []
+    got = back(read(f"{name}.out")).rstrip("\n").split("\n")
+    missing = fits(block.expected.lines, got)
+    return [] if missing is None else [(block.expected.line, block.expected.lines, got, missing)]
 
 
 def judge(page, directory):
@@ -236,13 +218,8 @@ def judge(page, directory):
               f"{back(read(f'{directory}/{i:03}.out'))}")
         bad += 1
     for i in sorted(wanted & ran):
-        expected = blocks[i].expected
-        if expected is None:
-            continue
-        got = back(read(f"{directory}/{i:03}.out"))
-        missing = fits(expected.lines, got.split("\n"))
-        if missing is not None:
-            print(f"{page}:{expected.line}: this is not what is printed:\n" + "\n".join(missing) + f"\n--- printed:\n{got}")
+        for line, _, got, missing in differences(blocks[i], f"{directory}/{i:03}"):
+            print(f"{page}:{line}: this is not what is printed:\n" + "\n".join(missing) + "\n--- printed:\n" + "\n".join(got))
             bad += 1
     if not wanted:
         print(f"{page}: there is nothing to run")
@@ -253,18 +230,30 @@ def judge(page, directory):
     return bad
 
 
+def write(page, directory):
+    """What was printed into the page; around "..." people must do it."""
+    lines = read(page).split("\n")
+    changes = [(line, shown, got, block.indent) for i, block in enumerate(parse(page)[0]) if block.kind in RUN and not block.not_run
+               for line, shown, got, _ in differences(block, f"{directory}/{i:03}")]
+    for line, shown, got, indent in sorted(changes, key=lambda c: -c[0]):
+        if not any("..." in text for text in shown):
+            lines[line:line + len(shown)] = [" " * indent + text if text else "" for text in got]
+    put(page, "\n".join(lines))
+
+
 def main(verb, *words):
-    if verb == "split":
-        split(*words)
+    if verb in ("split", "write", "means"):
+        {"split": split, "write": write, "means": means}[verb](*words)
     elif verb == "judge":
         sys.exit(bool(judge(*words)))
     elif verb == "setup":
         print(" ".join(parse(words[0])[1]))
+    elif verb == "count":
+        print("{} commands run, {} configurations read, {} commands left out".format(*count(words[0])))
     elif verb == "list":
         for page in words:
-            for block in parse(page)[0]:
-                if block.not_run and block.kind in RUN:
-                    print(f"{page}:{block.line}: {block.not_run}")
+            for line, number, reason in left_out(page):
+                print(f"{page}:{line}: {number}: {reason}")
     else:
         sys.exit(__doc__)
 

@@ -10,23 +10,26 @@
 #     postgres redis objects files    running, with a table, a key, two objects, a file
 #     conf                            /etc/mbackup/mbackup.conf for those that run, and its repository
 #     backup stream                   a first backup; a stream that runs
+#     extension                       CREATE EXTENSION (the test has called extension_server); mbackup daemon is not started
 #     s3                              an S3 server with buckets: backups, archive (with lock), uploads (with versions)
 #     pgbackrest barman               another tool that backs up this cluster; without it the page is skipped
+#
+# DOC_WRITE=DIR: the pages with what is printed in place of what they show otherwise, in that directory.
 
 # What a page writes, a tab, what it is here.
 doc_map()
 {
 	local path
 
-	for path in /etc/mbackup /etc/shop /etc/postgresql /etc/cron.d /srv /backup /mnt /media /opt/backup /var/lib /var/backups /var/tmp/mbackup \
-		/run/postgresql /tmp
+	for path in /etc/mbackup /etc/shop /etc/postgresql /etc/cron.d /etc/systemd /srv /backup /mnt /media /opt/backup /opt/shop /root \
+		/root-of-trust /usr/local/bin /var/lib /var/backups /var/log /var/tmp /run/postgresql /run/redis /tmp
 	do
 		printf '%s\t%s\n' "$path" "$P$path"
 	done
-	printf '%s\t%s\n' /usr/lib/postgresql/15/bin "$PG_BIN" /usr/lib/postgresql/16/bin "$PG_BIN" \
+	printf '%s\t%s\n' /var/run/postgresql "$P/run/postgresql" /usr/bin:/bin "$P/cron" /usr/lib/postgresql/15/bin "$PG_BIN" /usr/lib/postgresql/16/bin "$PG_BIN" \
 		/usr/local/bin/mbackup "$MBACKUP" https://s3.example.com "${S3_ENDPOINT:-http://127.0.0.1:1}" \
 		5432 "$PGPORT" 5433 "$(free_port)" 6379 "$REDIS_PORT" 6380 "$(free_port)" \
-		54329 "$(free_port)" 63799 "$(free_port)" 8432 "$(free_port)" \
+		54329 "$(free_port)" 63799 "$(free_port)" 8432 "$DOC_HTTP" 7000 "$(free_port)" 9000 "$(free_port)" \
 		'myaccess' mbtestaccess 'mysecret' mbtestsecret0123
 }
 
@@ -36,16 +39,21 @@ doc_begin() # page
 
 	P=$T/p
 	rm -rf "$P"
-	mkdir -p "$P/bin" "$P/etc/mbackup" "$P/etc/shop" "$P/srv" "$P/backup" "$P/mnt" "$P/media" "$P/tmp" "$P/var/lib/postgresql" \
-		"$P/var/lib/mbackup" "$P/var/tmp" "$P/run/postgresql" "$P/opt/backup" "$P/work" "$P/etc/cron.d"
+	for word in bin backup cron etc/mbackup etc/shop etc/cron.d media mnt opt/backup opt/shop root root-of-trust run/postgresql run/redis srv tmp usr/local/bin \
+		var/lib/postgresql var/lib/mbackup var/log var/tmp work
+	do
+		mkdir -p "$P/$word"
+	done
 	export PGPORT REDIS_PORT DOC_MAP DOC_PRELUDE MBACKUP_CONFIG TMPDIR
 	PGPORT=$(free_port)
 	REDIS_PORT=$(free_port)
+	DOC_HTTP=$(free_port)
 	export PGHOST=$P/run/postgresql PGUSER=postgres PGDATABASE=postgres
 	export DOC_ROOT=$P DOC_DATA=$P/var/lib/postgresql/15/main DOC_REDIS=$P/var/lib/redis
 	MBACKUP_CONFIG=$P/etc/mbackup/mbackup.conf
 	TMPDIR=$P/tmp
 	ln -sf "$here"/tests/lib/doc_bin/* "$MBACKUP" "$(dirname "$MBACKUP")/mbackup-wal-get" "$P/bin/"
+	ln -s "$MBACKUP" "$P/usr/local/bin/"
 	DOC_REAL_PATH=$PATH
 	export DOC_REAL_PATH S3_PYTHON DOC_TESTS=$here/tests
 	PATH=$P/bin:$PATH
@@ -58,8 +66,7 @@ doc_begin() # page
 	done
 	DOC_MAP=$(doc_map)
 	DOC_PRELUDE=$P/prelude
-	# A stream that is stopped ends with 143, and that is as it should be.
-	printf '%s\n' "cd '${DOC_CWD:-$P/work}'" 'wait() { builtin wait "$@" || [ $? = 143 ]; }' >"$DOC_PRELUDE"
+	printf '%s\n' "cd '${DOC_CWD:-$P/work}'" '. "$DOC_TESTS/lib/doc_prelude.sh"' >"$DOC_PRELUDE"
 }
 
 doc_setup_postgres()
@@ -104,12 +111,14 @@ doc_setup_conf()
 		[ ! -d "$DOC_DATA" ] || printf '\n[postgres]\nconninfo = host=%s dbname=postgres\ntail-interval = 200ms\nservice = systemd:postgresql\n' "$PGHOST"
 		[ ! -d "$P/srv/objects" ] || printf '\n[objects:uploads]\nurl = file://%s/srv/objects\nscan-interval = 1s\n' "$P"
 		[ ! -d "$DOC_REDIS" ] || printf '\n[redis]\nurl = redis://127.0.0.1:%s\ndir = %s\nservice = systemd:redis-server\n' "$REDIS_PORT" "$DOC_REDIS"
+		[ "${DOC_EXTENSION:-}" != "$P" ] || printf '\n[daemon]\nlisten = 127.0.0.1:%s\nsync-interval = 1s\n' "$DOC_HTTP"
 		[ ! -e "$P/etc/shop/shop.env" ] || printf '\n[files:config]\npaths = %s/etc/shop\nscan-interval = 1s\n' "$P"
 	} >"$MBACKUP_CONFIG"
 	chmod 600 "$MBACKUP_CONFIG"
 	mbackup init >/dev/null 2>"$T/setup.err" || { cat "$T/setup.err" >&2; return 1; }
 }
-doc_setup_stream() { systemctl start mbackup-stream && wait_for 30 slot_active; }
+doc_setup_extension() { DOC_EXTENSION=$P; sql "CREATE EXTENSION mbackup"; }
+doc_setup_stream() { systemctl start mbackup-stream && { [ ! -d "$DOC_DATA" ] || wait_for 30 slot_active; }; }
 doc_setup_backup() { mbackup backup >/dev/null 2>"$T/setup.err" || { cat "$T/setup.err" >&2; return 1; }; }
 
 doc_setup_pgbackrest()
@@ -199,12 +208,24 @@ doc_processes()
 }
 doc_is_quiet() { [ -z "$(doc_processes)" ]; }
 
+# What the servers of a page that failed said last.
+doc_logs()
+{
+	local log
+
+	for log in "$P"/var/*.log
+	do
+		[ ! -s "$log" ] || diag "${log##*/}: $(tail -n 15 "$log")"
+	done
+}
+
 doc_page() # page
 {
 	local page=$here/$1 saved=$PATH status
 
 	doc_begin "$page"
 	status=$?
+	echo "# $1: $(python3 "$here/tests/lib/doc_page.py" count "$page")"
 	if [ $status = 77 ]
 	then
 		result "$1 # SKIP there is no $DOC_SKIP" 0
@@ -220,7 +241,8 @@ doc_page() # page
 			stack_forgets $DOC_SID
 		fi
 		tail -n 3 "$P/run.log" | sed 's/^/# /' >&2
-		ok "$1: every command runs, and prints what is shown" python3 "$here/tests/lib/doc_page.py" judge "$page" "$P/blocks"
+		[ -z "${DOC_WRITE:-}" ] || { python3 "$here/tests/lib/doc_page.py" write "$page" "$P/blocks"; cp "$page" "$DOC_WRITE/"; }
+		ok "$1: every command runs, and prints what is shown" python3 "$here/tests/lib/doc_page.py" judge "$page" "$P/blocks" || doc_logs
 	else
 		result "$1: the stack starts" 1
 	fi
