@@ -197,8 +197,13 @@ doc_processes()
 {
 	local link
 
-	ps -eo pid=,sid=,args= | awk -v page="$P/" -v sid="${DOC_SID:-none}" -v self=$$ \
-		'$1 != self && ($2 == sid || index($0, page)) && $3 !~ /awk$/ { print $1 }'
+	# (A session whose leader lives is another one, with the number of ours, which has ended.)
+	ps -eo pid=,sid=,args= | awk -v page="$P/" -v sid="${DOC_SID:-none}" -v self=$$ '
+		$1 == sid { is_reused = 1 }
+		$1 == self || $3 ~ /awk$/ { next }
+		index($0, page) { print $1; next }
+		$2 == sid { in_session[$1] }
+		END { if (!is_reused) for (pid in in_session) print pid }'
 	for link in /proc/[0-9]*/cwd
 	do
 		case $(readlink "$link" 2>/dev/null) in

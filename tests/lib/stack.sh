@@ -122,9 +122,30 @@ skip_all() # reason
 # -- the throw-away stack -----------------------------------------------------------------------
 
 PIDS=""
+declare -A BORN
+
+# When a process began, in ticks since the machine did; nothing when there is none.
+stack_born() # pid
+{
+	local line fields
+
+	read -r line <"/proc/$1/stat" || return
+	read -ra fields <<<"${line##*) }"
+	echo "${fields[19]}"
+} 2>/dev/null
 
 # Remember a process that must be gone at the end.
-stack_owns() { PIDS="$PIDS $1"; }
+stack_owns() # pid
+{
+	PIDS="$PIDS $1"
+	[ -z "$1" ] || BORN[$1]=$(stack_born "$1")
+}
+
+# Does it live, and is it the one that was remembered?  With many tests beside each other a number is soon somebody else's.
+stack_lives() # pid
+{
+	kill -0 "$1" 2>/dev/null && { [ -z "${BORN[$1]+known}" ] || [ "$(stack_born "$1")" = "${BORN[$1]}" ]; }
+}
 
 # It is gone: its number may be somebody else's by the time we end.
 stack_forgets() # pid
@@ -136,10 +157,10 @@ stack_forgets() # pid
 # Stop one process, by pid, and wait until it is gone.
 stack_kill() # pid [signal]
 {
-	kill "-${2:-TERM}" "$1" 2>/dev/null
+	! stack_lives "$1" || kill "-${2:-TERM}" "$1" 2>/dev/null
 	for _ in $(seq 100)
 	do
-		kill -0 "$1" 2>/dev/null || { stack_forgets "$1"; return 0; }
+		stack_lives "$1" || { stack_forgets "$1"; return 0; }
 		sleep 0.1
 	done
 	kill -KILL "$1" 2>/dev/null
@@ -151,7 +172,7 @@ stack_end()
 	trap - EXIT
 	for pid in $PIDS
 	do
-		kill -TERM "$pid" 2>/dev/null
+		! stack_lives "$pid" || kill -TERM "$pid" 2>/dev/null
 	done
 	if [ -d "$T" ]
 	then
