@@ -47,7 +47,7 @@ class Block:
             out.append((command, reason)) if reason else run.append(command)
         unused = [w for w, _ in self.left_out if not any(command.startswith(w) for command, _ in out)]
         if unused:
-            raise ValueError(f"line {self.line}: nothing begins with \"{unused[0]}\"")
+            raise ValueError(f"nothing begins with \"{unused[0]}\"")
         return run, out
 
     def steps(self):
@@ -80,7 +80,7 @@ def whole_commands(block):
             commands.append(so_far.rstrip("\n"))
             so_far = ""
     if so_far.strip():
-        raise ValueError(f"line {block.line}: a command without an end: {so_far}")
+        raise ValueError(f"a command without an end: {so_far}")
     return commands
 
 
@@ -133,6 +133,11 @@ def parse(path):
 
 def finish(block, blocks, where):
     last = blocks[-1] if blocks else None
+    if block.left_out:
+        try:
+            block.commands()
+        except ValueError as e:
+            raise ValueError(f"{where}: {e}") from e
     if block.kind == "text" and last and last.kind in RUN and last.expected is None and not block.not_run:
         last.expected = block
     elif block.kind == "console" and not (block.lines and block.lines[0].startswith("$ ")):
