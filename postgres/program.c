@@ -196,14 +196,17 @@ enum mb_code
 mb_pg_spawn(const struct mb_pg_run *run, int err_fd, pid_t *pid, struct mb_error *err)
 {
 	struct child child = {.run = run, .err_fd = err_fd};
+	pid_t made;
 
 	find_groups(&child);
 	child.environment = make_environment(run);
-	*pid = fork();
-	if (*pid == 0)
+	made = fork();
+	if (made == 0)
 		become_child(&child);
 	free(child.environment);
-	if (*pid < 0)
+	/* Never a pid of -1: who ends "it" would end every process that there is. */
+	*pid = made > 0 ? made : 0;
+	if (made < 0)
 		return mb_fail_errno(err, errno, "could not start \"%s\"", run->argv[0]);
 	return MB_OK;
 }

@@ -218,7 +218,7 @@ stop(struct mb_pg_scratch *scratch)
 {
 	int64_t deadline_ms = mb_monotonic_ms() + STOP_MS;
 
-	if (!scratch->pid)
+	if (scratch->pid <= 0)
 		return;
 	/* Nothing in it is worth a checkpoint. */
 	kill(scratch->pid, SIGQUIT);

@@ -30,6 +30,8 @@
  * MBACKUP_FAULT_NOSYNC=1, with or without the rest: nothing is really synced, so that a sweep does not
  * wait for the disk.  (What a power failure takes is not what this tests.)
  *
+ * kill(-1), the signal to every process that there is, is never sent: the sender ends with 99.
+ *
  * Only processes called mbackup and mbackup-wal-get are meant: what they start inherits the environment.  Not reached: what the C
  * library does inside fopen, opendir, realpath, getaddrinfo and the like; memory maps; what a child does
  * between fork and exec.

@@ -293,6 +293,8 @@ result "a scratch directory that cannot be given its mode" $?
 is "$(ls "$TMPDIR")$(ls "$T/dumped")" "" "... is removed"
 fault "sync:2:EIO:$T/dumped" restore --table postgres.public.t --output "$T/dumped/t.sql"
 is "$status:$(hits)" 11:1 "a dump whose name is not durable is not done"
+fault "fork:1:EAGAIN:" restore --table postgres.public.t --output "$T/dumped/none.sql"
+is "$status:$(hits)" 11:1 "a scratch server that cannot be started is an error, and no other process is ended for it"
 unset TMPDIR
 
 # -- a service that cannot be asked ---------------------------------------------------------------------------
