@@ -232,11 +232,13 @@ mb_bucket_undo(struct mb_bucket *bucket, struct mb_restore *restore, struct mb_e
 	if (code)
 		return mb_error_context(err, "what was in \"%s\" is not in the repository any more",
 								bucket->name);
-	/* The bucket is brought to that scan's state: what the restore has put is deleted, or marked so. */
+	/*
+	 * The bucket is brought to what that scan listed: what the restore has put is deleted, or marked so.  Not to
+	 * the scan's time: what was deleted within the margin before it would be there again.
+	 */
 	wishes.flags |= MB_RESTORE_DELTA | MB_RESTORE_FORCE;
 	restore->wishes = &wishes;
-	restore->target.kind = MB_TARGET_TIME;
-	restore->stack_time_us = mb_json_time(restore->kept, "time");
+	restore->target.kind = MB_TARGET_LATEST;
 	code = mb_bucket_restore(bucket, restore, err);
 	restore->wishes = given;
 	return code;

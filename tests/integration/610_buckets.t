@@ -101,6 +101,19 @@ do
 	judge dump shop --current --drop id,mtime,etag >"$T/after.delta"
 	ok "$server: it can be undone" diff "$T/before.delta" "$T/after.delta"
 
+	# -- in place, and back ---------------------------------------------------------------------------
+	judge put shop just-deleted text:x >/dev/null
+	sed -i 's/^clock-margin = .*/clock-margin = 2s/' "$CONF"
+	judge del shop just-deleted >/dev/null
+	judge dump shop --current --drop "$drop" >"$T/before.place"
+	run mb restore "$(cat "$T/id.1")" --component shop --yes
+	is "$status" 0 "$server: a restore in place"
+	run mb rollback --yes
+	is "$status" 0 "$server: a rollback"
+	judge dump shop --current --drop "$drop" >"$T/after.place"
+	sed -i 's/^clock-margin = .*/clock-margin = 200ms/' "$CONF"
+	ok "$server: it is as it was, without what had been deleted a moment before" diff "$T/before.place" "$T/after.place"
+
 	# -- parts of it, and files --------------------------------------------------------------------------
 	ok "$server: only some keys" mb restore "$(cat "$T/id.$points")" --component shop=s3://shop-some --only 'a/*' --yes
 	judge dump shop-some | story --canonical "$S3_SERVER" >"$T/is.some"
