@@ -24,7 +24,7 @@ allowed_for()
 		openssl/*) echo '^(core/repo/crypto|redis/tls)\.c$' ;;
 		xxhash.h) echo '^core/base/hash\.c$' ;;
 		jansson.h) echo '^core/base/json\.h$' ;;
-		ini.h) echo '^cli/config\.c$' ;;
+		ini.h) echo '^cli/config_file\.c$' ;;
 		libpq-fe.h) echo '^postgres/connection\.[ch]$' ;;
 		hiredis/*) echo '^redis/connection\.[ch]$' ;;
 		archive*.h) echo "^core/base/(tar|zip)\.c$" ;;
