@@ -65,7 +65,7 @@ $(call obj,$(CLI_SRC)): VERSION
 
 # Taken in by the assembler: -MMD does not see it.
 $(BUILD)/cli/http_page.o: cli/status.html
-$(BUILD)/cli/manual.o: cli/manual.txt
+$(BUILD)/cli/manual_source.o: cli/manual.txt
 $(BUILD)/cli/completion.o: $(wildcard cli/completion/*)
 $(BUILD)/cli/schedule_units.o: deploy/systemd/common.conf
 

@@ -1,8 +1,8 @@
 /*
  * manual.h - the manual: what cli/manual.txt says in words, and what the tables say of options.
  *
- * One walk (manual.c) makes every page; a style writes it down as a manual page (man(7)), as
- * Markdown or as plain text.  A page is that of a command, "mbackup" (the whole), or
+ * One walk (manual.c) makes every page; a style writes it down as a manual page (man(7), manual_man.c), as
+ * Markdown (manual_markdown.c) or as plain text (manual_text.c).  A page is that of a command, "mbackup" (the whole), or
  * "mbackup.conf" (every key).
  *
  * cli/manual.txt: "@NAME" begins a page, then come paragraphs; "%examples" are lines of shell with
@@ -34,6 +34,8 @@ struct manual
 bool manual_find(struct manual *manual, const char *name);
 /* Cut the next line (without its newline) off a part; false at the end. */
 bool manual_line(struct manual_part *part, struct manual_part *line);
+/* The same for the next word of a list with blanks between: NULL at the end; free() it. */
+char *manual_word(struct manual_part *part);
 
 struct manual_style
 {
