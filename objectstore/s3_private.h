@@ -1,6 +1,6 @@
 /*
- * s3_private.h - what s3.c (clients, lanes, the way of an op), s3_request.c (an op as an HTTP
- * request) and s3_answer.c (what an answer means) share.
+ * s3_private.h - what s3.c (clients and lanes), s3_run.c (the way of an op), s3_request.c (an op as an
+ * HTTP request) and s3_answer.c (what an answer means) share.
  */
 #ifndef MB_OBJECTSTORE_S3_PRIVATE_H
 #define MB_OBJECTSTORE_S3_PRIVATE_H
@@ -8,6 +8,8 @@
 #include <pthread.h>
 
 #include "objectstore/s3.h"
+
+#define MB_S3_BUDGET_FULL 100.0 /* quick retries that a client may have saved up */
 
 struct mb_s3
 {
@@ -82,7 +84,7 @@ struct mb_s3_attempt
 	size_t line_count;
 };
 
-/* After so long no further attempt begins; with patience_ms each attempt ends by then, too. */
+/* s3_run.c: after so long no further attempt begins; with patience_ms each attempt ends by then, too. */
 int64_t mb_s3_deadline_ms(const struct mb_s3 *s3, const struct mb_s3_op *op);
 
 /* s3_request.c: fill op->http from the op, signed for now; frees what an earlier try left. */
