@@ -50,8 +50,7 @@ enum mb_code
 mb_bucket_set_versioning(struct mb_s3 *s3, const char *name, const char *status,
 						 struct mb_error *err)
 {
-	char *body = mb_asprintf("<VersioningConfiguration "
-							 "xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">"
+	char *body = mb_asprintf("<VersioningConfiguration " MB_S3_XMLNS ">"
 							 "<Status>%s</Status></VersioningConfiguration>",
 							 status);
 	enum mb_code code = put_config(s3, name, "versioning", body, strlen(body), err);

@@ -94,7 +94,7 @@ mb_put_tags_body(const char *tags, struct mb_buf *body)
 {
 	struct mb_buf text = {0};
 
-	mb_buf_put_str(body, "<Tagging xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\"><TagSet>");
+	mb_buf_put_str(body, "<Tagging " MB_S3_XMLNS "><TagSet>");
 	while (*tags)
 	{
 		size_t len = strcspn(tags, "&"), key_len = strcspn(tags, "=&");

@@ -382,8 +382,7 @@ describe_parts(const struct upload *upload, struct mb_buf *body)
 {
 	size_t i;
 
-	mb_buf_put_str(body, "<CompleteMultipartUpload "
-						 "xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">");
+	mb_buf_put_str(body, "<CompleteMultipartUpload " MB_S3_XMLNS ">");
 	for (i = 0; i < upload->count; i++)
 	{
 		const struct part *part = &upload->parts[i];

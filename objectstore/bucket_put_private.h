@@ -7,8 +7,6 @@
 #include "objectstore/bucket_put.h"
 #include "objectstore/s3_xml.h"
 
-#define MB_S3_XMLNS "xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\""
-
 enum mb_source
 {
 	MB_SOURCE_TIME = 1,

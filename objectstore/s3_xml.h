@@ -13,6 +13,9 @@
 
 #include "core/base/mem.h"
 
+/* What the root of a body that we write is an element of. */
+#define MB_S3_XMLNS "xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\""
+
 /*
  * path: names joined by '/', such as "ListVersionsResult/Version/Key".  begin() when an element
  * starts, text() when one ends, with the text directly in it (white space kept).  Returning an

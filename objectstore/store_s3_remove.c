@@ -84,8 +84,7 @@ write_removal(struct mb_buf *body, const struct mb_store_s3 *store, const char *
 {
 	size_t i;
 
-	mb_buf_put_str(body, "<Delete xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">"
-						 "<Quiet>true</Quiet>");
+	mb_buf_put_str(body, "<Delete " MB_S3_XMLNS "><Quiet>true</Quiet>");
 	for (i = 0; i < count; i++)
 	{
 		mb_buf_put_str(body, "<Object><Key>");

@@ -205,8 +205,7 @@ complete_parts(struct mb_upload *upload, struct mb_error *err)
 		code = send_part(upload, err);
 	if (code)
 		return code;
-	mb_buf_put_str(&body, "<CompleteMultipartUpload "
-						  "xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">");
+	mb_buf_put_str(&body, "<CompleteMultipartUpload " MB_S3_XMLNS ">");
 	mb_buf_put(&body, upload->xml.data, upload->xml.len);
 	mb_buf_put_str(&body, "</CompleteMultipartUpload>");
 	op.body = body.data;
