@@ -10,28 +10,17 @@
 #include <string.h>
 
 #include "core/base/hash.h"
-#include "objectstore/bucket_entry.h"
 #include "objectstore/bucket_put_private.h"
 
 #define WINDOW 4
 #define WINDOW_BYTES (64u << 20)
-#define PARTS_MAX 10000
-#define MIB (1u << 20)
-
-struct part
-{
-	unsigned number;
-	uint64_t size;
-	char etag[128];
-	char checksum[64]; /* base64, or "" */
-};
 
 struct upload;
 
 struct flight
 {
 	struct upload *upload;
-	struct part *part;
+	struct mb_put_part *part;
 	struct mb_s3_op op;
 	struct mb_buf body;
 	char number[16];
@@ -44,7 +33,7 @@ struct upload
 	struct mb_pack_reader *reader;
 	struct mb_s3_lane *lane;
 	struct mb_buf id;
-	struct part *parts;
+	struct mb_put_part *parts;
 	size_t count;
 	const char *algorithm; /* "crc32c", "sha256": of which we can make the parts', or NULL */
 	size_t started;
@@ -58,79 +47,7 @@ struct upload
 	struct mb_error *err;
 };
 
-/* -- which parts ---------------------------------------------------------------------------------------- */
-
-static bool
-take_recorded(struct upload *upload, const json_t *recorded)
-{
-	uint64_t sum = 0;
-	size_t i;
-
-	upload->count = json_array_size(recorded);
-	if (upload->count == 0 || upload->count > PARTS_MAX)
-		return false;
-	upload->parts = mb_calloc(upload->count, sizeof(*upload->parts));
-	for (i = 0; i < upload->count; i++)
-	{
-		json_t *pair = json_array_get(recorded, i);
-		json_int_t number = json_integer_value(json_array_get(pair, 0));
-		json_int_t size = json_integer_value(json_array_get(pair, 1));
-
-		if (number < 1 || number > PARTS_MAX || size < 0 || size > MB_PUT_PART_MAX_BYTES)
-			return false;
-		upload->parts[i].number = (unsigned) number;
-		upload->parts[i].size = (uint64_t) size;
-		sum += (uint64_t) size;
-	}
-	return sum == upload->version->entry->size;
-}
-
-/* Does a version of this size come out in so many parts? */
-static bool
-fits(uint64_t size, uint64_t part, unsigned count)
-{
-	return part <= MB_PUT_PART_MAX_BYTES && (size + part - 1) / part == count;
-}
-
-/*
- * Without a record: the part size that clients are likely to have used, if one of them makes as many
- * parts as the ETag says; else any in whole MiB; else our own.
- */
-static uint64_t
-guess_part_bytes(uint64_t size, unsigned count)
-{
-	static const unsigned usual[] = {5, 8, 16, 15, 10, 32, 64, 50};
-	uint64_t part;
-	size_t i;
-
-	for (i = 0; count > 0 && i < sizeof(usual) / sizeof(usual[0]); i++)
-		if (fits(size, (uint64_t) usual[i] * MIB, count))
-			return (uint64_t) usual[i] * MIB;
-	part = count > 0 ? (size / count + MIB - 1) / MIB * MIB : 0;
-	if (part >= 5 * MIB && fits(size, part, count))
-		return part;
-	for (part = MB_PUT_SINGLE_BYTES; (size + part - 1) / part > PARTS_MAX;)
-		part += MIB;
-	return part;
-}
-
-static void
-make_parts(struct upload *upload)
-{
-	uint64_t size = upload->version->entry->size, at = 0;
-	uint64_t part =
-		guess_part_bytes(size, mb_etag_parts(mb_json_str(upload->version->meta, "etag", "")));
-	size_t i;
-
-	free(upload->parts);
-	upload->count = size ? (size_t) ((size + part - 1) / part) : 1;
-	upload->parts = mb_calloc(upload->count, sizeof(*upload->parts));
-	for (i = 0; i < upload->count; i++, at += part)
-	{
-		upload->parts[i].number = (unsigned) i + 1;
-		upload->parts[i].size = size - at < part ? size - at : part;
-	}
-}
+/* -- checksums of parts --------------------------------------------------------------------------------- */
 
 /* Composite checksums of these kinds we can make. */
 static const char *
@@ -176,21 +93,6 @@ make_checksum(const struct upload *upload, const struct mb_buf *body, char out[6
 
 /* -- the requests ------------------------------------------------------------------------------------------ */
 
-/* Run one op on the lane, which has nothing else under way. */
-static enum mb_code
-perform(struct upload *upload, struct mb_s3_op *op, struct mb_error *err)
-{
-	enum mb_code code;
-
-	mb_s3_start(upload->lane, op);
-	code = mb_s3_run(upload->lane, 0, err);
-	if (code)
-		return code;
-	if (op->code)
-		*err = op->err;
-	return op->code;
-}
-
 /* Not by expat: Ceph answers the key too, which may hold what no XML may. */
 static bool
 find_upload_id(struct mb_buf *body, struct mb_buf *id)
@@ -203,18 +105,6 @@ find_upload_id(struct mb_buf *body, struct mb_buf *id)
 	start += strlen("<UploadId>");
 	mb_buf_put(id, start, (size_t) (end - start));
 	return id->len > 0 && !memchr(id->data, '&', id->len);
-}
-
-/*
- * Ceph loses tags and locks that come with the beginning of an upload, and answers nothing when it is
- * asked for such tags: there they are set when the version is there.
- */
-bool
-mb_put_has_late(const struct mb_put_place *place, const struct mb_put_version *version)
-{
-	return mb_s3_dialect(place->s3) == MB_S3_CEPH && (mb_json_str(version->meta, "tags", "")[0] ||
-													  json_object_get(version->meta, "retention") ||
-													  mb_json_bool(version->meta, "hold", false));
 }
 
 static enum mb_code
@@ -240,7 +130,7 @@ begin_upload(struct upload *upload, struct mb_error *err)
 	if (upload->algorithm)
 		mb_put_header(&texts, &op, "x-amz-checksum-algorithm", upper_algorithm(upload));
 	code = texts.is_too_much ? mb_fail(err, MB_UNSUPPORTED, "it has too many metadata")
-							 : perform(upload, &op, err);
+							 : mb_s3_perform_on(upload->lane, &op, err);
 	if (!code && !find_upload_id(&op.http.response.body, &upload->id))
 		code = mb_fail(err, MB_CORRUPT, "the server began an upload, but did not say which");
 	mb_s3_op_release(&op);
@@ -328,7 +218,7 @@ on_part(struct mb_s3_op *op)
 static void
 send_part(struct upload *upload, struct flight *flight)
 {
-	struct part *part = flight->part;
+	struct mb_put_part *part = flight->part;
 	struct mb_s3_op *op = &flight->op;
 
 	upload->code = read_part(upload, part->size, &flight->body, upload->err);
@@ -363,7 +253,7 @@ start_parts(struct upload *upload)
 	for (i = 0; i < WINDOW && !upload->code && upload->started < upload->count; i++)
 	{
 		struct flight *flight = &upload->flights[i];
-		struct part *part = &upload->parts[upload->started];
+		struct mb_put_part *part = &upload->parts[upload->started];
 
 		if (flight->part)
 			continue;
@@ -385,7 +275,7 @@ describe_parts(const struct upload *upload, struct mb_buf *body)
 	mb_buf_put_str(body, "<CompleteMultipartUpload " MB_S3_XMLNS ">");
 	for (i = 0; i < upload->count; i++)
 	{
-		const struct part *part = &upload->parts[i];
+		const struct mb_put_part *part = &upload->parts[i];
 
 		mb_buf_printf(body, "<Part><PartNumber>%u</PartNumber><ETag>", part->number);
 		mb_xml_escape(body, part->etag);
@@ -433,7 +323,7 @@ complete(struct upload *upload, char **new_id, struct mb_error *err)
 	describe_parts(upload, &body);
 	op.body = body.data;
 	op.body_len = body.len;
-	code = perform(upload, &op, err);
+	code = mb_s3_perform_on(upload->lane, &op, err);
 	told = code ? NULL : mb_s3_op_answer(&op, "x-amz-version-id");
 	if (told)
 		*new_id = mb_strdup(told);
@@ -441,53 +331,6 @@ complete(struct upload *upload, char **new_id, struct mb_error *err)
 		code = look_for_it(upload, new_id, err);
 	mb_s3_op_release(&op);
 	mb_arena_release(&texts.arena);
-	mb_buf_release(&body);
-	return code;
-}
-
-static enum mb_code
-put_one_late(struct upload *upload, const char *what, const struct mb_buf *body, const char *id,
-			 struct mb_error *err)
-{
-	struct mb_s3_op op = {.method = "PUT",
-						  .bucket = upload->place->bucket,
-						  .key = upload->version->key,
-						  .body = body->data,
-						  .body_len = body->len,
-						  .flags = MB_S3_MD5};
-	enum mb_code code;
-
-	mb_s3_op_query(&op, what, NULL);
-	if (id && upload->place->is_versioned)
-		mb_s3_op_query(&op, "versionId", id);
-	code = perform(upload, &op, err);
-	mb_s3_op_release(&op);
-	return code;
-}
-
-enum mb_code
-mb_put_late(const struct mb_put_place *place, const struct mb_put_version *version, const char *id,
-			struct mb_s3_lane *lane, struct mb_error *err)
-{
-	struct upload upload = {.place = place, .version = version, .lane = lane};
-	const char *tags = mb_json_str(version->meta, "tags", "");
-	struct mb_buf body = {0};
-	enum mb_code code = MB_OK;
-
-	if (tags[0])
-	{
-		mb_put_tags_body(tags, &body);
-		code = put_one_late(&upload, "tagging", &body, id, err);
-	}
-	mb_buf_reset(&body);
-	if (!code && mb_put_retention_body(version->meta, &body))
-		code = put_one_late(&upload, "retention", &body, id, err);
-	if (!code && mb_json_bool(version->meta, "hold", false))
-	{
-		mb_buf_reset(&body);
-		mb_buf_put_str(&body, "<LegalHold " MB_S3_XMLNS "><Status>ON</Status></LegalHold>");
-		code = put_one_late(&upload, "legal-hold", &body, id, err);
-	}
 	mb_buf_release(&body);
 	return code;
 }
@@ -532,8 +375,7 @@ mb_put_parts(const struct mb_put_place *place, const struct mb_put_version *vers
 	upload->err = err;
 	upload->crc32c = MB_CRC32C_INIT;
 	upload->algorithm = choose_algorithm(upload);
-	if (!take_recorded(upload, json_object_get(version->meta, "parts")))
-		make_parts(upload);
+	upload->parts = mb_put_choose_parts(version, &upload->count);
 	code = run_upload(upload, new_id, err);
 	for (i = 0; i < WINDOW; i++)
 	{

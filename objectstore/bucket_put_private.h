@@ -1,5 +1,6 @@
 /*
- * bucket_put_private.h - what bucket_put.c and bucket_put_parts.c share.
+ * bucket_put_private.h - what bucket_put.c, bucket_put_parts.c, bucket_put_sizes.c and bucket_put_late.c
+ * share.
  */
 #ifndef MB_OBJECTSTORE_BUCKET_PUT_PRIVATE_H
 #define MB_OBJECTSTORE_BUCKET_PUT_PRIVATE_H
@@ -30,5 +31,19 @@ const char *mb_put_id(const struct mb_put_place *place, const struct mb_put_vers
 /* x-minio-source-*: what is a set of enum mb_source. */
 void mb_put_source(const struct mb_put_place *place, const struct mb_put_version *version,
 				   unsigned what, struct mb_put_texts *texts, struct mb_s3_op *op);
+
+/* bucket_put_sizes.c */
+struct mb_put_part
+{
+	unsigned number;
+	uint64_t size;
+	char etag[128];
+	char checksum[64]; /* base64, or "" */
+};
+/*
+ * Numbers and sizes of the parts that the version had: as they were noted, or as clients are likely to
+ * have made them; else our own.  Never none; free() them.
+ */
+struct mb_put_part *mb_put_choose_parts(const struct mb_put_version *version, size_t *count);
 
 #endif

@@ -153,6 +153,9 @@ void mb_s3_drop(struct mb_s3_lane *lane);
 /* Start, wait, and return op->code with *err filled. */
 enum mb_code mb_s3_perform(struct mb_s3 *s3, struct mb_s3_op *op,
 						   struct mb_error *err) MB_MUST_CHECK;
+/* The same on a lane with nothing under way. */
+enum mb_code mb_s3_perform_on(struct mb_s3_lane *lane, struct mb_s3_op *op,
+							  struct mb_error *err) MB_MUST_CHECK;
 void mb_s3_op_release(struct mb_s3_op *op); /* frees the answer, zeroes the op */
 
 /* A header of the answer; NULL when there is none.  Valid until the next call on this op. */

@@ -337,9 +337,8 @@ mb_s3_drop(struct mb_s3_lane *lane)
 }
 
 enum mb_code
-mb_s3_perform(struct mb_s3 *s3, struct mb_s3_op *op, struct mb_error *err)
+mb_s3_perform_on(struct mb_s3_lane *lane, struct mb_s3_op *op, struct mb_error *err)
 {
-	struct mb_s3_lane *lane = mb_s3_lane_open(s3);
 	enum mb_code code;
 
 	mb_s3_start(lane, op);
@@ -351,8 +350,17 @@ mb_s3_perform(struct mb_s3 *s3, struct mb_s3_op *op, struct mb_error *err)
 	}
 	else if (op->code)
 		*err = op->err;
-	mb_s3_lane_close(lane);
 	return op->code;
+}
+
+enum mb_code
+mb_s3_perform(struct mb_s3 *s3, struct mb_s3_op *op, struct mb_error *err)
+{
+	struct mb_s3_lane *lane = mb_s3_lane_open(s3);
+	enum mb_code code = mb_s3_perform_on(lane, op, err);
+
+	mb_s3_lane_close(lane);
+	return code;
 }
 
 void
