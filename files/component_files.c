@@ -1,7 +1,6 @@
 /* component_files.c - see component_files.h: opening and backup. */
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,17 +15,14 @@
 
 /* Changes whenever the same rules hide something else, so that everything is read again. */
 #define MASK_VERSION 2
-#define ROOT_DEVICES 256
 
 /* What one settle() carries through the scan. */
 struct files_scan
 {
+	struct files_look look;
 	struct files_component *files;
 	struct mb_capture *capture;
 	struct mb_roots roots;
-	int root_fd;
-	dev_t devices[ROOT_DEVICES]; /* of the filesystems that the roots are on */
-	size_t device_count;
 	bool trust_parent; /* the parent was taken by the same rules */
 	atomic_uint_fast64_t changes;
 	pthread_mutex_t lock; /* hits, masked_files */
@@ -121,127 +117,6 @@ files_open(struct mb_component **component, const struct mb_settings *settings,
 	return code;
 }
 
-/* -- what is wanted --------------------------------------------------------------------------------- */
-
-/* CACHEDIR.TAG: https://bford.info/cachedir/ */
-static bool
-is_cache(const struct files_scan *scan, const char *path)
-{
-	static const char signature[] = "Signature: 8a477f597d28d172789f06886806bc55";
-	char *name = mb_path_join(path, "CACHEDIR.TAG");
-	char found[sizeof(signature) - 1];
-	struct mb_error err;
-	bool is_one = false;
-	size_t got = 0;
-	int fd;
-
-	mb_error_clear(&err);
-	if (mb_open_beneath(&fd, scan->root_fd, name, O_RDONLY | O_NONBLOCK | O_NOCTTY, 0, &err) ==
-		MB_OK)
-	{
-		is_one = mb_pread_full(fd, found, sizeof(found), 0, &got, name, &err) == MB_OK &&
-				 got == sizeof(found) && memcmp(found, signature, sizeof(found)) == 0;
-		close(fd);
-	}
-	free(name);
-	return is_one;
-}
-
-/* One of ours would hold itself, and grow without end. */
-static bool
-is_repository(const struct files_scan *scan, const char *path)
-{
-	char *id = mb_path_join(path, "mbackup.json"), *packs = mb_path_join(path, "packs");
-	bool is_one = faccessat(scan->root_fd, id, F_OK, AT_SYMLINK_NOFOLLOW) == 0 &&
-				  faccessat(scan->root_fd, packs, F_OK, AT_SYMLINK_NOFOLLOW) == 0;
-
-	free(id);
-	free(packs);
-	return is_one;
-}
-
-static bool
-is_on_other_filesystem(const struct files_scan *scan, const struct stat *st)
-{
-	size_t i;
-
-	if (!scan->files->stays_on_filesystem)
-		return false;
-	for (i = 0; i < scan->device_count; i++)
-		if (scan->devices[i] == st->st_dev)
-			return false;
-	return true;
-}
-
-/* Our own temporary files are nobody's configuration. */
-static bool
-is_in_spool(const struct mb_env *env, const char *path)
-{
-	size_t len = env->spool ? strlen(env->spool + 1) : 0;
-
-	return len > 0 && strncmp(path, env->spool + 1, len) == 0 &&
-		   (path[len] == '\0' || path[len] == '/');
-}
-
-static enum mb_scan_wish
-files_wanted(void *ctx, const char *path, const struct stat *st)
-{
-	struct files_scan *scan = ctx;
-	const struct files_component *files = scan->files;
-	const char *slash = strrchr(path, '/');
-	bool is_directory = S_ISDIR(st->st_mode);
-
-	/* What a restore has moved aside is nobody's configuration either. */
-	if (is_in_spool(files->base.env, path) ||
-		mb_starts_with(slash ? slash + 1 : path, MB_KEPT_PREFIX) ||
-		mb_patterns_match(&files->exclude, path,
-						  is_directory ? MB_PATH_DIRECTORY : MB_PATH_OTHER) ||
-		(!is_directory && is_on_other_filesystem(scan, st)))
-		return MB_SCAN_SKIP;
-	if (!is_directory)
-		return MB_SCAN_TAKE;
-	if (is_on_other_filesystem(scan, st) || (files->skips_caches && is_cache(scan, path)))
-		return MB_SCAN_SHOW;
-	return is_repository(scan, path) ? MB_SCAN_SKIP : MB_SCAN_TAKE;
-}
-
-/* What a backup would have the contents of: no sockets, no devices. */
-static bool
-is_captured(void *ctx, const char *path, const struct stat *st)
-{
-	return (S_ISREG(st->st_mode) || S_ISLNK(st->st_mode) || S_ISDIR(st->st_mode)) &&
-		   files_wanted(ctx, path, st) == MB_SCAN_TAKE;
-}
-
-static void add_device(struct files_scan *scan, const char *root);
-
-enum mb_code
-files_walk(struct files_component *files, int root_fd, struct mb_names *roots,
-		   struct mb_names *names, struct mb_error *err)
-{
-	struct files_scan scan = {.files = files, .root_fd = root_fd};
-	enum mb_code code = MB_OK;
-	char *path;
-	size_t i;
-
-	for (i = 0; !code && (path = mb_settings_list(files->base.settings, "paths", i)); i++)
-	{
-		size_t found;
-
-		code = mb_roots_add(&scan.roots, path, &files->exclude, &found, err);
-		free(path);
-	}
-	for (i = 0; !code && i < scan.roots.count; i++)
-		add_device(&scan, scan.roots.items[i]);
-	for (i = 0; !code && i < scan.roots.count; i++)
-	{
-		mb_names_add(roots, scan.roots.items[i], strlen(scan.roots.items[i]));
-		code = mb_walk_names(root_fd, scan.roots.items[i], is_captured, &scan, names, err);
-	}
-	mb_roots_release(&scan.roots);
-	return code;
-}
-
 /* -- deciding ---------------------------------------------------------------------------------------- */
 
 /* A directory or a link as the parent has it: what changes anything of it changes its ctime. */
@@ -304,6 +179,12 @@ files_decide(void *ctx, const struct mb_scan_item *item, enum mb_scan_choice *ch
 	return MB_OK;
 }
 
+static enum mb_scan_wish
+files_wanted(void *ctx, const char *path, const struct stat *st)
+{
+	return files_wish(&((struct files_scan *) ctx)->look, path, st);
+}
+
 static void
 files_renamed(void *ctx, const struct mb_scan_item *item)
 {
@@ -347,26 +228,6 @@ static const struct mb_scan_ops plain_scan = {.decide = files_decide,
 
 /* -- backup ------------------------------------------------------------------------------------------ */
 
-static void
-add_device(struct files_scan *scan, const char *root)
-{
-	struct stat st;
-	size_t i;
-
-	if (fstatat(scan->root_fd, root, &st, AT_SYMLINK_NOFOLLOW) != 0)
-	{
-		/* The walk, for which it stands on another one then, would leave it out in silence. */
-		if (errno != ENOENT && !scan->roots.unreadable)
-			scan->roots.unreadable = mb_asprintf("/%s", root);
-		return;
-	}
-	for (i = 0; i < scan->device_count; i++)
-		if (scan->devices[i] == st.st_dev)
-			return;
-	if (scan->device_count < ROOT_DEVICES)
-		scan->devices[scan->device_count++] = st.st_dev;
-}
-
 static enum mb_code
 collect_roots(struct files_scan *scan, struct mb_error *err)
 {
@@ -386,8 +247,9 @@ collect_roots(struct files_scan *scan, struct mb_error *err)
 	}
 	for (i = 0; !code && i < scan->roots.count; i++)
 	{
-		add_device(scan, scan->roots.items[i]);
-		if (is_repository(scan, scan->roots.items[i]))
+		if (!files_look_root(&scan->look, scan->roots.items[i]) && !scan->roots.unreadable)
+			scan->roots.unreadable = mb_asprintf("/%s", scan->roots.items[i]);
+		if (files_is_repository(&scan->look, scan->roots.items[i]))
 			mb_capture_warn(scan->capture, "\"/%s\" is a repository of mbackup: left out",
 							scan->roots.items[i]);
 	}
@@ -471,7 +333,7 @@ scan_files(struct files_scan *scan, struct mb_error *err)
 
 	code = collect_roots(scan, err);
 	if (!code)
-		code = mb_scan_tree(capture, scan->root_fd, scan->roots.items, scan->roots.count,
+		code = mb_scan_tree(capture, scan->look.root_fd, scan->roots.items, scan->roots.count,
 							files->is_masking ? &masking_scan : &plain_scan, scan, err);
 	if (code)
 		return code;
@@ -487,7 +349,7 @@ files_settle(struct mb_component *component, struct mb_capture *capture, const s
 			 struct mb_error *err)
 {
 	struct files_component *files = (struct files_component *) component;
-	struct files_scan scan = {.files = files, .capture = capture};
+	struct files_scan scan = {.look = {.files = files}, .files = files, .capture = capture};
 	enum mb_code code;
 
 	(void) cut;
@@ -502,13 +364,13 @@ files_settle(struct mb_component *component, struct mb_capture *capture, const s
 		describe_rules(files, capture->meta);
 	scan.trust_parent = capture->parent && is_by_same_rules(capture->meta, capture->parent->meta);
 	mb_progress_phase(capture->progress, "copying");
-	scan.root_fd = mb_open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
-	if (scan.root_fd < 0)
+	scan.look.root_fd = mb_open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
+	if (scan.look.root_fd < 0)
 		return mb_fail_errno(err, errno, "could not open \"/\"");
 	pthread_mutex_init(&scan.lock, NULL);
 	code = scan_files(&scan, err);
 	pthread_mutex_destroy(&scan.lock);
-	close(scan.root_fd);
+	close(scan.look.root_fd);
 	mb_roots_release(&scan.roots);
 	return code;
 }

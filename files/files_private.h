@@ -1,8 +1,11 @@
-/* files_private.h - what component_files.c, files_restore.c and files_in_place.c share. */
+/* files_private.h - what the files of the driver share; nobody else includes it. */
 #ifndef MB_FILES_FILES_PRIVATE_H
 #define MB_FILES_FILES_PRIVATE_H
 
+#include <sys/stat.h>
+
 #include "core/engine/replace.h"
+#include "core/engine/scan.h"
 #include "files/component_files.h"
 #include "files/mask.h"
 #include "files/patterns.h"
@@ -18,6 +21,24 @@ struct files_component
 	bool stays_on_filesystem;
 };
 
+/* files_look.c: looking at a tree by the rules of the component. */
+#define FILES_ROOT_DEVICES 256
+struct files_look
+{
+	const struct files_component *files;
+	int root_fd;                       /* "/", borrowed */
+	dev_t devices[FILES_ROOT_DEVICES]; /* of the filesystems that the roots are on */
+	size_t device_count;
+};
+/*
+ * A root whose filesystem belongs to what is looked at; false: it is there and cannot be looked at.
+ * The walk, for which it stands on another filesystem then, would leave it out in silence.
+ */
+bool files_look_root(struct files_look *look, const char *root);
+enum mb_scan_wish files_wish(const struct files_look *look, const char *path,
+							 const struct stat *st);
+/* One of ours would hold itself, and grow without end. */
+bool files_is_repository(const struct files_look *look, const char *path);
 /*
  * What a backup would take now: files and links below "/", and the roots that the configured paths
  * lead to.
