@@ -1,4 +1,4 @@
-/* component_postgres.c - the driver's table, the cut, and waiting for WAL; see the header. */
+/* component_postgres.c - the driver's table, opening and streaming; see the header. */
 #include "postgres/component_postgres.h"
 
 #include <stdlib.h>
@@ -6,9 +6,6 @@
 
 #include "core/base/time.h"
 #include "postgres/restore_private.h"
-
-/* Without any progress of the WAL stream for so long a backup fails. */
-#define SETTLE_IDLE_MS 120000
 
 /* Given once by mb_postgres_component_ops, before any thread; const from then on. */
 static const struct mb_wal_ops *wal_keeper;
@@ -59,26 +56,18 @@ check_compression(const char *how, struct mb_error *err)
 }
 
 static enum mb_code
-postgres_open(struct mb_component **component, const struct mb_settings *settings,
-			  const struct mb_env *env, struct mb_error *err)
+check_settings(const struct mb_settings *settings, struct mb_error *err)
 {
 	const char *method = mb_settings_get(settings, "method");
 	const char *slot = mb_settings_get(settings, "slot");
-	const char *ack = mb_settings_get(settings, "ack");
-	const char *limit = mb_settings_get(settings, "spool-limit");
-	uint64_t limit_bytes = MB_PG_DEFAULT_SPOOL_BYTES;
-	struct mb_postgres *pg;
-	size_t len;
+	size_t len = slot ? strlen(slot) : 0;
 
-	MB_ASSERT(wal_keeper);
 	if (method && strcmp(method, "auto") != 0 && strcmp(method, "direct") != 0 &&
 		strcmp(method, "basebackup") != 0)
 		return mb_fail(err, MB_CONFIG, "method \"%s\" is not one of auto, direct, basebackup",
 					   method);
-	if (!slot)
-		slot = MB_PG_DEFAULT_SLOT;
-	len = strlen(slot);
-	if (len == 0 || len > 63 || strspn(slot, "abcdefghijklmnopqrstuvwxyz0123456789_") != len)
+	if (slot &&
+		(len == 0 || len > 63 || strspn(slot, "abcdefghijklmnopqrstuvwxyz0123456789_") != len))
 	{
 		mb_fail(err, MB_CONFIG, "\"%s\" is not a valid name of a replication slot", slot);
 		return mb_error_hint(err, "Use lower-case letters, digits and underscores.");
@@ -88,8 +77,23 @@ postgres_open(struct mb_component **component, const struct mb_settings *setting
 	if (mb_settings_get(settings, "standby") &&
 		mb_pg_conninfo_check(mb_settings_get(settings, "standby"), err))
 		return mb_error_context(err, "standby");
-	if (check_compression(mb_settings_get(settings, "wire-compression"), err))
-		return err->code;
+	return check_compression(mb_settings_get(settings, "wire-compression"), err);
+}
+
+static enum mb_code
+postgres_open(struct mb_component **component, const struct mb_settings *settings,
+			  const struct mb_env *env, struct mb_error *err)
+{
+	const char *slot = mb_settings_get(settings, "slot");
+	const char *ack = mb_settings_get(settings, "ack");
+	const char *limit = mb_settings_get(settings, "spool-limit");
+	uint64_t limit_bytes = MB_PG_DEFAULT_SPOOL_BYTES;
+	struct mb_postgres *pg;
+	enum mb_code code = check_settings(settings, err);
+
+	MB_ASSERT(wal_keeper);
+	if (code)
+		return code;
 	if (limit && mb_size_parse(&limit_bytes, limit, err))
 		return mb_error_context(err, "spool-limit");
 	pg = mb_calloc(1, sizeof(*pg));
@@ -98,7 +102,7 @@ postgres_open(struct mb_component **component, const struct mb_settings *setting
 	pg->base.env = env;
 	pg->base.name = settings->name;
 	pg->base.ops = mb_postgres_component_ops(wal_keeper);
-	pg->slot = slot;
+	pg->slot = slot ? slot : MB_PG_DEFAULT_SLOT;
 	pg->tail_ms = mb_settings_ms(settings, "tail-interval", MB_PG_DEFAULT_TAIL_MS);
 	pg->ack_spool = ack && strcmp(ack, "spool") == 0;
 	pg->spool_limit_bytes = limit_bytes;
@@ -136,227 +140,6 @@ postgres_snapshot(struct mb_component *component, struct mb_capture *capture, st
 		code = mb_pg_check_adopted(pg->conn, err);
 	if (!code)
 		code = mb_postgres_snapshot(component, capture, err);
-	return code;
-}
-
-/* -- the cut ---------------------------------------------------------------------------------------- */
-
-static const char point_sql[] =
-	"SELECT pg_create_restore_point($1)::text AS lsn,"
-	" (extract(epoch FROM clock_timestamp()) * 1000000)::bigint AS now_us";
-
-/* Where the WAL of a cut stands: also the timeline that is being written. */
-static const char position_sql[] =
-	"SELECT pg_current_wal_flush_lsn()::text AS flush_lsn,"
-	" ('x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8))::bit(32)::bigint AS timeline";
-
-/* pg_create_restore_point does not flush; a commit that waits for no standby does. */
-static enum mb_code
-flush_wal(struct mb_postgres *pg, const char *point, struct mb_error *err)
-{
-	PGresult *res;
-	enum mb_code code = mb_pg_exec(pg->conn, "BEGIN", err);
-
-	if (!code)
-		code = mb_pg_exec(pg->conn, "SET LOCAL synchronous_commit = 'local'", err);
-	if (!code)
-	{
-		code = mb_pg_query(pg->conn, &res, "SELECT pg_logical_emit_message(true, 'mbackup', $1)", 1,
-						   &point, err);
-		if (!code)
-			PQclear(res);
-	}
-	if (!code)
-		code = mb_pg_exec(pg->conn, "COMMIT", err);
-	if (code)
-		mb_postgres_disconnect(pg);
-	return code;
-}
-
-static enum mb_code
-take_position(struct mb_postgres *pg, struct mb_cut *cut, json_t *position, struct mb_error *err)
-{
-	const char *params[] = {cut->restore_point};
-	int64_t before_us = mb_time_now_us(), after_us, server_us;
-	PGresult *res;
-	uint64_t lsn;
-	enum mb_code code = mb_pg_query(pg->conn, &res, point_sql, 1, params, err);
-
-	after_us = mb_time_now_us();
-	if (code)
-	{
-		mb_error_context(err, "could not create a restore point");
-		if (code == MB_DENIED)
-			mb_error_hint(err,
-						  "Grant EXECUTE ON FUNCTION pg_create_restore_point(text) to the user.");
-		return code;
-	}
-	server_us = strtoll(mb_pg_field(res, 0, "now_us"), NULL, 10);
-	if (!mb_lsn_parse(&lsn, mb_pg_field(res, 0, "lsn")))
-		code = mb_fail(err, MB_IO, "the server gave no LSN for the restore point");
-	PQclear(res);
-	if (code)
-		return code;
-	mb_json_set_lsn(position, "lsn", lsn);
-	cut->time_us = server_us;
-	cut->clock_skew_us = (before_us + after_us) / 2 - server_us;
-	cut->clock_error_us = (after_us - before_us) / 2;
-	return MB_OK;
-}
-
-static enum mb_code
-postgres_position(struct mb_component *component, struct mb_cut *cut, enum mb_moment moment,
-				  struct mb_error *err)
-{
-	struct mb_postgres *pg = (struct mb_postgres *) component;
-	json_t *position;
-	PGresult *res;
-	enum mb_code code;
-
-	if (moment != MB_MOMENT_AT)
-		return MB_OK;
-	code = mb_postgres_connect(pg, err);
-	if (code)
-		return code;
-	if (pg->server.in_recovery)
-		return mb_fail(err, MB_UNSUPPORTED,
-					   "the server is a standby: a restore point can only be made on the primary");
-	code = mb_pg_check_adopted(pg->conn, err);
-	if (code)
-		return code;
-	position = json_object();
-	code = take_position(pg, cut, position, err);
-	if (!code)
-		code = flush_wal(pg, cut->restore_point, err);
-	if (!code)
-		code = mb_pg_query(pg->conn, &res, position_sql, 0, NULL, err);
-	if (!code)
-	{
-		mb_json_set_str(position, "flush_lsn", mb_pg_field(res, 0, "flush_lsn"));
-		mb_json_set_int(position, "timeline", strtoll(mb_pg_field(res, 0, "timeline"), NULL, 10));
-		mb_json_set_str(position, "system_id", pg->server.system_id);
-		if (pg->stop_lsn)
-		{
-			mb_json_set_lsn(position, "start_lsn", pg->start_lsn);
-			mb_json_set_lsn(position, "stop_lsn", pg->stop_lsn);
-		}
-		json_object_set(cut->positions, pg->base.name, position);
-		PQclear(res);
-	}
-	json_decref(position);
-	return code;
-}
-
-/* What a cut says about this component. */
-struct cut_position
-{
-	uint64_t lsn;
-	uint64_t flush_lsn;
-	uint32_t timeline;
-	const char *system_id;
-};
-
-static enum mb_code
-read_position(const struct mb_postgres *pg, const struct mb_cut *cut, struct cut_position *out,
-			  struct mb_error *err)
-{
-	const json_t *position = json_object_get(cut->positions, pg->base.name);
-
-	out->timeline = (uint32_t) mb_json_int(position, "timeline", 0);
-	out->system_id = mb_json_str(position, "system_id", "");
-	if (!position || out->timeline == 0 ||
-		!mb_lsn_parse(&out->lsn, mb_json_str(position, "lsn", "")) ||
-		!mb_lsn_parse(&out->flush_lsn, mb_json_str(position, "flush_lsn", "")))
-		return mb_fail(err, MB_NEGATIVE, "the cut holds no position of \"%s\"", pg->base.name);
-	return MB_OK;
-}
-
-static void
-begin_cursor(const struct mb_postgres *pg, struct mb_wal_cursor *cursor, uint32_t timeline,
-			 uint64_t from_lsn)
-{
-	memset(cursor, 0, sizeof(*cursor));
-	snprintf(cursor->system_id, sizeof(cursor->system_id), "%s", pg->server.system_id);
-	cursor->timeline = timeline;
-	cursor->segment_size = pg->server.segment_size;
-	cursor->from_lsn = from_lsn;
-}
-
-static enum mb_code
-postgres_settle(struct mb_component *component, struct mb_capture *capture,
-				const struct mb_cut *cut, struct mb_error *err)
-{
-	struct mb_postgres *pg = (struct mb_postgres *) component;
-	struct mb_wal_cursor cursor;
-	struct cut_position position;
-	uint64_t to_lsn = pg->stop_lsn;
-	bool has_position = false;
-	json_t *wal;
-	enum mb_code code = MB_OK;
-
-	MB_ASSERT(pg->stop_lsn);
-	/* A set whose clock failed has a cut without us: then our own end is the cut. */
-	if (json_object_get(cut->positions, pg->base.name))
-	{
-		code = read_position(pg, cut, &position, err);
-		if (!code && position.timeline != pg->backup_timeline)
-			code = mb_fail(err, MB_CONFLICT,
-						   "the server changed from timeline %u to %u during the backup",
-						   pg->backup_timeline, position.timeline);
-		if (!code && position.flush_lsn > to_lsn)
-			to_lsn = position.flush_lsn;
-		has_position = true;
-	}
-	if (!code)
-	{
-		mb_progress_phase(capture->progress, "waiting for WAL");
-		begin_cursor(pg, &cursor, pg->backup_timeline, pg->start_lsn);
-		if (has_position)
-		{
-			cursor.point = cut->restore_point;
-			cursor.point_lsn = position.lsn;
-		}
-		code = mb_postgres_wait_for_wal(pg, &cursor, to_lsn, SETTLE_IDLE_MS, err);
-	}
-	pg->wal->stop(pg->receiver);
-	pg->receiver = NULL;
-	mb_postgres_disconnect(pg);
-	if (code)
-		return code;
-	wal = json_object();
-	mb_json_set_int(wal, "timeline", pg->backup_timeline);
-	mb_json_set_lsn(wal, "from", pg->start_lsn - pg->start_lsn % pg->server.segment_size);
-	mb_json_set_lsn(wal, "to", to_lsn);
-	json_object_set_new(capture->meta, "wal", wal);
-	mb_json_set_str(capture->meta, "branch", cursor.branch);
-	json_object_set_new(capture->meta, "needs",
-						json_pack("[o]", pg->wal->needs(capture->component, &cursor, to_lsn)));
-	return MB_OK;
-}
-
-static enum mb_code
-postgres_await(struct mb_component *component, const struct mb_cut *cut, int64_t timeout_ms,
-			   struct mb_error *err)
-{
-	struct mb_postgres *pg = (struct mb_postgres *) component;
-	struct cut_position position;
-	struct mb_wal_cursor cursor;
-	enum mb_code code = read_position(pg, cut, &position, err);
-
-	if (!code)
-		code = mb_postgres_connect(pg, err);
-	if (!code && strcmp(position.system_id, pg->server.system_id) != 0)
-		code = mb_fail(err, MB_NEGATIVE, "the cut is of another cluster");
-	if (code)
-		return code;
-	begin_cursor(pg, &cursor, position.timeline, position.lsn);
-	cursor.point = cut->restore_point;
-	cursor.point_lsn = position.lsn;
-	code = mb_postgres_wait_for_wal(pg, &cursor, position.flush_lsn, timeout_ms, err);
-	pg->wal->stop(pg->receiver);
-	pg->receiver = NULL;
-	if (code == MB_UNREACHABLE)
-		code = err->code = MB_NEGATIVE;
 	return code;
 }
 
@@ -409,9 +192,9 @@ mb_postgres_component_ops(const struct mb_wal_ops *wal)
 		.snapshot = postgres_snapshot,
 		.hold = mb_no_hold,
 		.release = mb_no_release,
-		.position = postgres_position,
-		.settle = postgres_settle,
-		.await = postgres_await,
+		.position = mb_postgres_position,
+		.settle = mb_postgres_settle,
+		.await = mb_postgres_await,
 		.stream = postgres_stream,
 		.window = mb_postgres_window,
 		.verify = mb_postgres_verify,

@@ -81,6 +81,14 @@ enum mb_code mb_postgres_wait_for_wal(struct mb_postgres *pg, struct mb_wal_curs
 									  uint64_t to_lsn, int64_t idle_ms,
 									  struct mb_error *err) MB_MUST_CHECK;
 
+/* cut.c: callbacks of component.h. */
+enum mb_code mb_postgres_position(struct mb_component *component, struct mb_cut *cut,
+								  enum mb_moment moment, struct mb_error *err);
+enum mb_code mb_postgres_settle(struct mb_component *component, struct mb_capture *capture,
+								const struct mb_cut *cut, struct mb_error *err);
+enum mb_code mb_postgres_await(struct mb_component *component, const struct mb_cut *cut,
+							   int64_t timeout_ms, struct mb_error *err);
+
 /* base_backup.c */
 enum mb_code mb_postgres_snapshot(struct mb_component *component, struct mb_capture *capture,
 								  struct mb_error *err);
