@@ -1,8 +1,5 @@
 /*
- * wal_helper.c - the helper process; see wal_helper.h.
- *
- * The main thread answers; the workers fetch.  Both look at the window: the segments from the
- * one that was asked for last on, in the order of the plan.
+ * wal_helper.c - the helper process; see wal_helper.h.  It answers; wal_window.c fetches.
  */
 #include "walstreamer/wal_helper.h"
 
@@ -10,7 +7,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
-#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -23,30 +19,12 @@
 #include "core/base/time.h"
 #include "walstreamer/wal_fetch.h"
 #include "walstreamer/wal_helper_private.h"
+#include "walstreamer/wal_window.h"
 
 #define IDLE_MS 60000
 #define LOOK_MS 1000
-#define MAX_WORKERS 4
 /* A standby asks again and again for what is not there yet: no listing for each time. */
 #define REPLAN_MS 500
-
-enum slot_state
-{
-	SLOT_WANTED,
-	SLOT_BUSY,
-	SLOT_READY,
-	SLOT_FAILED
-};
-
-struct slot
-{
-	struct mb_plan_item item; /* its strings are the plan's */
-	json_t *plan;             /* held */
-	char path[MB_WAL_PREFETCH_PATH];
-	enum slot_state state;
-	bool dropped; /* out of the window while it was fetched: whoever fetches it frees it */
-	struct mb_error err;
-};
 
 struct helper
 {
@@ -57,134 +35,8 @@ struct helper
 	int64_t planned_ms;
 	pid_t postmaster; /* 0: none was there */
 	char *directory;
-	pthread_mutex_t lock;
-	pthread_cond_t changed;
-	struct slot *window[MB_WAL_PREFETCH_FILES + 1]; /* lock */
-	size_t count;                                   /* lock */
-	bool quit;                                      /* lock */
+	struct mb_wal_window *window;
 };
-
-/* -- the window ---------------------------------------------------------------------------------- */
-
-static void
-free_slot(struct slot *slot)
-{
-	json_decref(slot->plan);
-	free(slot);
-}
-
-static struct slot *
-new_slot(const struct helper *helper, const struct mb_plan_item *item, const char *path)
-{
-	struct slot *slot = mb_calloc(1, sizeof(*slot));
-
-	slot->item = *item;
-	slot->plan = json_incref(helper->plan);
-	snprintf(slot->path, sizeof(slot->path), "%s", path);
-	slot->state = access(path, F_OK) == 0 ? SLOT_READY : SLOT_WANTED;
-	return slot;
-}
-
-/* Out of the old window when it is there, else new. */
-static struct slot *
-take_slot(struct helper *helper, struct slot **old, size_t old_count,
-		  const struct mb_plan_item *item)
-{
-	char path[MB_WAL_PREFETCH_PATH];
-	size_t i;
-
-	mb_plan_prefetch_path(helper->plan, item, path);
-	for (i = 0; i < old_count; i++)
-		if (old[i] && strcmp(old[i]->path, path) == 0)
-		{
-			struct slot *slot = old[i];
-
-			old[i] = NULL;
-			return slot;
-		}
-	return new_slot(helper, item, path);
-}
-
-/* The window begins at item from now on.  With the lock. */
-static void
-move_window(struct helper *helper, const struct mb_plan_item *item)
-{
-	struct slot *old[MB_WAL_PREFETCH_FILES + 1];
-	size_t old_count = helper->count, i;
-	struct mb_plan_item now = *item, next;
-	uint64_t bytes = 0;
-
-	memcpy(old, helper->window, sizeof(old));
-	helper->count = 0;
-	for (;;)
-	{
-		helper->window[helper->count++] = take_slot(helper, old, old_count, &now);
-		bytes += now.where.segment_size;
-		/* At least one ahead, however large. */
-		if (helper->count > MB_WAL_PREFETCH_FILES ||
-			(helper->count > 1 && bytes > MB_WAL_PREFETCH_BYTES) ||
-			!mb_plan_next(helper->plan, &now, &next) ||
-			(!helper->request->restore_id && !mb_plan_is_whole(&next)))
-			break;
-		now = next;
-	}
-	for (i = 0; i < old_count; i++)
-	{
-		if (!old[i])
-			continue;
-		if (old[i]->state == SLOT_BUSY)
-		{
-			old[i]->dropped = true;
-			continue;
-		}
-		unlink(old[i]->path);
-		free_slot(old[i]);
-	}
-	pthread_cond_broadcast(&helper->changed);
-}
-
-static struct slot *
-next_wanted(struct helper *helper)
-{
-	size_t i;
-
-	for (i = 0; i < helper->count; i++)
-		if (helper->window[i]->state == SLOT_WANTED)
-			return helper->window[i];
-	return NULL;
-}
-
-static void *
-worker_main(void *arg)
-{
-	struct helper *helper = arg;
-
-	pthread_mutex_lock(&helper->lock);
-	while (!helper->quit)
-	{
-		struct slot *slot = next_wanted(helper);
-		enum mb_code code;
-
-		if (!slot)
-		{
-			pthread_cond_wait(&helper->changed, &helper->lock);
-			continue;
-		}
-		slot->state = SLOT_BUSY;
-		pthread_mutex_unlock(&helper->lock);
-		code = mb_wal_fetch_segment(helper->env->repo, &slot->item, slot->path, &slot->err);
-		pthread_mutex_lock(&helper->lock);
-		slot->state = code ? SLOT_FAILED : SLOT_READY;
-		if (slot->dropped)
-		{
-			unlink(slot->path);
-			free_slot(slot);
-		}
-		pthread_cond_broadcast(&helper->changed);
-	}
-	pthread_mutex_unlock(&helper->lock);
-	return NULL;
-}
 
 /* -- answering ------------------------------------------------------------------------------------- */
 
@@ -242,32 +94,6 @@ fetch_history(struct helper *helper, const char *file_name, uint32_t timeline,
 }
 
 static enum mb_code
-wait_for_segment(struct helper *helper, const struct mb_plan_item *item,
-				 struct mb_helper_answer *answer, struct mb_error *err)
-{
-	struct slot *slot;
-	enum mb_code code = MB_OK;
-
-	pthread_mutex_lock(&helper->lock);
-	move_window(helper, item);
-	slot = helper->window[0];
-	/* Delivered before and asked for again, or it failed for a reason that may have passed. */
-	if (slot->state == SLOT_FAILED || (slot->state == SLOT_READY && access(slot->path, F_OK) != 0))
-		slot->state = SLOT_WANTED;
-	pthread_cond_broadcast(&helper->changed);
-	while (slot->state == SLOT_WANTED || slot->state == SLOT_BUSY)
-		pthread_cond_wait(&helper->changed, &helper->lock);
-	if (slot->state == SLOT_FAILED)
-	{
-		*err = slot->err;
-		code = slot->err.code;
-	}
-	snprintf(answer->path, sizeof(answer->path), "%s", slot->path);
-	pthread_mutex_unlock(&helper->lock);
-	return code;
-}
-
-static enum mb_code
 answer_file(struct helper *helper, const char *file_name, struct mb_helper_answer *answer,
 			struct mb_error *err)
 {
@@ -280,7 +106,7 @@ answer_file(struct helper *helper, const char *file_name, struct mb_helper_answe
 	code = locate(helper, file_name, &item, err);
 	if (code == MB_NEGATIVE && renew_plan(helper, file_name, err) == MB_OK)
 		code = locate(helper, file_name, &item, err);
-	return code ? code : wait_for_segment(helper, &item, answer, err);
+	return code ? code : mb_wal_window_wait(helper->window, helper->plan, &item, answer->path, err);
 }
 
 /* The file has been delivered: the window goes on behind it. */
@@ -293,9 +119,7 @@ go_on(struct helper *helper, const char *file_name)
 	if (locate(helper, file_name, &item, &ignored) || !mb_plan_next(helper->plan, &item, &next) ||
 		(!helper->request->restore_id && !mb_plan_is_whole(&next)))
 		return;
-	pthread_mutex_lock(&helper->lock);
-	move_window(helper, &next);
-	pthread_mutex_unlock(&helper->lock);
+	mb_wal_window_move(helper->window, helper->plan, &next);
 }
 
 /* MB_NEGATIVE: told to end. */
@@ -393,17 +217,10 @@ remove_strangers(const struct helper *helper)
 {
 	DIR *dir = mb_opendir(MB_WAL_PREFETCH_DIR);
 	struct dirent *entry;
-	size_t i;
 
 	while (dir && (entry = readdir(dir)) != NULL)
-	{
-		bool known = entry->d_name[0] == '.';
-
-		for (i = 0; i < helper->count && !known; i++)
-			known = mb_ends_with(helper->window[i]->path, entry->d_name);
-		if (!known)
+		if (entry->d_name[0] != '.' && !mb_wal_window_needs(helper->window, entry->d_name))
 			unlinkat(dirfd(dir), entry->d_name, 0);
-	}
 	if (dir)
 		closedir(dir);
 }
@@ -446,26 +263,15 @@ static void
 helper_main(const struct mb_env *env, const struct mb_wal_request *request)
 {
 	struct helper helper = {.env = env, .request = request, .listen_fd = -1};
-	unsigned workers = env->workers < MAX_WORKERS ? env->workers : MAX_WORKERS, i;
-	pthread_t threads[MAX_WORKERS];
 	struct mb_helper_answer answer = {.magic = MB_HELPER_MAGIC, .code = MB_NEGATIVE};
 	struct mb_error ignored;
 	int fd;
 
-	pthread_mutex_init(&helper.lock, NULL);
-	pthread_cond_init(&helper.changed, NULL);
-	if (!begin(&helper))
+	helper.window = mb_wal_window_new(env->repo, request->restore_id ? 0 : MB_WAL_WINDOW_WHOLE);
+	if (!begin(&helper) || !mb_wal_window_start(helper.window, env->workers))
 		return;
-	for (i = 0; i < workers; i++)
-		if (pthread_create(&threads[i], NULL, worker_main, &helper) != 0)
-			return;
 	fd = serve_until_idle(&helper);
-	pthread_mutex_lock(&helper.lock);
-	helper.quit = true;
-	pthread_cond_broadcast(&helper.changed);
-	pthread_mutex_unlock(&helper.lock);
-	for (i = 0; i < workers; i++)
-		pthread_join(threads[i], NULL);
+	mb_wal_window_stop(helper.window);
 	if (mb_rmtree(MB_WAL_PREFETCH_DIR, &ignored))
 	{
 		/* The data directory is gone, or somebody else will remove it. */

@@ -16,9 +16,6 @@
 
 #include "walstreamer/wal_get.h"
 
-#define MB_WAL_PREFETCH_FILES 16
-#define MB_WAL_PREFETCH_BYTES (256u << 20)
-
 /*
  * Deliver the file from what was fetched ahead (path: where that would be, NULL when only the
  * helper knows), or by asking the helper to fetch it now.  MB_NOT_FOUND: do it yourself.  Without
