@@ -32,6 +32,42 @@ fail_hole(const struct search *search, uint64_t from_lsn, uint64_t to_lsn, uint3
 	return mb_error_detail(err, "That is in %s.", files);
 }
 
+/* The timeline that was asked for was not reached. */
+static enum mb_code
+fail_timeline(const struct search *search, struct mb_error *err)
+{
+	char files[64];
+
+	if (search->broken_timeline)
+	{
+		mb_wal_file_name(files, search->broken_timeline, search->broken_lsn,
+						 search->inventory->segment_size);
+		mb_fail(err, MB_CORRUPT,
+				"timeline %u left timeline %u at " LSN_FMT ", but its WAL there is missing: "
+				"segment %s",
+				search->broken_timeline, search->broken_parent, LSN_ARGS(search->broken_lsn),
+				files);
+		return mb_error_hint(err, "Choose a backup that is younger than that.");
+	}
+	if (search->short_timeline)
+	{
+		name_hole(files, search->inventory, search->short_lsn, search->short_switch,
+				  search->short_parent);
+		mb_fail(err, MB_CORRUPT,
+				"WAL is missing from " LSN_FMT " to " LSN_FMT
+				" on timeline %u, where timeline %u left it",
+				LSN_ARGS(search->short_lsn), LSN_ARGS(search->short_switch), search->short_parent,
+				search->short_timeline);
+		mb_error_detail(err, "That is in %s.", files);
+		return mb_error_hint(err, "Choose a backup that is younger than that.");
+	}
+	return mb_fail(err, MB_NOT_FOUND,
+				   "timeline %u cannot be reached from " LSN_FMT " on timeline %u with the WAL "
+				   "in the repository",
+				   search->query->target_timeline, LSN_ARGS(search->query->start_lsn),
+				   search->query->timeline);
+}
+
 enum mb_code
 mb_way_explain(const struct search *search, bool started, uint64_t hole_lsn, struct mb_error *err)
 {
@@ -43,37 +79,8 @@ mb_way_explain(const struct search *search, bool started, uint64_t hole_lsn, str
 		return mb_fail(err, MB_NOT_FOUND,
 					   "there is no WAL from " LSN_FMT " on timeline %u on in the repository",
 					   LSN_ARGS(query->start_lsn), query->timeline);
-	if (!search->reached_timeline && search->broken_timeline)
-	{
-		char file[MB_WAL_FILE_TEXT];
-
-		mb_wal_file_name(file, search->broken_timeline, search->broken_lsn,
-						 search->inventory->segment_size);
-		mb_fail(err, MB_CORRUPT,
-				"timeline %u left timeline %u at " LSN_FMT ", but its WAL there is missing: "
-				"segment %s",
-				search->broken_timeline, search->broken_parent, LSN_ARGS(search->broken_lsn), file);
-		return mb_error_hint(err, "Choose a backup that is younger than that.");
-	}
-	if (!search->reached_timeline && search->short_timeline)
-	{
-		char files[64];
-
-		name_hole(files, search->inventory, search->short_lsn, search->short_switch,
-				  search->short_parent);
-		mb_fail(err, MB_CORRUPT,
-				"WAL is missing from " LSN_FMT " to " LSN_FMT
-				" on timeline %u, where timeline %u left it",
-				LSN_ARGS(search->short_lsn), LSN_ARGS(search->short_switch), search->short_parent,
-				search->short_timeline);
-		mb_error_detail(err, "That is in %s.", files);
-		return mb_error_hint(err, "Choose a backup that is younger than that.");
-	}
 	if (!search->reached_timeline)
-		return mb_fail(err, MB_NOT_FOUND,
-					   "timeline %u cannot be reached from " LSN_FMT " on timeline %u with the WAL "
-					   "in the repository",
-					   query->target_timeline, LSN_ARGS(query->start_lsn), query->timeline);
+		return fail_timeline(search, err);
 	if (search->point_missing)
 		return mb_fail(err, MB_NOT_FOUND,
 					   "restore point \"%s\" is not in the WAL from " LSN_FMT " to " LSN_FMT,

@@ -107,6 +107,32 @@ mb_way_end_time(const struct search *search, const struct node *node)
 	return 0;
 }
 
+static bool
+knows_enough(const struct search *search, const struct mb_wal_chain *chain)
+{
+	return chain->last_commit_us && chain->last_record_lsn && chain->received_until_us &&
+		   (!search->query->want_points || chain->nearest_count == 4);
+}
+
+static void
+take_facts(const json_t *header, struct mb_wal_chain *chain)
+{
+	int64_t commit_us = mb_json_time(header, "last_commit_time");
+	int64_t server_us = mb_json_time(header, "server_time");
+	size_t n = chain->nearest_count;
+	uint64_t lsn;
+
+	if (commit_us > chain->last_commit_us)
+		chain->last_commit_us = commit_us;
+	if (server_us > chain->received_until_us)
+		chain->received_until_us = server_us;
+	if (mb_lsn_parse(&lsn, mb_json_str(header, "last_record_lsn", "")) &&
+		lsn > chain->last_record_lsn)
+		chain->last_record_lsn = lsn;
+	if (n < 4 && take_point(header, NULL, &chain->nearest[n]))
+		chain->nearest_count++;
+}
+
 enum mb_code
 mb_way_gather_facts(struct search *search, struct mb_wal_chain *chain, struct mb_error *err)
 {
@@ -120,34 +146,18 @@ mb_way_gather_facts(struct search *search, struct mb_wal_chain *chain, struct mb
 		{
 			const struct mb_wal_span *piece = &node->branch->pieces[p];
 			json_t *header;
-			int64_t time_us;
-			uint64_t lsn;
-			size_t n;
 			enum mb_code code;
 
 			if (piece->to_lsn <= node->from_lsn || piece->from_lsn >= node->to_lsn)
 				continue;
-			if ((chain->last_commit_us && chain->last_record_lsn && chain->received_until_us &&
-				 (!search->query->want_points || chain->nearest_count == 4)) ||
-				++looked > MAX_LOOK_BACK)
+			if (knows_enough(search, chain) || ++looked > MAX_LOOK_BACK)
 				return MB_OK;
 			code = mb_way_header(search->inventory, node->branch, piece, &header, err);
 			if (code == MB_NOT_FOUND)
 				continue;
 			if (code)
 				return code;
-			time_us = mb_json_time(header, "last_commit_time");
-			if (time_us > chain->last_commit_us)
-				chain->last_commit_us = time_us;
-			time_us = mb_json_time(header, "server_time");
-			if (time_us > chain->received_until_us)
-				chain->received_until_us = time_us;
-			if (mb_lsn_parse(&lsn, mb_json_str(header, "last_record_lsn", "")) &&
-				lsn > chain->last_record_lsn)
-				chain->last_record_lsn = lsn;
-			n = chain->nearest_count;
-			if (n < 4 && take_point(header, NULL, &chain->nearest[n]))
-				chain->nearest_count++;
+			take_facts(header, chain);
 			json_decref(header);
 		}
 	}
@@ -187,52 +197,57 @@ walk_to(const struct mb_wal_inventory *inventory, const struct mb_wal_link *link
 	return code;
 }
 
+/* The newest commit that the pieces of a branch before lsn tell of; *before_us stays 0 when none does. */
+static enum mb_code
+look_back(const struct mb_wal_inventory *inventory, const struct mb_wal_branch *branch,
+		  uint64_t from_lsn, uint64_t lsn, size_t *looked, int64_t *before_us, struct mb_error *err)
+{
+	size_t p;
+
+	for (p = branch->piece_count; p-- > 0 && *looked < MAX_LOOK_BACK && !*before_us;)
+	{
+		json_t *header;
+		enum mb_code code;
+
+		if (branch->pieces[p].to_lsn > lsn || branch->pieces[p].to_lsn <= from_lsn)
+			continue;
+		(*looked)++;
+		code = mb_way_header(inventory, branch, &branch->pieces[p], &header, err);
+		if (code == MB_NOT_FOUND)
+			continue;
+		if (code)
+			return code;
+		*before_us = mb_json_time(header, "last_commit_time");
+		json_decref(header);
+	}
+	return MB_OK;
+}
+
 enum mb_code
 mb_wal_chain_time_at(struct mb_wal_inventory *inventory, const struct mb_wal_chain *chain,
 					 uint64_t lsn, int64_t *before_us, struct mb_error *err)
 {
-	size_t i, b, p, looked = 0;
-	enum mb_code code;
+	size_t i, b, looked = 0;
+	enum mb_code code = MB_OK;
 
 	*before_us = 0;
-	for (i = chain->count; i-- > 0;)
+	for (i = chain->count; !code && !*before_us && i-- > 0;)
 	{
 		const struct mb_wal_link *link = &chain->links[i];
 
 		if (link->from_lsn > lsn)
 			continue;
 		if (lsn <= link->to_lsn)
-		{
 			code = walk_to(inventory, link, lsn, before_us, err);
-			if (code || *before_us)
-				return code;
-		}
-		for (b = 0; b < inventory->branch_count; b++)
+		for (b = 0; !code && !*before_us && b < inventory->branch_count; b++)
 		{
 			const struct mb_wal_branch *branch = &inventory->branches[b];
 
-			if (branch->timeline != link->timeline || strcmp(branch->branch, link->branch) != 0)
-				continue;
-			for (p = branch->piece_count; p-- > 0 && looked < MAX_LOOK_BACK;)
-			{
-				json_t *header;
-
-				if (branch->pieces[p].to_lsn > lsn || branch->pieces[p].to_lsn <= link->from_lsn)
-					continue;
-				looked++;
-				code = mb_way_header(inventory, branch, &branch->pieces[p], &header, err);
-				if (code == MB_NOT_FOUND)
-					continue;
-				if (code)
-					return code;
-				*before_us = mb_json_time(header, "last_commit_time");
-				json_decref(header);
-				if (*before_us)
-					return MB_OK;
-			}
+			if (branch->timeline == link->timeline && strcmp(branch->branch, link->branch) == 0)
+				code = look_back(inventory, branch, link->from_lsn, lsn, &looked, before_us, err);
 		}
 	}
-	return MB_OK;
+	return code;
 }
 
 /* -- the plan ------------------------------------------------------------------------------------ */
