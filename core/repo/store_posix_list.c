@@ -54,6 +54,37 @@ is_directory(int dir_fd, const struct dirent *entry)
 	return S_ISDIR(st.st_mode);
 }
 
+/* Names that no blob has, and no directory of blobs. */
+static bool
+is_foreign(const char *name, size_t path_len)
+{
+	return strcmp(name, ".") == 0 || strcmp(name, "..") == 0 || mb_starts_with(name, TMP_PREFIX) ||
+		   (path_len == 0 && strcmp(name, "lost+found") == 0) ||
+		   path_len + strlen(name) + 1 >= MB_NAME_MAX;
+}
+
+static enum mb_code
+take_entry(const struct listing *listing, int dir_fd, const struct dirent *entry,
+		   struct mb_names *entries)
+{
+	size_t path_len = strlen(listing->path);
+	int directory;
+	char *name;
+
+	if (is_foreign(entry->d_name, path_len))
+		return MB_OK;
+	directory = is_directory(dir_fd, entry);
+	if (directory < 0 && errno == ENOENT)
+		return MB_OK;
+	if (directory < 0)
+		return mb_posix_fail(listing->store, errno, "look at", entry->d_name, listing->err);
+	name = mb_asprintf(directory ? "%s/" : "%s", entry->d_name);
+	if (is_wanted(listing, path_len, name))
+		mb_names_add(entries, name, strlen(name));
+	free(name);
+	return MB_OK;
+}
+
 /*
  * The entries of one directory, to be sorted as their full names sort: a directory ends in '/'.
  * Takes dir_fd.
@@ -61,10 +92,9 @@ is_directory(int dir_fd, const struct dirent *entry)
 static enum mb_code
 read_entries(const struct listing *listing, int dir_fd, struct mb_names *entries)
 {
-	size_t path_len = strlen(listing->path);
 	DIR *dir = fdopendir(dir_fd);
-	enum mb_code code = MB_OK;
 	struct dirent *entry;
+	enum mb_code code = MB_OK;
 
 	if (!dir)
 	{
@@ -74,34 +104,16 @@ read_entries(const struct listing *listing, int dir_fd, struct mb_names *entries
 	}
 	while (!code)
 	{
-		int directory;
-		char *name;
-
 		errno = 0;
 		entry = readdir(dir);
-		if (!entry)
+		if (entry)
 		{
-			if (errno)
-				code = mb_posix_fail(listing->store, errno, "list", listing->path, listing->err);
-			break;
-		}
-		if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0 ||
-			mb_starts_with(entry->d_name, TMP_PREFIX) ||
-			(path_len == 0 && strcmp(entry->d_name, "lost+found") == 0) ||
-			path_len + strlen(entry->d_name) + 1 >= MB_NAME_MAX)
+			code = take_entry(listing, dir_fd, entry, entries);
 			continue;
-		directory = is_directory(dir_fd, entry);
-		if (directory < 0 && errno == ENOENT)
-			continue;
-		if (directory < 0)
-		{
-			code = mb_posix_fail(listing->store, errno, "look at", entry->d_name, listing->err);
-			break;
 		}
-		name = mb_asprintf(directory ? "%s/" : "%s", entry->d_name);
-		if (is_wanted(listing, path_len, name))
-			mb_names_add(entries, name, strlen(name));
-		free(name);
+		if (errno)
+			code = mb_posix_fail(listing->store, errno, "list", listing->path, listing->err);
+		break;
 	}
 	closedir(dir);
 	return code;
