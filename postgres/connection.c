@@ -301,3 +301,22 @@ mb_pg_quote_ident(const char *name)
 	mb_buf_release(&out);
 	return copy;
 }
+
+char *
+mb_pg_dbname(const char *database)
+{
+	struct mb_buf out = {0};
+	char *copy;
+
+	mb_buf_put_str(&out, "dbname='");
+	for (; *database; database++)
+	{
+		if (*database == '\'' || *database == '\\')
+			mb_buf_put_u8(&out, '\\');
+		mb_buf_put_u8(&out, (uint8_t) *database);
+	}
+	mb_buf_put_u8(&out, '\'');
+	copy = mb_strdup(mb_buf_cstr(&out));
+	mb_buf_release(&out);
+	return copy;
+}

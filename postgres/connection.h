@@ -80,7 +80,12 @@ enum mb_code mb_pg_fail(struct mb_error *err, PGconn *conn, const PGresult *res,
 /* Field by column name, "" for NULL or an unknown column; borrowed from the result. */
 const char *mb_pg_field(const PGresult *res, int row, const char *column);
 
-/* A quoted identifier for a replication command (slot names); free() it. */
+/* A quoted identifier; free() it. */
 char *mb_pg_quote_ident(const char *name);
+/*
+ * A connection string that says which database, and nothing else, for the programs of Postgres: they take a
+ * name with an equals sign in it for one.  free() it.
+ */
+char *mb_pg_dbname(const char *database);
 
 #endif

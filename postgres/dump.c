@@ -70,46 +70,33 @@ dump_database(const struct mb_pg_scratch *scratch, const char *database, struct 
 	char *pg_restore = mb_asprintf("%s/pg_restore", scratch->bindir);
 	char *path = mb_asprintf("%s.dump", scratch->place->directory);
 	char *sql_path = mb_asprintf("%s.sql", scratch->place->directory);
-	struct mb_buf name = {0};
-	const char *p;
-	enum mb_code code;
+	char *dbname = mb_pg_dbname(database);
+	const char *const argv[] = {pg_dump,
+								"-h",
+								scratch->socket_dir,
+								"-p",
+								MB_PG_SCRATCH_PORT,
+								"-U",
+								scratch->user,
+								"-w",
+								"-Fc",
+								"-b",
+								"-d",
+								dbname,
+								NULL};
+	const char *const sql_argv[] = {pg_restore, "-f", "-", path, NULL};
+	enum mb_code code = run_to_file(scratch, argv, true, path, err);
 
-	/* As a connection string: a name with an equals sign in it would be taken for one. */
-	mb_buf_put_str(&name, "--dbname=dbname='");
-	for (p = database; *p; p++)
-	{
-		if (*p == '\'' || *p == '\\')
-			mb_buf_put_u8(&name, '\\');
-		mb_buf_put_u8(&name, (uint8_t) *p);
-	}
-	mb_buf_put_u8(&name, '\'');
-	{
-		const char *const argv[] = {pg_dump,
-									"-h",
-									scratch->socket_dir,
-									"-p",
-									MB_PG_SCRATCH_PORT,
-									"-U",
-									scratch->user,
-									"-w",
-									"-Fc",
-									"-b",
-									mb_buf_cstr(&name),
-									NULL};
-		const char *const sql_argv[] = {pg_restore, "-f", "-", path, NULL};
-
-		code = run_to_file(scratch, argv, true, path, err);
-		if (!code)
-			code = hand_over(scratch, database, "dump", path, err);
-		/* By ourselves: the dump is ours to read. */
-		if (!code)
-			code = run_to_file(scratch, sql_argv, false, sql_path, err);
-	}
+	if (!code)
+		code = hand_over(scratch, database, "dump", path, err);
+	/* By ourselves: the dump is ours to read. */
+	if (!code)
+		code = run_to_file(scratch, sql_argv, false, sql_path, err);
 	if (!code)
 		code = hand_over(scratch, database, "sql", sql_path, err);
 	unlink(path);
 	unlink(sql_path);
-	mb_buf_release(&name);
+	free(dbname);
 	free(sql_path);
 	free(path);
 	free(pg_restore);

@@ -57,27 +57,6 @@ free_variables(char **variables)
 	free(variables);
 }
 
-/* A connection string with nothing but the name: a name with an equals sign is one itself. */
-static char *
-dbname_text(const char *database)
-{
-	struct mb_buf text = {0};
-	const char *p;
-	char *made;
-
-	mb_buf_put_str(&text, "dbname='");
-	for (p = database; *p; p++)
-	{
-		if (*p == '\'' || *p == '\\')
-			mb_buf_put_u8(&text, '\\');
-		mb_buf_put_u8(&text, (uint8_t) *p);
-	}
-	mb_buf_put_u8(&text, '\'');
-	made = mb_strdup(mb_buf_cstr(&text));
-	mb_buf_release(&text);
-	return made;
-}
-
 static enum mb_code
 connect_to(const struct mb_pg_load *load, const char *database, PGconn **conn, struct mb_error *err)
 {
@@ -229,7 +208,7 @@ start_program(struct mb_pg_load *load, enum mb_pg_load_kind kind, bool creates,
 	bool is_dump = kind == MB_PG_LOAD_DUMP;
 	char *program = mb_asprintf("%s/%s", load->bindir, is_dump ? "pg_restore" : "psql");
 	/* pg_restore --create names the database itself. */
-	char *where = dbname_text(creates && is_dump ? PQdb(load->conn) : load->database);
+	char *where = mb_pg_dbname(creates && is_dump ? PQdb(load->conn) : load->database);
 	char **variables = make_variables(load->conn);
 	const char *argv[16] = {program, "-w", "-d", where};
 	struct mb_pg_run run = {.argv = argv, .out_fd = -1, .variables = variables};
