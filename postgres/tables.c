@@ -142,9 +142,10 @@ dump(struct mb_pg_scratch *scratch, int out_fd, struct mb_error *err)
 			break;
 		argv[n++] = patterns[i] = pattern_of(&table);
 		if (!database)
-			database = mb_asprintf("--dbname=%s", table.database);
+			database = mb_pg_dbname(table.database);
 		mb_pg_table_release(&table);
 	}
+	argv[n++] = "-d";
 	argv[n++] = database;
 	if (!code)
 		code = mb_pg_run(&run, err);

@@ -17,6 +17,7 @@ fill='CREATE TABLE t AS SELECT g AS id, md5(g::text) AS m FROM generate_series(1
 for db in keep 'Lose "it' lose2; do sql "$fill" -d "$db"; done
 sql 'CREATE SCHEMA "My.Schema"; CREATE TABLE "My.Schema"."Ta""ble*" AS SELECT 1 AS one; CREATE TABLE "My.Schema"."Ta""ble1" AS SELECT 2 AS two' -d keep
 sql "CREATE TABLE in_ts TABLESPACE ts AS SELECT * FROM t" -d keep
+sql 'CREATE DATABASE "user=keep"'; sql "CREATE TABLE t AS SELECT 'of the odd one' AS m" -d "dbname='user=keep'"
 start_stream
 run mb backup
 is "$status" 0 "backup"
@@ -44,7 +45,7 @@ ok "a database younger than the backup comes by its WAL" cmp "$T/younger.sql" "$
 ok "the others cannot be opened" bash -c "! psql -X -p $p -d lose2 -c 'SELECT count(*) FROM t'"
 ok "... which does no harm" sql "SELECT 1" -p "$p"
 sql 'DROP DATABASE "Lose ""it";' -p "$p" && sql 'DROP DATABASE "lose2";' -p "$p"
-is "$(sql "SELECT string_agg(datname, ',' ORDER BY datname) FROM pg_database" -p "$p")" "keep,postgres,template0,template1,younger" "they go with the commands"
+is "$(sql "SELECT string_agg(datname, ',' ORDER BY datname) FROM pg_database" -p "$p")" "keep,postgres,template0,template1,user=keep,younger" "they go with the commands"
 stop_cluster "$T/r1"
 run mb restore --to-mark here --component "postgres=$T/r2" --tablespace-all "$T/r2-ts" --database keep
 is "$status" 0 "once more, not started"
@@ -67,6 +68,10 @@ run mb restore --to-mark here --table 'keep."My.Schema"."Ta""ble*"' --output "$T
 is "$status" 0 "a table with dots, quotes and stars in its name"
 [ "$status" = 0 ] || diag "$err"
 is "$(grep -c 'CREATE TABLE' "$T/q.sql")" 1 "... and no other"
+run mb restore --to-mark here --table user=keep.public.t --output "$T/odd.sql"
+is "$status" 0 "a table of a database whose name reads like a connection string"
+[ "$status" = 0 ] || diag "$err"
+is "$(grep -c 'of the odd one' "$T/odd.sql")" 1 "... is of that database"
 run mb restore --to-mark here --table keep.public.T --output "$T/no.sql"
 is "$status" 11 "names are taken as they are written"
 like "$err" "no matching tables" "... says pg_dump"
