@@ -279,13 +279,9 @@ render_windows(const json_t *windows, FILE *out)
 	}
 }
 
-void
-render_list(const json_t *answer, FILE *out)
+static void
+render_sets(const json_t *sets, FILE *out)
 {
-	const json_t *sets = json_object_get(answer, "backups");
-	const json_t *marks = json_object_get(answer, "marks");
-	const json_t *drill = json_object_get(answer, "drill");
-	char drilled[MB_TIME_TEXT];
 	size_t i;
 
 	fprintf(out, "%-30s %-12s %-9s %-21s %10s %10s\n", "Backup", "Type", "Status", "Cut", "Size",
@@ -304,6 +300,13 @@ render_list(const json_t *answer, FILE *out)
 	}
 	if (json_array_size(sets) == 0)
 		fprintf(out, "(none: run \"mbackup backup\")\n");
+}
+
+static void
+render_marks(const json_t *marks, FILE *out)
+{
+	size_t i;
+
 	if (json_array_size(marks) > 0)
 		fprintf(out, "\n%-30s %-21s %s\n", "Mark", "Time", "Consistency");
 	for (i = 0; i < json_array_size(marks); i++)
@@ -321,20 +324,39 @@ render_list(const json_t *answer, FILE *out)
 		fputc('\n', out);
 		render_pin_of(mark, "  ", out);
 	}
-	render_windows(json_object_get(answer, "windows"), out);
-	if (drill)
-		fprintf(out, "\nlast drill: %s, %s, RTO %.1f s\n", render_time(drill, "started", drilled),
-				mb_json_str(drill, "status", "?"), render_number(drill, "rto_seconds"));
-	for (i = 0; i < json_array_size(json_object_get(answer, "restores")); i++)
+}
+
+/* Restores in place that are not over, or keep what was there. */
+static void
+render_restores(const json_t *restores, FILE *out)
+{
+	size_t i;
+
+	for (i = 0; i < json_array_size(restores); i++)
 	{
-		const json_t *one = json_array_get(json_object_get(answer, "restores"), i);
+		const json_t *one = json_array_get(restores, i);
+		bool keeps = mb_json_int(one, "kept_bytes", 0) > 0;
 		char kept[MB_SIZE_TEXT];
 
 		fprintf(out, "\nRestore %s is %s%s%s: mbackup rollback --list\n",
 				mb_json_str(one, "id", "?"), mb_json_str(one, "status", "?"),
-				mb_json_int(one, "kept_bytes", 0) > 0 ? ", keeps " : "",
-				mb_json_int(one, "kept_bytes", 0) > 0 ? render_size(one, "kept_bytes", kept) : "");
+				keeps ? ", keeps " : "", keeps ? render_size(one, "kept_bytes", kept) : "");
 	}
+}
+
+void
+render_list(const json_t *answer, FILE *out)
+{
+	const json_t *drill = json_object_get(answer, "drill");
+	char drilled[MB_TIME_TEXT];
+
+	render_sets(json_object_get(answer, "backups"), out);
+	render_marks(json_object_get(answer, "marks"), out);
+	render_windows(json_object_get(answer, "windows"), out);
+	if (drill)
+		fprintf(out, "\nlast drill: %s, %s, RTO %.1f s\n", render_time(drill, "started", drilled),
+				mb_json_str(drill, "status", "?"), render_number(drill, "rto_seconds"));
+	render_restores(json_object_get(answer, "restores"), out);
 }
 
 /* A running Redis: what became of its keys, and the way back. */
@@ -356,14 +378,37 @@ render_live(const json_t *part, FILE *out)
 	fprintf(out, "    undo: %s\n", undo);
 }
 
+static void
+render_restored(const json_t *part, bool dry_run, FILE *out)
+{
+	const char *next = mb_json_str(part, "next", NULL);
+	const char *undo = mb_json_str(json_object_get(part, "before"), "undo", NULL);
+	char bytes[MB_SIZE_TEXT];
+
+	fprintf(out, "  %-12s from %s: ", mb_json_str(part, "name", "?"),
+			mb_json_str(part, "backup", "?"));
+	if (dry_run)
+		fprintf(out, "would be restored%s%s\n",
+				mb_json_str(part, "destination", NULL) ? " to " : "",
+				mb_json_str(part, "destination", ""));
+	else
+		fprintf(out, "%lld entries, %s, %.1f s, in %s\n",
+				(long long) mb_json_int(part, "entries", 0), render_size(part, "bytes", bytes),
+				render_number(part, "seconds"), mb_json_str(part, "destination", "?"));
+	if (next)
+		fprintf(out, "    next: %s\n", next);
+	if (undo)
+		fprintf(out, "    undo: %s\n", undo);
+	render_live(part, out);
+	render_warnings(part, "    ", out);
+}
+
 void
 render_restore(const json_t *answer, FILE *out)
 {
 	const json_t *restore = json_object_get(answer, "restore");
 	const json_t *parts = json_object_get(restore, "components");
-	const json_t *target = json_object_get(restore, "target");
 	bool dry_run = mb_json_bool(restore, "dry_run", false);
-	char time[MB_TIME_TEXT];
 	size_t i;
 
 	if (!restore)
@@ -381,36 +426,10 @@ render_restore(const json_t *answer, FILE *out)
 			render_stack_restore(restore, out);
 		return;
 	}
-	fprintf(out, "restore %s%s: to %s%s%s", mb_json_str(restore, "id", "?"),
-			dry_run ? " (planned only)" : "", mb_json_str(target, "kind", "?"),
-			mb_json_str(target, "value", NULL) ? " " : "", mb_json_str(target, "value", ""));
-	if (mb_json_str(restore, "reached", NULL))
-		fprintf(out, ", that is %s", render_time(restore, "reached", time));
-	fprintf(out, "\n");
+	fprintf(out, "restore %s%s", mb_json_str(restore, "id", "?"), dry_run ? " (planned only)" : "");
+	render_restore_target(restore, out);
 	for (i = 0; i < json_array_size(parts); i++)
-	{
-		const json_t *part = json_array_get(parts, i);
-		const char *next = mb_json_str(part, "next", NULL);
-		const char *undo = mb_json_str(json_object_get(part, "before"), "undo", NULL);
-		char bytes[MB_SIZE_TEXT];
-
-		fprintf(out, "  %-12s from %s: ", mb_json_str(part, "name", "?"),
-				mb_json_str(part, "backup", "?"));
-		if (dry_run)
-			fprintf(out, "would be restored%s%s\n",
-					mb_json_str(part, "destination", NULL) ? " to " : "",
-					mb_json_str(part, "destination", ""));
-		else
-			fprintf(out, "%lld entries, %s, %.1f s, in %s\n",
-					(long long) mb_json_int(part, "entries", 0), render_size(part, "bytes", bytes),
-					render_number(part, "seconds"), mb_json_str(part, "destination", "?"));
-		if (next)
-			fprintf(out, "    next: %s\n", next);
-		if (undo)
-			fprintf(out, "    undo: %s\n", undo);
-		render_live(part, out);
-		render_warnings(part, "    ", out);
-	}
+		render_restored(json_array_get(parts, i), dry_run, out);
 }
 
 void

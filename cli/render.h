@@ -12,6 +12,8 @@ const char *render_size(const json_t *object, const char *key, char out[MB_SIZE_
 /* "2026-11-23 06:44:02Z": to the second, for columns; "-" when there is none. */
 const char *render_time(const json_t *object, const char *key, char out[MB_TIME_TEXT]);
 double render_number(const json_t *object, const char *key);
+/* ": to time T, that is T": what a restore went for; ends the line. */
+void render_restore_target(const json_t *restore, FILE *out);
 /* A line for each of the object's "warnings". */
 void render_warnings(const json_t *object, const char *indent, FILE *out);
 

@@ -5,6 +5,20 @@
 #include "cli/render.h"
 #include "core/base/time.h"
 
+void
+render_restore_target(const json_t *restore, FILE *out)
+{
+	const json_t *target = json_object_get(restore, "target");
+	const char *value = mb_json_str(target, "value", NULL);
+	char time[MB_TIME_TEXT];
+
+	fprintf(out, ": to %s%s%s", mb_json_str(target, "kind", "?"), value ? " " : "",
+			value ? value : "");
+	if (mb_json_str(restore, "reached", NULL))
+		fprintf(out, ", that is %s", render_time(restore, "reached", time));
+	fprintf(out, "\n");
+}
+
 /* "3 h 12 min": for what is lost. */
 static void
 print_duration(double seconds, FILE *out)
@@ -63,16 +77,12 @@ void
 render_restore_plan(const json_t *plan, FILE *out)
 {
 	const json_t *parts = json_object_get(plan, "components");
-	const json_t *target = json_object_get(plan, "target"), *lost = json_object_get(plan, "lost");
+	const json_t *lost = json_object_get(plan, "lost");
 	char time[MB_TIME_TEXT], bytes[MB_SIZE_TEXT];
 	size_t i;
 
-	fprintf(out, "Restore %s: to %s%s%s", mb_json_str(plan, "id", "?"),
-			mb_json_str(target, "kind", "?"), mb_json_str(target, "value", NULL) ? " " : "",
-			mb_json_str(target, "value", ""));
-	if (mb_json_str(plan, "reached", NULL))
-		fprintf(out, ", that is %s", render_time(plan, "reached", time));
-	fprintf(out, "\n");
+	fprintf(out, "Restore %s", mb_json_str(plan, "id", "?"));
+	render_restore_target(plan, out);
 	for (i = 0; i < json_array_size(parts); i++)
 	{
 		const json_t *part = json_array_get(parts, i);
@@ -122,37 +132,35 @@ print_references(const json_t *references, FILE *out)
 	}
 }
 
+static void
+print_part(const json_t *part, FILE *out)
+{
+	char bytes[MB_SIZE_TEXT];
+
+	fprintf(out, "  %-12s from %s: %lld entries, %s, %.1f s, in %s\n",
+			mb_json_str(part, "name", "?"), mb_json_str(part, "backup", "?"),
+			(long long) mb_json_int(part, "entries", 0), render_size(part, "bytes", bytes),
+			render_number(part, "seconds"), mb_json_str(part, "destination", "/"));
+	if (mb_json_str(part, "health", NULL))
+		fprintf(out, "    health: %s%s", mb_json_str(part, "health", ""),
+				json_object_get(part, "rto_seconds") ? "" : "\n");
+	if (mb_json_str(part, "health", NULL) && json_object_get(part, "rto_seconds"))
+		fprintf(out, " after %.1f s\n", render_number(part, "rto_seconds"));
+	if (mb_json_str(part, "next", NULL))
+		fprintf(out, "    next: %s\n", mb_json_str(part, "next", ""));
+	render_warnings(part, "    ", out);
+}
+
 void
 render_stack_restore(const json_t *restore, FILE *out)
 {
 	const json_t *parts = json_object_get(restore, "components");
-	const json_t *target = json_object_get(restore, "target");
-	char time[MB_TIME_TEXT], bytes[MB_SIZE_TEXT];
 	size_t i;
 
-	fprintf(out, "restore %s: to %s%s%s", mb_json_str(restore, "id", "?"),
-			mb_json_str(target, "kind", "?"), mb_json_str(target, "value", NULL) ? " " : "",
-			mb_json_str(target, "value", ""));
-	if (mb_json_str(restore, "reached", NULL))
-		fprintf(out, ", that is %s", render_time(restore, "reached", time));
-	fprintf(out, "\n");
+	fprintf(out, "restore %s", mb_json_str(restore, "id", "?"));
+	render_restore_target(restore, out);
 	for (i = 0; i < json_array_size(parts); i++)
-	{
-		const json_t *part = json_array_get(parts, i);
-
-		fprintf(out, "  %-12s from %s: %lld entries, %s, %.1f s, in %s\n",
-				mb_json_str(part, "name", "?"), mb_json_str(part, "backup", "?"),
-				(long long) mb_json_int(part, "entries", 0), render_size(part, "bytes", bytes),
-				render_number(part, "seconds"), mb_json_str(part, "destination", "/"));
-		if (mb_json_str(part, "health", NULL))
-			fprintf(out, "    health: %s%s", mb_json_str(part, "health", ""),
-					json_object_get(part, "rto_seconds") ? "" : "\n");
-		if (mb_json_str(part, "health", NULL) && json_object_get(part, "rto_seconds"))
-			fprintf(out, " after %.1f s\n", render_number(part, "rto_seconds"));
-		if (mb_json_str(part, "next", NULL))
-			fprintf(out, "    next: %s\n", mb_json_str(part, "next", ""));
-		render_warnings(part, "    ", out);
-	}
+		print_part(json_array_get(parts, i), out);
 	print_references(json_object_get(restore, "references"), out);
 	render_warnings(restore, "  ", out);
 	fprintf(out, "  recovery time %.1f s; lost: ", render_number(restore, "rto_seconds"));
