@@ -383,6 +383,59 @@ follow(struct mb_cli *cli, const char *path, struct mb_error *err)
 	return init_follow(cli, path, err);
 }
 
+/* An existing file is used, never overwritten: options that would change it are refused. */
+static enum mb_code
+refuse_changes(const struct mb_cli *cli, const char *path, struct mb_error *err)
+{
+	if (option(cli, "postgres", 0) || option(cli, "objects", 0) || option(cli, "redis", 0) ||
+		option(cli, "files", 0) ||
+		mb_values_get(&cli->config.command_line, SCOPE_REPOSITORY, "url", 0))
+	{
+		mb_fail(err, MB_CONFLICT, "\"%s\" exists already and is not overwritten", path);
+		return mb_error_hint(err, "Edit it, move it away, or name another one with --config; "
+								  "\"mbackup init\" alone makes the repository that it names.");
+	}
+	if (option(cli, "from-backup-conf", 0))
+	{
+		mb_fail(err, MB_CONFLICT, "\"%s\" exists already and is not overwritten", path);
+		return mb_error_hint(err, "Move it away, or name another one with --config.");
+	}
+	return MB_OK;
+}
+
+/* The repository and its copies.  With a new configuration one that nobody has used yet is taken as it is. */
+static enum mb_code
+make_repository(struct mb_cli *cli, bool keeps_config, struct mb_error *err)
+{
+	enum mb_code code = cli_open_spool(cli, err);
+	size_t copies = 0;
+
+	cli->probes = json_array();
+	if (!code)
+		code = create_repository(cli, err);
+	if (code == MB_CONFLICT && !keeps_config)
+		code = take_up(cli, code, err);
+	if (cli->config.copy_count > 0 && (!code || code == MB_CONFLICT) && cli->env.spool)
+		code = create_copies(cli, code, &copies, err);
+	return code;
+}
+
+static json_t *
+describe(const struct mb_cli *cli, const char *path, const struct backup_conf *taken)
+{
+	const struct mb_repo *repo = cli->env.repo;
+	json_t *init = json_pack("{s:s, s:s, s:s, s:s}", "repository", repo->store->url, "id",
+							 repo->id_text, "encryption",
+							 repo->suite == MB_SUITE_NONE ? "none" : "aes-256-gcm", "config", path);
+
+	if (taken)
+	{
+		json_object_set(init, "taken", taken->taken);
+		json_object_set(init, "not_taken", taken->not_taken);
+	}
+	return json_pack("{s:o}", "init", init);
+}
+
 enum mb_code
 cmd_init(struct mb_cli *cli, struct mb_error *err)
 {
@@ -391,23 +444,8 @@ cmd_init(struct mb_cli *cli, struct mb_error *err)
 	struct init_answers answers = {0};
 	char *path = cli->config.path ? mb_strdup(cli->config.path) : mb_config_path(&cli->config);
 	bool keeps_config = cli->config.path != NULL, written = false;
-	enum mb_code code = MB_OK;
-	size_t copies = 0;
+	enum mb_code code = keeps_config ? refuse_changes(cli, path, err) : MB_OK;
 
-	/* An existing file is used, never overwritten: options that would change it are refused. */
-	if (keeps_config && (option(cli, "postgres", 0) || option(cli, "objects", 0) ||
-						 option(cli, "redis", 0) || option(cli, "files", 0) ||
-						 mb_values_get(&cli->config.command_line, SCOPE_REPOSITORY, "url", 0)))
-	{
-		mb_fail(err, MB_CONFLICT, "\"%s\" exists already and is not overwritten", path);
-		code = mb_error_hint(err, "Edit it, move it away, or name another one with --config; "
-								  "\"mbackup init\" alone makes the repository that it names.");
-	}
-	if (!code && keeps_config && from)
-	{
-		mb_fail(err, MB_CONFLICT, "\"%s\" exists already and is not overwritten", path);
-		code = mb_error_hint(err, "Move it away, or name another one with --config.");
-	}
 	if (!code && from)
 	{
 		code = take_over(cli, from, &conf, err);
@@ -421,27 +459,11 @@ cmd_init(struct mb_cli *cli, struct mb_error *err)
 	if (!code && answers.asked)
 		code = init_write_secrets(&answers, err);
 	if (!code)
-		code = cli_open_spool(cli, err);
-	cli->probes = json_array();
-	if (!code)
-		code = create_repository(cli, err);
-	if (code == MB_CONFLICT && !keeps_config)
-		code = take_up(cli, code, err);
-	if (cli->config.copy_count > 0 && (!code || code == MB_CONFLICT) && cli->env.spool)
-		code = create_copies(cli, code, &copies, err);
+		code = make_repository(cli, keeps_config, err);
 	if (!code && !keeps_config)
 		code = write_config(cli, &answers, path, err);
 	if (!code || (code == MB_PARTIAL && cli->env.repo))
-		cli->answer =
-			json_pack("{s:{s:s, s:s, s:s, s:s}}", "init", "repository", cli->env.repo->store->url,
-					  "id", cli->env.repo->id_text, "encryption",
-					  cli->env.repo->suite == MB_SUITE_NONE ? "none" : "aes-256-gcm", "config",
-					  path);
-	if (cli->answer && from)
-	{
-		json_object_set(json_object_get(cli->answer, "init"), "taken", conf.taken);
-		json_object_set(json_object_get(cli->answer, "init"), "not_taken", conf.not_taken);
-	}
+		cli->answer = describe(cli, path, from ? &conf : NULL);
 	/* Without a repository the file would only be in the way of the next attempt. */
 	if (code && written && !cli->env.repo)
 		unlink(path);
