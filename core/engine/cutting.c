@@ -113,15 +113,35 @@ hold_all(struct cutter *cutter, struct mb_error *err)
 	return code;
 }
 
+/* A cut is paused only when every pause was in force until the end. */
+static void
+end_pause(struct cutter *cutter, int64_t held_from_us)
+{
+	const struct mb_stack *stack = cutter->stack;
+	const struct mb_component *unheld = find_unheld(stack);
+	bool held = release_all(cutter, stack->count);
+
+	if (held && !unheld)
+	{
+		cutter->cut->consistency = "paused";
+		cutter->cut->pause_us = mb_time_now_us() - held_from_us;
+	}
+	else if (unheld)
+		mb_log_warning(stack->env->log,
+					   "the writes to \"%s\" cannot be stopped: the cut is an ordered one",
+					   unheld->name);
+	else
+		mb_log_warning(stack->env->log, "no pause held until the end: the cut is an ordered one");
+}
+
 enum mb_code
 mb_cut_take(const struct mb_stack *stack, unsigned flags, struct mb_error *failed,
 			struct mb_cut *cut, struct mb_error *err)
 {
 	struct mb_cut made = {0};
 	struct cutter cutter = {stack, failed, &made};
-	enum mb_code code;
-	const struct mb_component *unheld = find_unheld(stack);
 	int64_t held_from_us = 0;
+	enum mb_code code;
 	size_t i;
 
 	code = mb_cut_now(stack->env, &made, err);
@@ -139,19 +159,7 @@ mb_cut_take(const struct mb_stack *stack, unsigned flags, struct mb_error *faile
 	ask_positions(&cutter, MB_MOMENT_AT);
 	ask_positions(&cutter, MB_MOMENT_AFTER);
 	if (flags & MB_CUT_PAUSE)
-	{
-		if (release_all(&cutter, stack->count) && !unheld)
-			made.consistency = "paused";
-		else if (unheld)
-			mb_log_warning(stack->env->log,
-						   "the writes to \"%s\" cannot be stopped: the cut is an ordered one",
-						   unheld->name);
-		else
-			mb_log_warning(stack->env->log,
-						   "no pause held until the end: the cut is an ordered one");
-		if (strcmp(made.consistency, "paused") == 0)
-			made.pause_us = mb_time_now_us() - held_from_us;
-	}
+		end_pause(&cutter, held_from_us);
 	for (i = 0; !code && i < stack->count; i++)
 		if (failed[i].code && (stack->components[i]->ops->capabilities & MB_CAP_CLOCK))
 		{

@@ -97,6 +97,48 @@ take_newest(const struct mb_repo *repo, const char *component, struct mb_look *l
 	return take_commit(repo, component, id, MB_LOOK_LATEST, look, err);
 }
 
+/* The commits around a time, by their cuts; the ids are the names'. */
+struct around
+{
+	const char *behind; /* the oldest at or behind it, or NULL */
+	const char *last;   /* the newest of all */
+	int64_t behind_us;
+	int64_t first_us; /* of the oldest of all */
+	int64_t last_us;
+};
+
+static enum mb_code
+look_around(const struct mb_repo *repo, const char *component, const struct mb_commit_names *names,
+			int64_t time_us, struct around *around, struct mb_error *err)
+{
+	size_t i;
+
+	*around = (struct around){.behind_us = INT64_MAX, .first_us = INT64_MAX, .last_us = INT64_MIN};
+	for (i = 0; i < names->count; i++)
+	{
+		struct mb_commit head = {0};
+		enum mb_code code = mb_commit_head(repo, component, names->items[i].id, &head, err);
+		int64_t cut_us = code ? 0 : mb_commit_cut_time(&head);
+
+		mb_commit_release(&head);
+		if (code)
+			return code;
+		if (cut_us < around->first_us)
+			around->first_us = cut_us;
+		if (cut_us >= time_us && cut_us < around->behind_us)
+		{
+			around->behind = names->items[i].id;
+			around->behind_us = cut_us;
+		}
+		if (cut_us > around->last_us)
+		{
+			around->last = names->items[i].id;
+			around->last_us = cut_us;
+		}
+	}
+	return MB_OK;
+}
+
 /*
  * The oldest backup from behind the time holds its history; behind the newest one nobody has looked, so
  * that one is as near as it gets.
@@ -106,48 +148,24 @@ take_time(const struct mb_repo *repo, const char *component, int64_t time_us, st
 		  struct mb_error *err)
 {
 	struct mb_commit_names names = {0};
+	struct around around;
 	enum mb_code code = mb_commit_list(repo, component, &names, err);
-	int64_t first_us = INT64_MAX;
-	const char *chosen = NULL;
-	int64_t chosen_us = INT64_MAX, last_us = INT64_MIN;
-	const char *last = NULL;
-	size_t i;
 
-	for (i = 0; !code && i < names.count; i++)
-	{
-		struct mb_commit head = {0};
-		int64_t cut_us;
-
-		code = mb_commit_head(repo, component, names.items[i].id, &head, err);
-		cut_us = code ? 0 : mb_commit_cut_time(&head);
-		mb_commit_release(&head);
-		if (code)
-			break;
-		if (cut_us < first_us)
-			first_us = cut_us;
-		if (cut_us >= time_us && cut_us < chosen_us)
-		{
-			chosen = names.items[i].id;
-			chosen_us = cut_us;
-		}
-		if (cut_us > last_us)
-		{
-			last = names.items[i].id;
-			last_us = cut_us;
-		}
-	}
+	if (!code)
+		code = look_around(repo, component, &names, time_us, &around, err);
 	if (!code && names.count == 0)
 		code = nothing_yet(component, err);
-	else if (!code && time_us < first_us)
+	else if (!code && time_us < around.first_us)
 	{
 		char text[MB_TIME_TEXT];
 
-		mb_time_format(text, first_us);
+		mb_time_format(text, around.first_us);
 		code = mb_fail(err, MB_NOT_FOUND, "the first backup of \"%s\" is of %s, after that time",
 					   component, text);
 	}
 	if (!code)
-		code = take_commit(repo, component, chosen ? chosen : last, MB_LOOK_TIME, look, err);
+		code = take_commit(repo, component, around.behind ? around.behind : around.last,
+						   MB_LOOK_TIME, look, err);
 	if (!code)
 		look->time_us = time_us;
 	mb_commit_names_release(&names);

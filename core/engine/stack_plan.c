@@ -80,10 +80,20 @@ components_json(const struct mb_restoration *run, uint64_t *bytes, int64_t *reac
 	return list;
 }
 
-static json_t *
-keeps_json(const struct mb_restoration *run, json_t *cannot)
+/* "what is in PLACE now": among what nobody can bring back. */
+static void
+add_lost(json_t *cannot, const char *place)
 {
-	json_t *list = json_array();
+	char *text = mb_asprintf("what is in %s now", place);
+
+	json_array_append_new(cannot, json_string(text));
+	free(text);
+}
+
+/* Directories and files that are moved aside. */
+static void
+add_places(const struct mb_restoration *run, json_t *list, json_t *cannot)
+{
 	size_t i;
 
 	for (i = 0; i < run->place_count; i++)
@@ -99,13 +109,22 @@ keeps_json(const struct mb_restoration *run, json_t *cannot)
 		free(beside);
 		if (safety->method == MB_SAFETY_NONE)
 		{
-			char *text = mb_asprintf("what is in %s%s%s now", safety->path, safety->only ? "/" : "",
-									 safety->only ? safety->only : "");
+			char *place = safety->only ? mb_asprintf("%s/%s", safety->path, safety->only)
+									   : mb_strdup(safety->path);
 
-			json_array_append_new(cannot, json_string(text));
-			free(text);
+			add_lost(cannot, place);
+			free(place);
 		}
 	}
+}
+
+static json_t *
+keeps_json(const struct mb_restoration *run, json_t *cannot)
+{
+	json_t *list = json_array();
+	size_t i;
+
+	add_places(run, list, cannot);
 	for (i = 0; i < run->session.stack.count; i++)
 	{
 		const struct mb_restore *part = &run->session.parts[i];
@@ -116,10 +135,10 @@ keeps_json(const struct mb_restoration *run, json_t *cannot)
 			continue;
 		if (strcmp(how, "none") == 0 || (run->options->flags & MB_STACK_NO_SNAPSHOT))
 		{
-			char *text = mb_asprintf("what is in \"%s\" now", part->component);
+			char *place = mb_asprintf("\"%s\"", part->component);
 
-			json_array_append_new(cannot, json_string(text));
-			free(text);
+			add_lost(cannot, place);
+			free(place);
 			continue;
 		}
 		one = json_object();
