@@ -391,6 +391,21 @@ choose_parent(struct mb_pg_copy *copy, struct mb_postgres *pg, struct mb_error *
 	return code;
 }
 
+/* The server that is asked, and the one that is read: is it one that can be? */
+static enum mb_code
+connect_both(struct mb_postgres *pg, struct mb_postgres *from, struct mb_error *err)
+{
+	enum mb_code code = mb_postgres_connect(pg, err);
+
+	if (!code && from != pg)
+	{
+		code = mb_postgres_connect(from, err);
+		if (code)
+			mb_error_context(err, "could not connect to the standby");
+	}
+	return code ? code : mb_postgres_check_source(pg, from, err);
+}
+
 enum mb_code
 mb_postgres_snapshot(struct mb_component *component, struct mb_capture *capture,
 					 struct mb_error *err)
@@ -404,15 +419,7 @@ mb_postgres_snapshot(struct mb_component *component, struct mb_capture *capture,
 	enum mb_pg_method method = MB_PG_DIRECT;
 	enum mb_code code;
 
-	code = mb_postgres_connect(pg, err);
-	if (!code && from != pg)
-	{
-		code = mb_postgres_connect(from, err);
-		if (code)
-			mb_error_context(err, "could not connect to the standby");
-	}
-	if (!code)
-		code = mb_postgres_check_source(pg, from, err);
+	code = connect_both(pg, from, err);
 	if (!code)
 		code = mb_postgres_choose_method(from, &method, &copy.root_fd, err);
 	if (!code)

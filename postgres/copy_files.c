@@ -123,19 +123,52 @@ say_skipped(const struct copy *copy)
 				capture->parent->id);
 }
 
+/* One item for each of its ranges. */
+static void
+add_ranges(struct copy *copy, const struct mb_pg_file *file)
+{
+	struct mb_pg_reading *reading = &copy->readings[copy->reading_count++];
+	size_t r;
+
+	mb_pg_reading_begin(copy->base, reading, file);
+	for (r = 0; r < reading->ranges; r++)
+	{
+		struct item *item = new_item(copy);
+
+		item->reading = reading;
+		item->range = r;
+		item->bytes = (uint64_t) file->st.st_size;
+	}
+}
+
+/* What is not read in ranges, many files in an item. */
+static void
+add_batches(struct copy *copy)
+{
+	size_t i;
+
+	for (i = 0; i < copy->small_count; i += BATCH_FILES)
+	{
+		struct item *item = new_item(copy);
+
+		item->batch = &copy->small[i];
+		item->batch_count =
+			copy->small_count - i < BATCH_FILES ? copy->small_count - i : BATCH_FILES;
+	}
+}
+
 static enum mb_code
 make_items(struct copy *copy, struct mb_error *err)
 {
 	uint64_t total = 0;
 	enum mb_code code = MB_OK;
-	size_t i, r;
+	size_t i;
 
 	copy->readings = mb_calloc(copy->files.count + 1, sizeof(*copy->readings));
 	copy->small = mb_calloc(copy->files.count + 1, sizeof(*copy->small));
 	for (i = 0; !code && i < copy->files.count; i++)
 	{
 		const struct mb_pg_file *file = &copy->files.items[i];
-		struct mb_pg_reading *reading;
 		bool skipped;
 
 		if (file->kind == MB_PG_CONTROL)
@@ -150,29 +183,11 @@ make_items(struct copy *copy, struct mb_error *err)
 			continue;
 		total += (uint64_t) file->st.st_size;
 		if (is_small(file) || !is_ranged(file))
-		{
 			copy->small[copy->small_count++] = file;
-			continue;
-		}
-		reading = &copy->readings[copy->reading_count++];
-		mb_pg_reading_begin(copy->base, reading, file);
-		for (r = 0; r < reading->ranges; r++)
-		{
-			struct item *item = new_item(copy);
-
-			item->reading = reading;
-			item->range = r;
-			item->bytes = (uint64_t) file->st.st_size;
-		}
+		else
+			add_ranges(copy, file);
 	}
-	for (i = 0; i < copy->small_count; i += BATCH_FILES)
-	{
-		struct item *item = new_item(copy);
-
-		item->batch = &copy->small[i];
-		item->batch_count =
-			copy->small_count - i < BATCH_FILES ? copy->small_count - i : BATCH_FILES;
-	}
+	add_batches(copy);
 	if (copy->item_count > 0)
 		qsort(copy->items, copy->item_count, sizeof(*copy->items), compare_items);
 	atomic_store(&copy->capture->progress->total_bytes, total);
