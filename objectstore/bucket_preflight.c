@@ -21,37 +21,41 @@ mb_bucket_look_at_target(struct bucket_restore *run, struct mb_error *err)
 	return code;
 }
 
+/* Over what is there: is there a way back? */
+static enum mb_code
+check_delta(const struct bucket_restore *run, struct mb_error *err)
+{
+	if (!run->exists)
+	{
+		mb_fail(err, MB_NOT_FOUND, "bucket \"%s\" does not exist", run->name);
+		return mb_error_hint(err, "Leave --delta out: the bucket is made.");
+	}
+	if (run->target.is_versioned && !run->target.is_suspended)
+		return MB_OK;
+	/* What is kept first is all that there is of such a bucket. */
+	if (run->restore->own_place)
+	{
+		if (!run->restore->is_cleared)
+			mb_restore_warn(run->restore,
+							"bucket \"%s\" keeps no versions: a rollback puts back what is "
+							"current now, and nothing older",
+							run->name);
+		return MB_OK;
+	}
+	if (run->restore->wishes->flags & MB_RESTORE_FORCE)
+		return MB_OK;
+	mb_fail(err, MB_CONFLICT, "bucket \"%s\" keeps no versions: a delta could not be undone",
+			run->name);
+	return mb_error_hint(err, "Enable versioning first, or add --force.");
+}
+
 enum mb_code
 mb_bucket_check_target(const struct bucket_restore *run, struct mb_error *err)
 {
 	bool needs_lock = mb_json_bool(run->restore->commit.meta, "lock", false);
 
 	if (run->how == HOW_DELTA)
-	{
-		if (!run->exists)
-		{
-			mb_fail(err, MB_NOT_FOUND, "bucket \"%s\" does not exist", run->name);
-			return mb_error_hint(err, "Leave --delta out: the bucket is made.");
-		}
-		/* What is kept first is all that there is of such a bucket. */
-		if ((!run->target.is_versioned || run->target.is_suspended) && run->restore->own_place)
-		{
-			if (!run->restore->is_cleared)
-				mb_restore_warn(run->restore,
-								"bucket \"%s\" keeps no versions: a rollback puts back what is "
-								"current now, and nothing older",
-								run->name);
-			return MB_OK;
-		}
-		if ((!run->target.is_versioned || run->target.is_suspended) &&
-			!(run->restore->wishes->flags & MB_RESTORE_FORCE))
-		{
-			mb_fail(err, MB_CONFLICT,
-					"bucket \"%s\" keeps no versions: a delta could not be undone", run->name);
-			return mb_error_hint(err, "Enable versioning first, or add --force.");
-		}
-		return MB_OK;
-	}
+		return check_delta(run, err);
 	if (!run->exists)
 		return MB_OK;
 	if (needs_lock && !run->target.has_lock)
