@@ -33,8 +33,8 @@ static const char facts_sql[] =
 	" has_function_privilege('pg_create_restore_point(text)', 'EXECUTE') AS restore_point,"
 	" has_function_privilege($1, 'EXECUTE') AS backup";
 
-static void
-found_ok(struct checker *checker, const char *name, const char *message)
+void
+mb_pg_found_ok(const struct checker *checker, const char *name, const char *message)
 {
 	mb_check_add(checker->checks, MB_CHECK_OK, checker->pg->base.name, name, "", "%s", message);
 }
@@ -61,7 +61,7 @@ check_setting(struct checker *checker, bool is_well, enum mb_check_status status
 
 	if (is_well)
 	{
-		found_ok(checker, name, well);
+		mb_pg_found_ok(checker, name, well);
 		return;
 	}
 	sql = mb_asprintf("ALTER SYSTEM SET %s", set);
@@ -109,7 +109,7 @@ check_privileges(struct checker *checker)
 		found(checker, MB_CHECK_FAILED, "privilege-replication", mb_pg_fix(checker, sql, NULL),
 			  "the user may not replicate: no WAL can be received");
 	else
-		found_ok(checker, "privilege-replication", "the user may replicate");
+		mb_pg_found_ok(checker, "privilege-replication", "the user may replicate");
 	free(sql);
 	sql = mb_asprintf("GRANT EXECUTE ON FUNCTION %s, %s TO %s", dialect->backup_start_function,
 					  dialect->backup_stop_function, user);
@@ -117,14 +117,14 @@ check_privileges(struct checker *checker)
 		found(checker, MB_CHECK_FAILED, "privilege-backup", mb_pg_fix(checker, sql, NULL),
 			  "the user may not start a base backup");
 	else
-		found_ok(checker, "privilege-backup", "the user may start a base backup");
+		mb_pg_found_ok(checker, "privilege-backup", "the user may start a base backup");
 	free(sql);
 	sql = mb_asprintf("GRANT EXECUTE ON FUNCTION pg_create_restore_point(text) TO %s", user);
 	if (fact(checker, "restore_point")[0] != 't')
 		found(checker, MB_CHECK_FAILED, "privilege-restore-point", mb_pg_fix(checker, sql, NULL),
 			  "the user may not create restore points: no cut can be made");
 	else
-		found_ok(checker, "privilege-restore-point", "the user may create restore points");
+		mb_pg_found_ok(checker, "privilege-restore-point", "the user may create restore points");
 	free(sql);
 	free(user);
 }
@@ -148,7 +148,7 @@ check_reading(struct checker *checker)
 		return;
 	}
 	if (from != pg)
-		found_ok(checker, "standby", "the standby follows this cluster");
+		mb_pg_found_ok(checker, "standby", "the standby follows this cluster");
 	if (mb_postgres_choose_method(from, &method, &root_fd, &err))
 	{
 		found(checker, MB_CHECK_FAILED, "data-directory",
@@ -184,7 +184,7 @@ check_pages(struct checker *checker)
 						  data, data, data),
 			  "data checksums are off: damaged pages cannot be noticed");
 	else
-		found_ok(checker, "checksums", "data checksums are on");
+		mb_pg_found_ok(checker, "checksums", "data checksums are on");
 	free(data);
 }
 
@@ -226,12 +226,12 @@ check_slot(struct checker *checker, struct mb_error *err)
 			  mb_strdup(MB_PG_START_STREAM ", then mbackup backup"),
 			  "the server has removed WAL that the slot needed: the history has a gap");
 	else
-		found_ok(checker, "slot", "the replication slot is there");
+		mb_pg_found_ok(checker, "slot", "the replication slot is there");
 	if (!slot.active)
 		found(checker, MB_CHECK_WARNING, "stream", mb_strdup(MB_PG_START_STREAM),
 			  "no stream is running: the server keeps WAL for it and its disk fills");
 	else
-		found_ok(checker, "stream", "a stream is running");
+		mb_pg_found_ok(checker, "stream", "a stream is running");
 	code = mb_postgres_lsn(checker->pg, &now, "SELECT pg_current_wal_lsn()", err);
 	if (!code && slot.restart_lsn && now > slot.restart_lsn + LAG_WARNING_BYTES)
 	{
@@ -264,7 +264,7 @@ check_direct(struct checker *checker, struct mb_error *err)
 						"[postgres]"),
 			  "the connection goes through a pooler");
 	else
-		found_ok(checker, "direct-connection", "the connection is direct");
+		mb_pg_found_ok(checker, "direct-connection", "the connection is direct");
 	return MB_OK;
 }
 
@@ -279,7 +279,7 @@ check_replication(struct checker *checker)
 						 "replication-connection", mb_pg_fix_hba(checker), "%s", err.message);
 	else
 	{
-		found_ok(checker, "replication-connection", "a replication connection works");
+		mb_pg_found_ok(checker, "replication-connection", "a replication connection works");
 		PQfinish(conn);
 	}
 }

@@ -12,6 +12,9 @@ struct checker
 	const PGresult *facts; /* one row, see check.c */
 };
 
+/* check.c: that is as it should be. */
+void mb_pg_found_ok(const struct checker *checker, const char *name, const char *message);
+
 #define MB_PG_RELOAD_SQL "SELECT pg_reload_conf()"
 #define MB_PG_START_STREAM "systemctl start mbackup-stream, or mbackup stream"
 

@@ -36,12 +36,6 @@ static const char state_sql[] =
 	" (SELECT default_version FROM pg_available_extensions WHERE name = 'mbackup') AS installed"
 	" FROM pg_stat_archiver";
 
-static void
-ok(struct checker *checker, const char *name, const char *message)
-{
-	mb_check_add(checker->checks, MB_CHECK_OK, checker->pg->base.name, name, "", "%s", message);
-}
-
 /* -- archive_command --------------------------------------------------------------------------- */
 
 /* The command as the server runs it for one segment. */
@@ -124,13 +118,13 @@ check_archive(struct checker *checker, const PGresult *state)
 	if (is_on && is_empty && !has_library)
 		say_empty(checker);
 	else
-		ok(checker, "archive-empty", is_on ? "WAL is archived" : "archive_mode is off");
+		mb_pg_found_ok(checker, "archive-empty", is_on ? "WAL is archived" : "archive_mode is off");
 	if (is_on && !is_empty && mb_pg_field(state, 0, "archive_fails")[0] == 't')
 		say_failing(checker, command, mb_pg_field(state, 0, "failed_wal"));
 	else if (is_on && !is_empty && *waiting)
 		say_failing(checker, command, waiting);
 	else
-		ok(checker, "archive-failing", "no archive_command fails");
+		mb_pg_found_ok(checker, "archive-failing", "no archive_command fails");
 	if (is_on && !is_empty && !strstr(command, "mbackup") && strcmp(command, "/bin/true") != 0)
 		mb_check_add_fix(checker->checks, MB_CHECK_WARNING, checker->pg->base.name, "archive-other",
 						 mb_pg_fix(checker, "ALTER SYSTEM SET archive_command = '/bin/true'",
@@ -138,7 +132,7 @@ check_archive(struct checker *checker, const PGresult *state)
 						 "archive_command is another tool's (%.200s): see which one you rely on",
 						 command);
 	else
-		ok(checker, "archive-other", "no other tool archives");
+		mb_pg_found_ok(checker, "archive-other", "no other tool archives");
 	free(waiting);
 }
 
@@ -159,7 +153,7 @@ check_data(struct checker *checker, const PGresult *state)
 						 "the server has read %s damaged pages, in database \"%s\"",
 						 mb_pg_field(state, 0, "damaged"), database);
 	else
-		ok(checker, "checksum-failures", "the server has read no damaged page");
+		mb_pg_found_ok(checker, "checksum-failures", "the server has read no damaged page");
 	if (*table)
 	{
 		char *sql = mb_asprintf("ALTER TABLE %s SET LOGGED", table);
@@ -173,7 +167,7 @@ check_data(struct checker *checker, const PGresult *state)
 		free(sql);
 	}
 	else
-		ok(checker, "unlogged", "every table of this database comes back");
+		mb_pg_found_ok(checker, "unlogged", "every table of this database comes back");
 }
 
 /* -- slots and the extension --------------------------------------------------------------------- */
@@ -192,8 +186,9 @@ check_slots(struct checker *checker, const PGresult *state)
 						 "gap",
 						 limit_mb);
 	else
-		ok(checker, "slot-limit",
-		   limit_mb < 0 ? "a slot keeps WAL as long as there is room" : "a slot keeps WAL enough");
+		mb_pg_found_ok(checker, "slot-limit",
+					   limit_mb < 0 ? "a slot keeps WAL as long as there is room"
+									: "a slot keeps WAL enough");
 	if (*idle)
 	{
 		char *sql = mb_asprintf("SELECT pg_drop_replication_slot('%s')", idle);
@@ -206,7 +201,7 @@ check_slots(struct checker *checker, const PGresult *state)
 		free(sql);
 	}
 	else
-		ok(checker, "slot-other", "no other slot holds WAL back");
+		mb_pg_found_ok(checker, "slot-other", "no other slot holds WAL back");
 }
 
 static void
@@ -222,7 +217,8 @@ check_extension(struct checker *checker, const PGresult *state)
 						 mb_pg_fix(checker, "ALTER EXTENSION mbackup UPDATE", NULL),
 						 "extension mbackup is of version %s, %s is installed", has, could);
 	else
-		ok(checker, "extension", "the extension mbackup is of the version that is installed");
+		mb_pg_found_ok(checker, "extension",
+					   "the extension mbackup is of the version that is installed");
 }
 
 static void
@@ -240,7 +236,7 @@ check_adopted(struct checker *checker)
 		free(data);
 	}
 	else
-		ok(checker, "restored", "it is no copy that waits to be adopted");
+		mb_pg_found_ok(checker, "restored", "it is no copy that waits to be adopted");
 }
 
 enum mb_code
@@ -294,7 +290,7 @@ check_user(struct checker *checker, int root_fd)
 
 	if (fstat(root_fd, &st) != 0 || geteuid() != 0 || st.st_uid == 0)
 	{
-		ok(checker, "user", "what mbackup makes, the server's user can read");
+		mb_pg_found_ok(checker, "user", "what mbackup makes, the server's user can read");
 		return;
 	}
 	owner = getpwuid(st.st_uid);

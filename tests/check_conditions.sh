@@ -104,7 +104,7 @@ for path in sorted(glob.glob("*/*.c") + glob.glob("core/*/*.c")):
         # A name that is put together before, or comes as a parameter.
         if not known and not re.search(r"\b(name|id|place, \"|what)\b", ternary):
             problems.append(f"{path}: {ternary[:100]}")
-    for match in re.finditer(r"\b(?:found|found_ok|add|add_fix|ok)\(&?(?:checker|in), (?:[^;\"]*, )?\"([a-z-]+)\"", text):
+    for match in re.finditer(r"\b(?:found|mb_pg_found_ok|add|add_fix)\(&?(?:checker|in), (?:[^;\"]*, )?\"([a-z-]+)\"", text):
         calls += 1
         if match.group(1) not in names:
             problems.append(f"{path}: \"{match.group(1)}\" is not in the table")
