@@ -45,10 +45,12 @@ is_accepted(const struct mb_checks *checks, const char *id, const char *componen
 
 static void
 add(struct mb_checks *checks, enum mb_check_status status, const char *component, const char *name,
-	const char *fix, const char *message)
+	const char *fix, const char *message_fmt, va_list ap)
 {
 	json_t *item = json_object();
+	char message[1024];
 
+	vsnprintf(message, sizeof(message), message_fmt, ap);
 	set_id(item, checks, component, name);
 	if (status == MB_CHECK_WARNING && is_accepted(checks, mb_json_str(item, "id", ""), component))
 		status = MB_CHECK_ACCEPTED;
@@ -64,26 +66,22 @@ void
 mb_check_add(struct mb_checks *checks, enum mb_check_status status, const char *component,
 			 const char *name, const char *fix, const char *message_fmt, ...)
 {
-	char message[1024];
 	va_list ap;
 
 	va_start(ap, message_fmt);
-	vsnprintf(message, sizeof(message), message_fmt, ap);
+	add(checks, status, component, name, fix, message_fmt, ap);
 	va_end(ap);
-	add(checks, status, component, name, fix, message);
 }
 
 void
 mb_check_add_fix(struct mb_checks *checks, enum mb_check_status status, const char *component,
 				 const char *name, char *fix, const char *message_fmt, ...)
 {
-	char message[1024];
 	va_list ap;
 
 	va_start(ap, message_fmt);
-	vsnprintf(message, sizeof(message), message_fmt, ap);
+	add(checks, status, component, name, fix, message_fmt, ap);
 	va_end(ap);
-	add(checks, status, component, name, fix, message);
 	free(fix);
 }
 
