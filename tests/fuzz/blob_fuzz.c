@@ -3,40 +3,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/base/hash.h"
 #include "core/repo/pack.h"
-#include "core/repo/repo_private.h"
+#include "tests/lib/frame_tags.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-/* Make the tags fit, so that mutants come past them: what follows is not protected by a key. */
-static void
-fix_tags(struct mb_buf *blob, const struct mb_repo *repo, const char *name)
-{
-	size_t at = MB_BLOB_HEADER_BYTES;
-
-	while (at < blob->len && blob->len - at >= MB_FRAME_HEADER_BYTES)
-	{
-		struct mb_buf ad = {0};
-		size_t stored = mb_get_u32(blob->data + at + 12);
-		unsigned char *frame = blob->data + at;
-
-		if (stored < 32 || stored > blob->len - at - MB_FRAME_HEADER_BYTES)
-			break;
-		mb_buf_put(&ad, "mbackup frame", 14);
-		mb_buf_put(&ad, repo->id, MB_REPO_ID_BYTES);
-		mb_buf_put(&ad, blob->data, MB_BLOB_HEADER_BYTES);
-		mb_buf_put(&ad, frame, MB_FRAME_HEADER_BYTES);
-		mb_buf_put_str(&ad, name);
-		if (frame[5] == MB_CODEC_RAW)
-			mb_xxh128(frame + MB_FRAME_HEADER_BYTES, frame + MB_FRAME_HEADER_BYTES + 16,
-					  stored - 32);
-		mb_xxh128_2(frame + MB_FRAME_HEADER_BYTES + stored - 16, ad.data, ad.len,
-					frame + MB_FRAME_HEADER_BYTES, stored - 16);
-		mb_buf_release(&ad);
-		at += MB_FRAME_HEADER_BYTES + stored;
-	}
-}
 
 static void
 read_everywhere(const struct mb_repo *repo, const struct mb_buf *blob, const char *pack_name)
@@ -85,7 +55,8 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		if (fixed && size > 10)
 		{
 			blob.data[10] = fixed == 1 ? MB_ROLE_SET : MB_ROLE_PACK;
-			fix_tags(&blob, &repo, fixed == 1 ? "sets/x" : pack_name);
+			/* So that mutants come past the tags: what follows is not protected by a key. */
+			frame_tags_fix(&repo, fixed == 1 ? "sets/x" : pack_name, &blob);
 		}
 		read_everywhere(&repo, &blob, pack_name);
 		mb_store_free(repo.store);

@@ -4,6 +4,7 @@
 
 #include "core/base/hash.h"
 #include "core/repo/pack.h"
+#include "tests/lib/frame_tags.h"
 #include "tests/mutants/mutants.h"
 
 #define CHECKSUM ",\"checksum\":\""
@@ -151,31 +152,9 @@ fix_header(struct mb_buf *blob)
 void
 frames_fix(const struct mb_repo *repo, const char *name, struct mb_buf *blob)
 {
-	size_t at = MB_BLOB_HEADER_BYTES;
-
 	if (strcmp(name, MB_HEADER_NAME) == 0)
 		fix_header(blob);
-	if (blob->len < at || blob->data[11] != MB_SUITE_NONE || mutant_role(name) == 0)
-		return;
-	while (at < blob->len && blob->len - at >= MB_FRAME_HEADER_BYTES)
-	{
-		struct mb_buf ad = {0};
-		size_t stored = mb_get_u32(blob->data + at + 12);
-		unsigned char *frame = blob->data + at;
-
-		if (stored < 32 || stored > blob->len - at - MB_FRAME_HEADER_BYTES)
-			break;
-		mb_buf_put(&ad, "mbackup frame", 14);
-		mb_buf_put(&ad, repo->id, MB_REPO_ID_BYTES);
-		mb_buf_put(&ad, blob->data, MB_BLOB_HEADER_BYTES);
-		mb_buf_put(&ad, frame, MB_FRAME_HEADER_BYTES);
-		mb_buf_put_str(&ad, name);
-		if (frame[5] == MB_CODEC_RAW)
-			mb_xxh128(frame + MB_FRAME_HEADER_BYTES, frame + MB_FRAME_HEADER_BYTES + 16,
-					  stored - 32);
-		mb_xxh128_2(frame + MB_FRAME_HEADER_BYTES + stored - 16, ad.data, ad.len,
-					frame + MB_FRAME_HEADER_BYTES, stored - 16);
-		mb_buf_release(&ad);
-		at += MB_FRAME_HEADER_BYTES + stored;
-	}
+	if (blob->len >= MB_BLOB_HEADER_BYTES && blob->data[11] == MB_SUITE_NONE &&
+		mutant_role(name) != 0)
+		frame_tags_fix(repo, name, blob);
 }
