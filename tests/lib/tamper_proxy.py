@@ -11,13 +11,7 @@ import struct
 import sys
 import threading
 
-
-def connect(target):
-    if target.startswith("/"):
-        sock = socket.socket(socket.AF_UNIX)
-        sock.connect(target)
-        return sock
-    return socket.create_connection(("127.0.0.1", int(target)))
+from forward import connect, listen
 
 
 def other_process(data):
@@ -51,10 +45,7 @@ def main(port, target, wishes):
             data = data.replace(old, new)
         return other_process(data) if "pooler" in wishes else data
 
-    listener = socket.socket()
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    listener.bind(("127.0.0.1", port))
-    listener.listen(50)
+    listener = listen(port)
     while True:
         client, _ = listener.accept()
         try:

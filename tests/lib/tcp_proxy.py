@@ -7,9 +7,10 @@ closed), "cut" (every line is closed, new ones are refused).
 """
 import os
 import select
-import socket
 import sys
 import time
+
+from forward import connect, listen
 
 
 def mode(path):
@@ -20,19 +21,8 @@ def mode(path):
         return "pass"
 
 
-def connect(target):
-    if target.startswith("/"):
-        sock = socket.socket(socket.AF_UNIX)
-        sock.connect(target)
-        return sock
-    return socket.create_connection(("127.0.0.1", int(target)))
-
-
 def main(port, target, control):
-    listener = socket.socket()
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    listener.bind(("127.0.0.1", port))
-    listener.listen(50)
+    listener = listen(port)
     peers = {}
 
     def close(sock):
