@@ -6,26 +6,13 @@ cd "$(dirname "$0")/.." || exit 1
 exec python3 - "${BUILD:-build}/mbackup" "$@" <<'PY'
 import glob, json, re, subprocess, sys
 
+sys.path.insert(0, "tests/lib")
+from tap import done, read, result
+
 AREAS = {"config": "The configuration", "spool": "The spool", "repository": "The repository", "stack": "The stack",
          "postgres": "PostgreSQL", "objects": "Buckets and directories", "redis": "Redis", "files": "Files",
          "hooks": "Hooks, services, notifications and schedules"}
 WITH_HOOKS = ("hooks", "services", "daemon", "schedule")
-failed = total = 0
-
-
-def result(name, problems):
-    global failed, total
-    total += 1
-    for problem in problems:
-        print(f"# {problem}")
-    failed += bool(problems)
-    print(f"{'not ok' if problems else 'ok'} {total} - {name}")
-
-
-def read(path):
-    with open(path, encoding="utf-8") as file:
-        return file.read()
-
 
 listed = subprocess.run([sys.argv[1], "check", "--list", "--json"], capture_output=True, text=True, check=True)
 conditions = json.loads(listed.stdout)["conditions"]
@@ -112,6 +99,5 @@ if calls < 100:
     problems.append(f"{calls} findings only were understood")
 result("every name of a finding in the sources is in the table", problems)
 
-print(f"1..{total}")
-sys.exit(bool(failed))
+done()
 PY

@@ -8,23 +8,10 @@ cd "$(dirname "$0")/.." || exit 1
 exec python3 - "${BUILD:-build}/mbackup" <<'PY'
 import glob, os, re, subprocess, sys
 
+sys.path.insert(0, "tests/lib")
+from tap import done, read, result
+
 mbackup = sys.argv[1]
-failed = total = 0
-
-
-def result(name, problems):
-    global failed, total
-    total += 1
-    for problem in problems:
-        print(f"# {problem}")
-    failed += bool(problems)
-    print(f"{'not ok' if problems else 'ok'} {total} - {name}")
-
-
-def read(path):
-    with open(path, encoding="utf-8") as file:
-        return file.read()
-
 
 # -- the table ------------------------------------------------------------------------------------
 
@@ -316,6 +303,5 @@ for path in sorted(glob.glob("docs/images/*")):
         problems.append(f"{path}: no page shows it")
 result("every picture is shown by a page; those of terminals are what the pages prove", problems)
 
-print(f"1..{total}")
-sys.exit(bool(failed))
+done()
 PY

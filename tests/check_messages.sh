@@ -8,20 +8,11 @@ import glob, re, sys
 
 sys.path.insert(0, "tests/lib")
 from messages import messages
+from tap import done, result
 
 PATHS = sorted(p for p in glob.glob("*/*.c") + glob.glob("core/*/*.c") if not p.startswith("tests/"))
 ALL = list(messages(PATHS))
 RAISED = [m for m in ALL if m.call in ("mb_fail", "mb_fail_errno", "mb_pg_fail")]
-total = failed = 0
-
-
-def result(name, problems):
-    global total, failed
-    total += 1
-    for problem in problems:
-        print(f"# {problem}")
-    failed += bool(problems)
-    print(f"{'not ok' if problems else 'ok'} {total} - {name}")
 
 
 def each(kinds, test):
@@ -135,6 +126,5 @@ def hinted(message):
 config = [m for m in RAISED if m.code == "MB_CONFIG"]
 share = sum(map(hinted, config)) / len(config)
 result(f"{share:.0%} of what is wrong with a configuration has a hint of its own", [] if share > 0.5 else ["less than half"])
-print(f"1..{total}")
-sys.exit(bool(failed))
+done()
 PY

@@ -5,21 +5,13 @@ cd "$(dirname "$0")/.." || exit 1
 exec python3 - <<'PY'
 import glob, os, re, sys
 
-page = open("docs/threat-model.md", encoding="utf-8").read()
+sys.path.insert(0, "tests/lib")
+from tap import done, read, result
+
+page = read("docs/threat-model.md")
 rows = [[cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in page.splitlines() if line.startswith("|") and not line.startswith("|--")]
 claims = [r for r in rows if len(r) == 3 and re.fullmatch(r"`tests/[^`]+`", r[1])]
 parsers = [r for r in rows if len(r) == 3 and r[1].startswith("`") and not r[1].startswith("`tests/")]
-failed = total = 0
-
-
-def result(name, problems):
-    global failed, total
-    total += 1
-    for problem in problems:
-        print(f"# {problem}")
-    failed += bool(problems)
-    print(f"{'not ok' if problems else 'ok'} {total} - {name}")
-
 
 problems = [] if len(claims) > 30 else [f"understood {len(claims)} claims only"]
 heads = ("What holds", "What is read")
@@ -28,7 +20,7 @@ for claim, path, words in claims:
     path, words = path.strip("`"), words.strip("`")
     if not os.path.exists(path):
         problems.append(f"{claim}: there is no {path}")
-    elif not words or words not in open(path, encoding="utf-8").read():
+    elif not words or words not in read(path):
         problems.append(f"{claim}: \"{words}\" does not stand in {path}")
 result(f"every claim has its test ({len(claims)} claims)", problems)
 
@@ -46,6 +38,5 @@ there = {os.path.basename(path)[:-len("_fuzz.c")] for path in glob.glob("tests/f
 problems += [f"target {target} is not in the table" for target in sorted(there - targets)]
 result(f"every parser has its fuzz target ({len(parsers)} rows, {len(there)} targets)", problems)
 
-print(f"1..{total}")
-sys.exit(bool(failed))
+done()
 PY
