@@ -3,8 +3,9 @@
  * component_redis.c (settings, position), component_redis_backup.c (snapshot, settle),
  * component_redis_rdb.c (all of that with capture = rdb),
  * component_redis_hold.c, component_redis_check.c, component_redis_attach.c and
- * component_redis_stream.c (stream), component_redis_await.c, component_redis_plan.c (plan,
- * window), component_redis_restore.c (restore into a directory), component_redis_expired.c.
+ * component_redis_stream.c (stream), component_redis_await.c, component_redis_plan.c (plan),
+ * component_redis_window.c (window), component_redis_restore.c (restore into a directory),
+ * component_redis_expired.c.
  * A restore into a running server: live.h.  A cluster: component_cluster.h.
  */
 #ifndef MB_REDIS_COMPONENT_PRIVATE_H
@@ -157,6 +158,15 @@ enum mb_code mb_redis_undo(struct mb_component *component, struct mb_restore *re
 						   struct mb_error *err);
 enum mb_code mb_redis_health(struct mb_component *component, struct mb_restore *restore,
 							 struct mb_error *err);
+
+/* component_redis_window.c: what a commit says about its place in the stream; borrowed from it. */
+struct mb_redis_base
+{
+	const char *replid;
+	uint64_t rdb_offset;
+	uint64_t offset;
+};
+struct mb_redis_base mb_redis_base_of(const struct mb_commit *commit);
 
 /* The heads of all backups of the component, oldest first. */
 struct mb_redis_commits

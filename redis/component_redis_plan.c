@@ -1,5 +1,5 @@
 /*
- * component_redis_plan.c - which backup, and how far to replay: plan and window.
+ * component_redis_plan.c - which backup, and how far to replay; see component_redis_window.c too.
  *
  * A backup can be brought to any offset of its own tail, and from its end to any offset
  * that pieces reach without a gap (pieces.h, chain).  A mark is an offset, so it is met
@@ -30,24 +30,6 @@ struct plan
 	bool to_end; /* as far as whole commands go, not exactly to offset */
 };
 
-/* What a commit says about its place in the stream. */
-struct base
-{
-	const char *replid;
-	uint64_t rdb_offset;
-	uint64_t offset;
-};
-
-static struct base
-base_of(const struct mb_commit *commit)
-{
-	struct base base = {.replid = mb_json_str(commit->meta, "replid", ""),
-						.rdb_offset = (uint64_t) mb_json_int(commit->meta, "rdb_offset", 0),
-						.offset = (uint64_t) mb_json_int(commit->meta, "offset", 0)};
-
-	return base;
-}
-
 /* Of what moment its data is; with capture = rdb that is not the cut, but some time before it. */
 static int64_t
 moment_of(const struct mb_commit *commit)
@@ -77,7 +59,7 @@ newest_before(const struct plan *plan, int64_t time_us)
 static enum mb_code
 follow(const struct plan *plan, size_t i, struct mb_chain *chain, struct mb_error *err)
 {
-	struct base base = base_of(candidate(plan, i));
+	struct mb_redis_base base = mb_redis_base_of(candidate(plan, i));
 
 	return mb_chain_follow(plan->component->env->repo, plan->component->name, &plan->pieces,
 						   base.replid, base.offset, chain, err);
@@ -97,7 +79,7 @@ fall_back(struct plan *plan, size_t i, int64_t wanted_us, const char *why)
 	char difference[64];
 
 	plan->chosen = i;
-	plan->offset = base_of(commit).offset;
+	plan->offset = mb_redis_base_of(commit).offset;
 	plan->reached_us = moment_of(commit);
 	difference_text(difference, wanted_us - plan->reached_us);
 	mb_restore_warn(plan->restore,
@@ -123,7 +105,7 @@ mb_redis_commit_reaches(struct mb_component *component, const struct mb_commit *
 						const struct mb_pieces *pieces, const char *replid, uint64_t offset,
 						bool *yes, struct mb_error *err)
 {
-	struct base base = base_of(commit);
+	struct mb_redis_base base = mb_redis_base_of(commit);
 	struct mb_chain chain = {0};
 
 	/* What was read key by key has no place in any stream. */
@@ -183,7 +165,7 @@ plan_backup(struct plan *plan)
 	const struct mb_commit *commit = candidate(plan, plan->restore->chosen);
 
 	plan->chosen = plan->restore->chosen;
-	plan->offset = base_of(commit).offset;
+	plan->offset = mb_redis_base_of(commit).offset;
 	plan->reached_us = moment_of(commit);
 }
 
@@ -203,11 +185,11 @@ plan_time(struct plan *plan, int64_t time_us, struct mb_error *err)
 	code = follow(plan, i, &chain, err);
 	if (!code)
 		code = mb_chain_at_time(env->repo, plan->component->name, &chain, time_us, &point, err);
-	if (!code && (chain.count == 0 || point.offset < base_of(candidate(plan, i)).offset))
+	if (!code && (chain.count == 0 || point.offset < mb_redis_base_of(candidate(plan, i)).offset))
 	{
 		/* Nothing behind the backup: a warning unless the target is the backup's own moment. */
 		plan->chosen = i;
-		plan->offset = base_of(candidate(plan, i)).offset;
+		plan->offset = mb_redis_base_of(candidate(plan, i)).offset;
 		plan->reached_us = moment_of(candidate(plan, i));
 		if (time_us - plan->reached_us > CLOSE_US)
 			fall_back(plan, i, time_us, "no stream goes on from this backup");
@@ -350,7 +332,7 @@ static void
 publish(const struct plan *plan, const char *directory, json_t *json)
 {
 	const struct mb_commit *commit = candidate(plan, plan->chosen);
-	struct base base = base_of(commit);
+	struct mb_redis_base base = mb_redis_base_of(commit);
 
 	mb_json_set_str(json, "base", commit->id);
 	if (directory)
@@ -406,130 +388,5 @@ mb_redis_plan(struct mb_component *component, struct mb_restore *restore, struct
 		code = mb_redis_plan_target(component, restore, directory, err);
 	if (!code && !directory)
 		code = mb_redis_live_plan(component, restore, &restore->candidates[restore->chosen], err);
-	return code;
-}
-
-/* -- window ---------------------------------------------------------------------------------------- */
-
-/*
- * How far one backup can be brought: its own moment, the last point of its chain, or the
- * moment of the next backup when the chain holds its position too.  (Nothing is written to an
- * idle server, so its chain may end before that in time, but misses nothing.)
- */
-static enum mb_code
-reach_of(struct mb_component *component, const struct mb_pieces *pieces,
-		 const struct mb_commit *commit, const struct mb_commit *next, int64_t *reach_us,
-		 struct mb_error *err)
-{
-	struct base base = base_of(commit);
-	struct base next_base = base_of(next);
-	struct mb_time_offset point = {0};
-	struct mb_chain chain = {0};
-	enum mb_code code;
-	bool holds_next;
-
-	code = mb_chain_follow(component->env->repo, component->name, pieces, base.replid, base.offset,
-						   &chain, err);
-	if (!code)
-		code =
-			mb_chain_at_time(component->env->repo, component->name, &chain, INT64_MAX, &point, err);
-	holds_next = !code && mb_replid_is_valid(next_base.replid) &&
-				 mb_chain_holds(&chain, next_base.replid, next_base.offset);
-	mb_chain_release(&chain);
-	if (code)
-		return code;
-	*reach_us = mb_commit_cut_time(commit);
-	if (point.time_us > *reach_us)
-		*reach_us = point.time_us;
-	if (holds_next && mb_commit_cut_time(next) > *reach_us)
-		*reach_us = mb_commit_cut_time(next);
-	return MB_OK;
-}
-
-void
-mb_redis_window_extend(struct mb_window *window, int64_t from_us, int64_t to_us)
-{
-	char from[MB_TIME_TEXT], to[MB_TIME_TEXT];
-
-	if (window->from_us == 0)
-		window->from_us = from_us;
-	else if (from_us > window->to_us)
-	{
-		if (!window->gaps)
-			window->gaps = json_array();
-		mb_time_format(from, window->to_us);
-		mb_time_format(to, from_us);
-		json_array_append_new(window->gaps, json_pack("[s,s]", from, to));
-	}
-	if (to_us > window->to_us)
-		window->to_us = to_us;
-}
-
-enum mb_code
-mb_redis_window_of(struct mb_component *component, const struct mb_commit *commits, size_t count,
-				   struct mb_window *window, struct mb_error *err)
-{
-	struct mb_pieces pieces = {0};
-	struct mb_window found = {0};
-	enum mb_code code;
-	size_t i;
-
-	code = mb_pieces_list(component->env->repo, component->name, NULL, &pieces, err);
-	for (i = 0; !code && i < count; i++)
-	{
-		const struct mb_commit *next = &commits[i + 1 < count ? i + 1 : i];
-		int64_t reach_us;
-
-		code = reach_of(component, &pieces, &commits[i], next, &reach_us, err);
-		if (!code)
-			mb_redis_window_extend(&found, mb_commit_cut_time(&commits[i]), reach_us);
-	}
-	mb_pieces_release(&pieces);
-	if (code)
-		json_decref(found.gaps);
-	else
-		*window = found;
-	return code;
-}
-
-void
-mb_redis_commits_release(struct mb_redis_commits *commits)
-{
-	size_t i;
-
-	for (i = 0; i < commits->count; i++)
-		mb_commit_release(&commits->items[i]);
-	free(commits->items);
-	memset(commits, 0, sizeof(*commits));
-}
-
-enum mb_code
-mb_redis_commits_read(struct mb_component *component, struct mb_redis_commits *commits,
-					  struct mb_error *err)
-{
-	const struct mb_repo *repo = component->env->repo;
-	struct mb_commit_names names = {0};
-	enum mb_code code = mb_commit_list(repo, component->name, &names, err);
-	size_t i;
-
-	commits->items = mb_calloc(names.count + 1, sizeof(*commits->items));
-	for (i = 0; !code && i < names.count; i++)
-	{
-		code = mb_commit_head(repo, component->name, names.items[i].id, &commits->items[i], err);
-		commits->count += !code;
-	}
-	mb_commit_names_release(&names);
-	return code;
-}
-
-enum mb_code
-mb_redis_window(struct mb_component *component, struct mb_window *window, struct mb_error *err)
-{
-	struct mb_redis_commits commits = {0};
-	enum mb_code code = mb_redis_commits_read(component, &commits, err);
-
-	if (!code)
-		code = mb_redis_window_of(component, commits.items, commits.count, window, err);
-	mb_redis_commits_release(&commits);
 	return code;
 }
