@@ -1,7 +1,6 @@
 /* pool.c - see pool.h. */
 #include "core/base/pool.h"
 
-#include <pthread.h>
 #include <sched.h>
 #include <stdlib.h>
 
@@ -115,4 +114,17 @@ mb_cpu_count(void)
 	if (sched_getaffinity(0, sizeof(set), &set) == 0 && CPU_COUNT(&set) > 0)
 		return (unsigned) CPU_COUNT(&set);
 	return 1;
+}
+
+int
+mb_thread_start(pthread_t *thread, void *(*start)(void *), void *ctx)
+{
+	sigset_t all, old;
+	int failed;
+
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &old);
+	failed = pthread_create(thread, NULL, start, ctx);
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	return failed;
 }

@@ -1,9 +1,10 @@
 /*
- * pool.h - cancellation, and work done by N threads that run to completion.
+ * pool.h - cancellation, threads, and work done by N of them that run to completion.
  */
 #ifndef MB_BASE_POOL_H
 #define MB_BASE_POOL_H
 
+#include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -34,6 +35,12 @@ enum mb_code mb_cancel_check(const struct mb_cancel *cancel, struct mb_error *er
 typedef enum mb_code (*mb_pool_fn)(void *ctx, unsigned worker, size_t item, struct mb_error *err);
 enum mb_code mb_pool_run(unsigned workers, size_t count, mb_pool_fn fn, void *ctx,
 						 const struct mb_cancel *cancel, struct mb_error *err) MB_MUST_CHECK;
+
+/*
+ * pthread_create for a thread that lives in the background: with every signal blocked, so that signals
+ * reach the threads that wait for them.
+ */
+int mb_thread_start(pthread_t *thread, void *(*start)(void *), void *ctx);
 
 /* Cores of this machine that we may use, at least 1. */
 unsigned mb_cpu_count(void);

@@ -8,9 +8,9 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "core/base/pool.h"
 #include "core/base/time.h"
 #include "core/repo/lease_private.h"
-#include "core/repo/pack_private.h"
 
 #define RETRY_MS 30000 /* after a renewal that failed */
 #define JUMP_US (3600LL * 1000000)

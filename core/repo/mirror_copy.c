@@ -13,8 +13,8 @@
 #include <string.h>
 #include <time.h>
 
+#include "core/base/pool.h"
 #include "core/base/time.h"
-#include "core/repo/pack_private.h"
 
 #define LOOK_MS 200
 

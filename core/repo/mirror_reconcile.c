@@ -6,8 +6,8 @@
 #include <string.h>
 #include <time.h>
 
+#include "core/base/pool.h"
 #include "core/repo/mirror_private.h"
-#include "core/repo/pack_private.h"
 
 /* -- the thread ------------------------------------------------------------------------------ */
 

@@ -30,7 +30,4 @@ void mb_put_ref(struct mb_buf *out, const struct mb_pack_ref *ref);
 void mb_get_ref(struct mb_rd *rd, struct mb_pack_ref *ref);
 bool mb_refs_are_sorted(const struct mb_pack_ref *refs, size_t count); /* strictly */
 
-/* Run `start` with every signal blocked, so that signals reach the threads that wait for them. */
-int mb_thread_start(void *thread, void *(*start)(void *), void *ctx);
-
 #endif

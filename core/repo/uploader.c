@@ -2,11 +2,10 @@
 #include "core/repo/pack.h"
 
 #include <pthread.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/repo/pack_private.h"
+#include "core/base/pool.h"
 
 struct job
 {
@@ -30,19 +29,6 @@ struct mb_uploader
 	uint64_t stored_bytes;
 	struct mb_error failure; /* the first one; stays */
 };
-
-int
-mb_thread_start(void *thread, void *(*start)(void *), void *ctx)
-{
-	sigset_t all, old;
-	int failed;
-
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &old);
-	failed = pthread_create(thread, NULL, start, ctx);
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
-	return failed;
-}
 
 static void *
 upload(void *ctx)
