@@ -1,5 +1,6 @@
 /*
- * mem.h - memory, growing buffers, bounded readers, arenas and secrets.
+ * mem.h - memory, arenas and secrets (mem.c), growing buffers and bounded readers (buf.c), and small
+ * helpers for strings (text.c).
  *
  * Small allocations cannot fail: they abort with a message.  A length that was
  * read from outside must be checked against a stated maximum before it comes here.
