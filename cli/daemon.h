@@ -2,7 +2,8 @@
  * daemon.h - mbackup daemon: what its files share.
  *
  *     cmd_daemon.c       the loop; starting, reloading and ending
- *     daemon_catalog.c   the connection to the catalog, and what is called there
+ *     daemon_catalog.c   the connection to the catalog, and what is called there;
+ *                        daemon_catalog_jobs.c: of jobs
  *     daemon_jobs.c      jobs: from a row to a command line, and from its end to the row
  *     daemon_streams.c   mbackup stream, kept running
  *     daemon_sync.c      what the repository has, for the catalog and the status

@@ -12,13 +12,11 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "cli/daemon.h"
+#include "cli/daemon_catalog.h"
 #include "core/base/time.h"
-#include "postgres/connection.h"
 
 #define RETRY_MS 2000
 #define ASK_MS 5000
-#define PROGRESS_MS 1000
 #define REPORT_MS 5000
 
 /* A hung server must not hang the daemon; what is called here takes milliseconds. */
@@ -26,22 +24,6 @@ static const char session_sql[] = "SET statement_timeout = '10s'; SET lock_timeo
 								  "SET idle_in_transaction_session_timeout = '30s'; "
 								  "SET TimeZone = 'UTC'; "
 								  "SET application_name = 'mbackup daemon'";
-
-struct catalog
-{
-	struct daemon *daemon;
-	PGconn *conn;
-	int64_t timeline;
-	char *schema;     /* of the people's functions, quoted */
-	json_t *orphans;  /* running under daemons that are gone: array of rows, or NULL */
-	int64_t hello_ms; /* when they were found */
-	int64_t retry_ms;
-	int64_t next_ask_ms;
-	int64_t next_due_ms;
-	int64_t next_report_ms;
-	int64_t since_us;
-	char message[512];
-};
 
 struct catalog *
 catalog_new(struct daemon *daemon)
@@ -128,9 +110,9 @@ await_result(struct catalog *catalog, PGresult **res, struct mb_error *err)
 }
 
 /* One value of a call, parsed as JSON when `json` is given. */
-static enum mb_code
-call(struct catalog *catalog, const char *sql, int count, const char *const *params, json_t **json,
-	 struct mb_error *err)
+enum mb_code
+catalog_call(struct catalog *catalog, const char *sql, int count, const char *const *params,
+			 json_t **json, struct mb_error *err)
 {
 	PGresult *res = NULL;
 	enum mb_code code = MB_OK;
@@ -156,8 +138,8 @@ call(struct catalog *catalog, const char *sql, int count, const char *const *par
 	return code;
 }
 
-static void
-number_text(char out[24], int64_t number)
+void
+catalog_number(char out[24], int64_t number)
 {
 	snprintf(out, 24, "%" PRId64, number);
 }
@@ -201,7 +183,7 @@ check_server(struct catalog *catalog, struct mb_error *err)
 	enum mb_code code = mb_pg_check_adopted(catalog->conn, err);
 
 	if (!code)
-		code = call(catalog, sql, 0, NULL, &answer, err);
+		code = catalog_call(catalog, sql, 0, NULL, &answer, err);
 	if (code)
 		return code;
 	schema = mb_json_str(answer, "schema", NULL);
@@ -226,8 +208,8 @@ take_lock(struct catalog *catalog, struct mb_error *err)
 {
 	json_t *answer = NULL;
 	enum mb_code code =
-		call(catalog, "SELECT to_json(pg_try_advisory_lock(hashtext('mbackup.daemon')))", 0, NULL,
-			 &answer, err);
+		catalog_call(catalog, "SELECT to_json(pg_try_advisory_lock(hashtext('mbackup.daemon')))", 0,
+					 NULL, &answer, err);
 
 	if (!code && !json_is_true(answer))
 	{
@@ -247,11 +229,12 @@ hello(struct catalog *catalog, struct mb_error *err)
 	const char *params[] = {daemon->uuid, daemon->host, pid, MB_VERSION};
 	enum mb_code code;
 
-	number_text(pid, (int64_t) getpid());
-	code = call(catalog,
-				"SELECT coalesce(jsonb_agg(to_jsonb(j)), '[]') FROM mbackup.daemon_hello($1, $2, "
-				"$3, $4) j",
-				4, params, &catalog->orphans, err);
+	catalog_number(pid, (int64_t) getpid());
+	code = catalog_call(catalog,
+						"SELECT coalesce(jsonb_agg(to_jsonb(j)), '[]') FROM "
+						"mbackup.daemon_hello($1, $2, "
+						"$3, $4) j",
+						4, params, &catalog->orphans, err);
 	if (!code)
 		code = mb_pg_exec(catalog->conn, "LISTEN mbackup_job", err);
 	/* What the repository has is told by a list that is made from now on. */
@@ -282,184 +265,16 @@ connect_catalog(struct catalog *catalog, struct mb_error *err)
 	return code;
 }
 
-/* -- jobs ----------------------------------------------------------------------------------- */
-
-/* Does it run here?  By its key: an id may be given again by a database that was restored. */
-static bool
-is_ours(const struct daemon *daemon, const json_t *row)
-{
-	size_t i;
-
-	for (i = 0; i < daemon->job_count; i++)
-		if (strcmp(daemon->jobs[i].key, mb_json_str(row, "key", "?")) == 0)
-			return true;
-	return false;
-}
-
-static enum mb_code
-end_row(struct catalog *catalog, int64_t id, const char *state, const json_t *result,
-		const json_t *error, struct mb_error *err)
-{
-	char number[24];
-	char *result_text = result ? mb_json_text(result) : NULL;
-	char *error_text = error ? mb_json_text(error) : NULL;
-	const char *params[] = {catalog->daemon->uuid, number, state, result_text, error_text};
-	enum mb_code code;
-
-	number_text(number, id);
-	code = call(catalog, "SELECT mbackup.daemon_end($1, $2, $3, $4, $5)", 5, params, NULL, err);
-	free(result_text);
-	free(error_text);
-	return code;
-}
-
-static enum mb_code
-settle_orphan(struct catalog *catalog, const json_t *row, struct mb_error *err)
-{
-	struct daemon *daemon = catalog->daemon;
-	int64_t id = mb_json_int(row, "id", 0);
-	bool other = mb_json_int(row, "timeline", 0) != catalog->timeline;
-	json_t *result = NULL, *error = NULL;
-	const char *state = "done";
-	enum mb_code code;
-
-	if (is_ours(daemon, row))
-		return MB_OK;
-	if (!job_has_ended_well(daemon, row, &result))
-	{
-		state = other ? "abandoned" : "failed";
-		error =
-			json_pack("{s:s,s:s,s:s,s:s}", "code", mb_code_name(MB_INTERRUPTED), "message",
-					  other ? "the job was running in a past that this database does not continue"
-							: "the daemon that ran this job was killed before it ended",
-					  "detail", "", "hint", "Start it again if it is still wanted.");
-	}
-	mb_log_info(&daemon->cli->log, "job %" PRId64 " of a daemon that is gone: %s", id, state);
-	code = end_row(catalog, id, state, result, error, err);
-	json_decref(result);
-	json_decref(error);
-	return code;
-}
-
-/* Not before the repository was looked at: a backup may be there that nobody wrote down. */
-static enum mb_code
-settle_orphans(struct catalog *catalog, struct mb_error *err)
-{
-	struct daemon *daemon = catalog->daemon;
-	enum mb_code code = MB_OK;
-	bool alive = false;
-	json_t *row;
-	size_t i;
-
-	if (!catalog->orphans || json_array_size(catalog->orphans) == 0)
-		return MB_OK;
-	if (!daemon->repository_up || daemon->list_asked_ms < catalog->hello_ms)
-		return MB_OK;
-	json_array_foreach(catalog->orphans, i,
-					   row) if (!code && job_is_alive(daemon, mb_json_int(row, "id", 0))) alive =
-		true;
-	else if (!code) code = settle_orphan(catalog, row, err);
-	if (!code && !alive)
-		json_array_clear(catalog->orphans);
-	if (alive)
-	{
-		/* Its process was asked to stop, but may still finish: look again when it is gone. */
-		catalog->hello_ms = mb_monotonic_ms();
-		sync_soon(daemon);
-	}
-	return code;
-}
-
-static enum mb_code
-take_jobs(struct catalog *catalog, struct mb_error *err)
-{
-	struct daemon *daemon = catalog->daemon;
-	const char *params[] = {daemon->uuid};
-	enum mb_code code = MB_OK;
-	bool more = true;
-
-	while (!code && more && daemon->job_count < DAEMON_MAX_JOBS)
-	{
-		json_t *row = NULL;
-
-		code = call(catalog, "SELECT to_jsonb(j) FROM mbackup.daemon_take($1) j", 1, params, &row,
-					err);
-		more = !code && json_is_object(row);
-		if (more)
-		{
-			job_start(daemon, row);
-			catalog->next_report_ms = 0;
-		}
-		json_decref(row);
-	}
-	return code;
-}
-
-/* Tell the progress of a job, and learn whether somebody wants it to stop. */
-static enum mb_code
-tell_progress(struct catalog *catalog, struct daemon_job *job, struct mb_error *err)
-{
-	char number[24];
-	char *text = job->child.progress ? mb_json_text(job->child.progress) : mb_strdup("{}");
-	const char *params[] = {catalog->daemon->uuid, number, text};
-	json_t *cancel = NULL;
-	enum mb_code code;
-
-	number_text(number, job->id);
-	code = call(catalog, "SELECT to_json(mbackup.daemon_progress($1, $2, $3))", 3, params, &cancel,
-				err);
-	if (!code && json_is_true(cancel) && !job->cancel)
-	{
-		mb_log_info(&catalog->daemon->cli->log, "job %" PRId64 " is cancelled", job->id);
-		job->cancel = true;
-		child_stop(&job->child);
-	}
-	free(text);
-	json_decref(cancel);
-	return code;
-}
-
-/* at_once: somebody may have said mbackup_stop(). */
-static enum mb_code
-tell_jobs(struct catalog *catalog, bool at_once, struct mb_error *err)
-{
-	struct daemon *daemon = catalog->daemon;
-	int64_t now = mb_monotonic_ms();
-	enum mb_code code = MB_OK;
-	size_t i;
-
-	for (i = 0; !code && i < daemon->job_count; i++)
-	{
-		struct daemon_job *job = &daemon->jobs[i];
-
-		if (!job->ended && (at_once || now - job->told_ms >= PROGRESS_MS))
-		{
-			code = tell_progress(catalog, job, err);
-			job->told_ms = now;
-		}
-		else if (job->ended)
-		{
-			code = end_row(catalog, job->id, job->state, job->result, job->error, err);
-			if (!code)
-			{
-				job_forget(daemon, i--);
-				catalog->next_report_ms = 0;
-			}
-		}
-	}
-	return code;
-}
-
 /* -- the rest ------------------------------------------------------------------------------- */
 
-/* When the next schedule is due, in our time; at most ASK_MS from now. */
+/* Let the catalog make jobs of the schedules that have become due. */
 static enum mb_code
 make_due(struct catalog *catalog, struct mb_error *err)
 {
 	const char *params[] = {catalog->daemon->uuid};
 
 	catalog->next_due_ms = mb_monotonic_ms() + ASK_MS;
-	return call(catalog, "SELECT to_json(mbackup.daemon_due($1))", 1, params, NULL, err);
+	return catalog_call(catalog, "SELECT to_json(mbackup.daemon_due($1))", 1, params, NULL, err);
 }
 
 static enum mb_code
@@ -468,7 +283,8 @@ give_list(struct catalog *catalog, struct mb_error *err)
 	struct daemon *daemon = catalog->daemon;
 	char *text = mb_json_text(daemon->list);
 	const char *params[] = {daemon->uuid, text};
-	enum mb_code code = call(catalog, "SELECT mbackup.daemon_sync($1, $2)", 2, params, NULL, err);
+	enum mb_code code =
+		catalog_call(catalog, "SELECT mbackup.daemon_sync($1, $2)", 2, params, NULL, err);
 
 	free(text);
 	if (!code)
@@ -493,9 +309,10 @@ report(struct catalog *catalog, struct mb_error *err)
 	problems_text = daemon->problems ? mb_json_text(daemon->problems) : mb_strdup("[]");
 	params[2] = problems_text;
 	sql = mb_asprintf("SELECT %s.mbackup_status()", catalog->schema);
-	code = call(catalog, "SELECT mbackup.daemon_report($1, $2, $3, $4, $5)", 5, params, NULL, err);
+	code = catalog_call(catalog, "SELECT mbackup.daemon_report($1, $2, $3, $4, $5)", 5, params,
+						NULL, err);
 	if (!code)
-		code = call(catalog, sql, 0, NULL, &rows, err);
+		code = catalog_call(catalog, sql, 0, NULL, &rows, err);
 	if (!code)
 	{
 		json_decref(daemon->rows);
@@ -526,9 +343,9 @@ serve(struct catalog *catalog, struct mb_error *err)
 		ask = notified = true;
 		PQfreemem(notify);
 	}
-	code = settle_orphans(catalog, err);
+	code = catalog_settle_orphans(catalog, err);
 	if (!code)
-		code = tell_jobs(catalog, notified, err);
+		code = catalog_tell_jobs(catalog, notified, err);
 	/* How jobs ended is written down; a new one would be killed at once. */
 	if (catalog->daemon->is_ending)
 		return code;
@@ -537,7 +354,7 @@ serve(struct catalog *catalog, struct mb_error *err)
 	if (!code && ask)
 	{
 		catalog->next_ask_ms = now + ASK_MS;
-		code = take_jobs(catalog, err);
+		code = catalog_take_jobs(catalog, err);
 	}
 	if (!code && catalog->daemon->list_is_new)
 		code = give_list(catalog, err);
