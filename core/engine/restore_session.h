@@ -26,7 +26,17 @@ enum mb_code mb_restore_session_plan(struct mb_restore_session *session,
 									 const struct mb_stack *stack,
 									 const struct mb_restore_options *options,
 									 struct mb_error *err) MB_MUST_CHECK;
-/* What was decided, so that another process can go on; and going on, with the same options. */
+/* restore_run.c, for restore_resume.c: the parts, empty; and one with its candidates, before it is planned. */
+enum mb_code mb_restore_session_begin(struct mb_restore_session *session,
+									  const struct mb_stack *stack,
+									  const struct mb_restore_options *options,
+									  struct mb_error *err) MB_MUST_CHECK;
+enum mb_code mb_restore_session_prepare(struct mb_restore_session *session, size_t i,
+										struct mb_error *err) MB_MUST_CHECK;
+/*
+ * restore_resume.c: what was decided, so that another process can go on; and going on, with the same
+ * options.
+ */
 json_t *mb_restore_session_save(const struct mb_restore_session *session);
 enum mb_code mb_restore_session_resume(struct mb_restore_session *session,
 									   const struct mb_stack *stack,
