@@ -5,6 +5,7 @@
  *     init_find.c     what runs on this host, and what could be kept
  *     init_prompt.c   one question and its answer
  *     init_ask.c      the questions in their order
+ *     init_secrets.c  what they lead to: a passphrase and a key in files
  *     init_follow.c   check, the first backup, what to do next
  *
  * Nothing is written before the last question is answered with yes; until then an interrupt, the end
