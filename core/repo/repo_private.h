@@ -1,5 +1,5 @@
 /*
- * repo_private.h - what repo.c, keyslot.c and blob.c share, and what tests reach for.
+ * repo_private.h - what repo.c, keyslot.c, epoch_keys.c and blob.c share, and what tests reach for.
  */
 #ifndef MB_REPO_REPO_PRIVATE_H
 #define MB_REPO_REPO_PRIVATE_H
