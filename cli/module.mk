@@ -6,4 +6,4 @@ WAL_GET_SRC = cli/wal_get_main.c $(addprefix walstreamer/,wal_get_quick.c wal_he
 # What unit tests need of this folder.
 ARCHIVE_SRC = $(addprefix cli/,archive_name.c archive_output.c archive_write.c archive_read.c archive_check.c archive_items.c)
 BACKUP_CONF_SRC = $(addprefix cli/,backup_conf.c backup_conf_write.c)
-UNIT_CLI_SRC += $(addprefix cli/,notify_state.c notify_mail.c cron.c schedule.c progress_line.c) $(ARCHIVE_SRC) $(BACKUP_CONF_SRC)
+UNIT_CLI_SRC += $(addprefix cli/,notify_state.c notify_mail.c cron.c cron_next.c schedule.c progress_line.c) $(ARCHIVE_SRC) $(BACKUP_CONF_SRC)
