@@ -1,4 +1,4 @@
-/* mask_private.h - what mask.c (rules), mask_text.c (lines, keys) and mask_value.c (values) share. */
+/* mask_private.h - what mask.c (rules), mask_text.c (texts), mask_line.c (lines, keys) and mask_value.c (values) share. */
 #ifndef MB_FILES_MASK_PRIVATE_H
 #define MB_FILES_MASK_PRIVATE_H
 
@@ -73,6 +73,8 @@ void mb_mask_hide(struct mb_mask_text *text, size_t rule);
 bool mb_mask_is_no_secret(const char *from, const char *to);
 /* A key that says where the secret is, and a path. */
 bool mb_mask_is_place(const char *key, size_t len, const char *value, const char *to);
+/* A line; where reading goes on: its end, or that of a later one. */
+const char *mb_mask_line(struct mb_mask_text *text, const char *line, const char *end);
 /* Hide the value at p; where reading goes on, which may be in a later line. */
 const char *mb_mask_hide_value(struct mb_mask_text *text, const char *p, const char *line_end,
 							   struct mb_mask_place place, size_t rule);
