@@ -86,14 +86,6 @@ set_attributes(int fd, const struct mb_tar_member *member, const char *path, str
 	return MB_OK;
 }
 
-bool
-import_tree_has(const struct import_tree *tree, const char *path)
-{
-	struct stat st;
-
-	return fstatat(tree->root_fd, path, &st, AT_SYMLINK_NOFOLLOW) == 0;
-}
-
 enum mb_code
 import_tree_begin(struct import_tree *tree, const char *path, const struct mb_tar_member *member,
 				  struct mb_error *err)

@@ -32,8 +32,6 @@ struct import_tree
 /* Makes the directory when it is missing.  import_tree_close in any case. */
 enum mb_code import_tree_open(struct import_tree *tree, const char *root, unsigned flags,
 							  struct mb_error *err) MB_MUST_CHECK;
-/* Is there something under this name already? */
-bool import_tree_has(const struct import_tree *tree, const char *path);
 /* A file: begin, write, end.  member: mode, uid, gid, mtime; its path is not looked at. */
 enum mb_code import_tree_begin(struct import_tree *tree, const char *path,
 							   const struct mb_tar_member *member,

@@ -65,8 +65,7 @@ enum mb_scope
 	SCOPE_FILES,
 	SCOPE_HOOKS,
 	SCOPE_SERVICES,
-	SCOPE_REFERENCE,
-	SCOPE_COUNT
+	SCOPE_REFERENCE
 };
 
 enum mb_option_type

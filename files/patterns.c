@@ -154,15 +154,6 @@ matches(const struct mb_pattern *pattern, const struct parts *parts, enum mb_pat
 }
 
 bool
-mb_pattern_matches(const struct mb_pattern *pattern, const char *path, enum mb_path_kind kind)
-{
-	struct parts parts;
-
-	split(path, &parts);
-	return matches(pattern, &parts, kind);
-}
-
-bool
 mb_patterns_match(const struct mb_patterns *patterns, const char *path, enum mb_path_kind kind)
 {
 	struct parts parts;

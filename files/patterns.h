@@ -46,9 +46,7 @@ enum mb_path_kind
 	MB_PATH_DIRECTORY
 };
 
-/* `path` without its leading slash. */
-bool mb_pattern_matches(const struct mb_pattern *pattern, const char *path, enum mb_path_kind kind);
-/* Does the last pattern that matches mean it?  False when none matches. */
+/* Does the last pattern that matches mean it?  False when none matches.  `path` without its leading slash. */
 bool mb_patterns_match(const struct mb_patterns *patterns, const char *path,
 					   enum mb_path_kind kind);
 

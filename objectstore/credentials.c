@@ -81,7 +81,6 @@ void
 mb_found_keys_release(struct mb_found_keys *found)
 {
 	mb_s3_keys_release(&found->keys);
-	free(found->origin);
 	memset(found, 0, sizeof(*found));
 }
 
@@ -135,7 +134,6 @@ from_settings(const struct mb_credentials_options *options, struct mb_found_keys
 	if (options->session_token->len)
 		mb_secret_set(&found->keys.session_token, options->session_token->data,
 					  options->session_token->len);
-	found->origin = mb_strdup("settings");
 	return MB_OK;
 }
 
@@ -155,7 +153,6 @@ from_pair(const char *access, const char *secret, const char *token, struct mb_f
 	mb_secret_set(&found->keys.secret_key, secret_key, strlen(secret_key));
 	if (session_token && session_token[0])
 		mb_secret_set(&found->keys.session_token, session_token, strlen(session_token));
-	found->origin = mb_asprintf("environment (%s)", access);
 	return MB_OK;
 }
 
@@ -177,8 +174,8 @@ from_nobody(const struct mb_credentials_options *options, struct mb_found_keys *
 			struct mb_error *err)
 {
 	(void) options;
+	(void) found;
 	(void) err;
-	found->origin = mb_strdup("anonymous");
 	return MB_OK;
 }
 
@@ -290,10 +287,4 @@ mb_credentials_refused(struct mb_credentials *credentials, uint64_t serial)
 	if (credentials->serial == serial)
 		credentials->is_stale = true;
 	pthread_mutex_unlock(&credentials->lock);
-}
-
-const char *
-mb_credentials_origin(const struct mb_credentials *credentials)
-{
-	return credentials->found.origin;
 }

@@ -62,8 +62,6 @@ enum mb_code mb_credentials_get(struct mb_credentials *credentials, struct mb_s3
 								struct mb_error *err) MB_MUST_CHECK;
 /* The server refused the keys with this serial: fetch new ones the next time. */
 void mb_credentials_refused(struct mb_credentials *credentials, uint64_t serial);
-/* "environment", "profile shop of /root/.aws/credentials", for messages; borrowed; NULL before get. */
-const char *mb_credentials_origin(const struct mb_credentials *credentials);
 void mb_credentials_free(struct mb_credentials *credentials);
 
 #endif

@@ -194,8 +194,6 @@ mb_keys_from_web_identity(const struct mb_credentials_options *options, struct m
 	code = ask(options, &question, &answer, err);
 	if (!code)
 		code = read_assumed(&answer, found, err);
-	if (!code)
-		found->origin = mb_asprintf("web identity %s", path);
 	release_secret(&token);
 	release_secret(&body);
 	release_secret(&answer);
@@ -292,8 +290,6 @@ mb_keys_from_container(const struct mb_credentials_options *options, struct mb_f
 		code = ask(options, &question, &answer, err);
 	if (!code)
 		code = mb_found_keys_parse(found, answer.data, answer.len, question.what, err);
-	if (!code)
-		found->origin = mb_asprintf("container (%s)", url);
 	if (question.lines[0])
 		mb_wipe(question.lines[0], strlen(question.lines[0]));
 	free(question.lines[0]);
@@ -350,9 +346,6 @@ mb_keys_from_instance(const struct mb_credentials_options *options, struct mb_fo
 	}
 	if (!code)
 		code = mb_found_keys_parse(found, answer.data, answer.len, "the instance's metadata", err);
-	if (!code)
-		found->origin = mb_asprintf("instance role %.*s", (int) strcspn(mb_buf_cstr(&role), "\r\n"),
-									mb_buf_cstr(&role));
 	if (line)
 		mb_wipe(line, strlen(line));
 	free(line);

@@ -13,7 +13,6 @@
 struct mb_found_keys
 {
 	struct mb_s3_keys keys; /* an empty access key: sign nothing */
-	char *origin;           /* for messages */
 	int64_t expires_us;     /* 0: never */
 };
 void mb_found_keys_release(struct mb_found_keys *found);

@@ -177,8 +177,6 @@ use_section(const struct section *section, const char *profile, const char *path
 		code = run_process(section->process, found, err);
 	else
 		return mb_fail(err, MB_NOT_FOUND, "no keys in profile \"%s\" of %s", profile, path);
-	if (!code)
-		found->origin = mb_asprintf("profile %s of %s", profile, path);
 	return code;
 }
 

@@ -252,12 +252,6 @@ mb_wal_uploader_hurry(struct mb_wal_uploader *uploader)
 	atomic_store(&uploader->hurry, true);
 }
 
-bool
-mb_wal_uploader_is_stuck(struct mb_wal_uploader *uploader)
-{
-	return atomic_load(&uploader->stuck);
-}
-
 void
 mb_wal_uploader_free(struct mb_wal_uploader *uploader)
 {

@@ -52,8 +52,6 @@ enum mb_code mb_wal_uploader_collect(struct mb_wal_uploader *uploader, bool *fin
 									 uint64_t *to_lsn, struct mb_error *err) MB_MUST_CHECK;
 /* Try no more after the next failure. */
 void mb_wal_uploader_hurry(struct mb_wal_uploader *uploader);
-/* Is it waiting for the repository to come back? */
-bool mb_wal_uploader_is_stuck(struct mb_wal_uploader *uploader);
 void mb_wal_uploader_free(struct mb_wal_uploader *uploader); /* waits for the jobs under way */
 
 #endif

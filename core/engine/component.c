@@ -116,26 +116,12 @@ mb_nothing_position(struct mb_component *component, struct mb_cut *cut, enum mb_
 }
 
 enum mb_code
-mb_nothing_health(struct mb_component *component, struct mb_restore *restore, struct mb_error *err)
+mb_nothing_kept(struct mb_component *component, struct mb_restore *restore, struct mb_error *err)
 {
 	(void) component;
 	(void) restore;
 	(void) err;
 	return MB_OK;
-}
-
-enum mb_code
-mb_nothing_kept(struct mb_component *component, struct mb_restore *restore, struct mb_error *err)
-{
-	return mb_nothing_health(component, restore, err);
-}
-
-enum mb_code
-mb_nothing_holds(struct mb_component *component, struct mb_restore *restore,
-				 struct mb_holdings *holdings, struct mb_error *err)
-{
-	(void) holdings;
-	return mb_nothing_health(component, restore, err);
 }
 
 void

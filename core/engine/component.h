@@ -287,9 +287,6 @@ enum mb_code mb_no_stream(struct mb_component *, struct mb_error *);
 enum mb_code mb_nothing_snapshot(struct mb_component *, struct mb_capture *, struct mb_error *);
 enum mb_code mb_nothing_position(struct mb_component *, struct mb_cut *, enum mb_moment,
 								 struct mb_error *);
-enum mb_code mb_nothing_health(struct mb_component *, struct mb_restore *, struct mb_error *);
-enum mb_code mb_nothing_holds(struct mb_component *, struct mb_restore *, struct mb_holdings *,
-							  struct mb_error *);
 enum mb_code mb_nothing_kept(struct mb_component *, struct mb_restore *, struct mb_error *);
 enum mb_code mb_nothing_verify(struct mb_component *, const struct mb_commit *, struct mb_error *);
 /* Shared: a mark is a backup of its own, so everything is in its packs. */

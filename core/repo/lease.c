@@ -216,12 +216,6 @@ mb_lease_stop(struct mb_lease *lease)
 	lease_free(lease);
 }
 
-int64_t
-mb_lease_started_us(const struct mb_lease *lease)
-{
-	return lease->started_us;
-}
-
 enum mb_code
 mb_lease_clock_jumped(const struct mb_lease *lease, bool *jumped, struct mb_error *err)
 {

@@ -23,11 +23,6 @@ enum mb_code mb_lease_check(struct mb_lease *lease, struct mb_error *err) MB_MUS
 void mb_lease_stop(struct mb_lease *lease);
 
 /*
- * When the lease began: the store's time, taken before its first blob was put, so whatever its holder
- * put or chose to refer to is not older.
- */
-int64_t mb_lease_started_us(const struct mb_lease *lease);
-/*
  * Did the store's clock and this machine's part by more than an hour since the lease began (the
  * clock was set, the machine slept)?  Then what depends on ages may have gone wrong, and a writer
  * looks again at everything that it refers to.
