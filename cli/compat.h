@@ -54,7 +54,5 @@ enum mb_code compat_expire(struct compat_run *run, struct mb_error *err) MB_MUST
 /* The path of the newest archive in BACKUP_DIR; free it.  MB_NOT_FOUND. */
 enum mb_code compat_newest(const struct compat_run *run, char **path,
 						   struct mb_error *err) MB_MUST_CHECK;
-/* Is this the name of an archive: backup-TIMESTAMP.tar[.gz][.enc]? */
-bool compat_is_archive(const char *name);
 
 #endif

@@ -17,8 +17,8 @@
 
 #define DAY_SECONDS 86400
 
-bool
-compat_is_archive(const char *name)
+static bool
+is_archive(const char *name)
 {
 	static const char *const ends[] = {".tar", ".tar.gz", ".tar.enc", ".tar.gz.enc"};
 	const char *p = name;
@@ -140,7 +140,7 @@ each_archive(const struct compat_run *run, archive_fn fn, void *ctx, struct mb_e
 		char *path = mb_path_join(run->directory, item->d_name);
 		struct stat st;
 
-		if (compat_is_archive(item->d_name) && lstat(path, &st) == 0 && S_ISREG(st.st_mode))
+		if (is_archive(item->d_name) && lstat(path, &st) == 0 && S_ISREG(st.st_mode))
 			code = fn(ctx, path, &st, err);
 		free(path);
 	}

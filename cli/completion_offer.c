@@ -29,8 +29,8 @@ completion_offer(struct completion_line *line, const char *text, const char *mea
 	mb_buf_put_str(&line->candidates, "\n");
 }
 
-void
-completion_offer_files(struct completion_line *line)
+static void
+offer_files(struct completion_line *line)
 {
 	line->files = true;
 	line->file_lead = line->lead;
@@ -100,7 +100,7 @@ is_destination(struct completion_line *line)
 		return false;
 	line->lead += (size_t) (equals + 1 - line->current);
 	line->current = equals + 1;
-	completion_offer_files(line);
+	offer_files(line);
 	return true;
 }
 
@@ -114,7 +114,7 @@ completion_offer_value(struct completion_line *line)
 	if (strcmp(line->pending_suffix, "-command") == 0)
 		return;
 	if (row->type == OPT_SECRET)
-		completion_offer_files(line);
+		offer_files(line);
 	else if (row->choices && (row->type == OPT_CHOICE || row->type == OPT_INTEGER ||
 							  strcmp(row->name, "timeline") == 0))
 		offer_choices(line, row->choices, "");
@@ -134,7 +134,7 @@ completion_offer_value(struct completion_line *line)
 		completion_offer_copies(line);
 	for (i = 0; i < sizeof(places) / sizeof(places[0]); i++)
 		if (row->metavar && strcmp(row->metavar, places[i]) == 0)
-			completion_offer_files(line);
+			offer_files(line);
 }
 
 /* -- words ------------------------------------------------------------------------------------------ */
@@ -187,7 +187,7 @@ offer_after_verb(struct completion_line *line)
 	else if (strcmp(next, "install") == 0 && line->word_count == 2)
 		completion_offer_components(line, "objects");
 	else if (strcmp(next, "files") == 0)
-		completion_offer_files(line);
+		offer_files(line);
 	else if (strcmp(next, "schedule") == 0)
 	{
 		for (i = 0; i < mb_option_count; i++)
@@ -197,7 +197,7 @@ offer_after_verb(struct completion_line *line)
 	else if (next[0] && line->word_count == 1)
 		completion_offer_components(line, next);
 	else if (next[0] && strcmp(line->words[0], "restore") == 0)
-		completion_offer_files(line);
+		offer_files(line);
 }
 
 static void
@@ -252,7 +252,7 @@ completion_offer_words(struct completion_line *line)
 		if (line->command->id & (CMD_PIN | CMD_UNPIN))
 			completion_offer_marks(line);
 		else if (line->command->id == CMD_EXPORT)
-			completion_offer_files(line);
+			offer_files(line);
 	}
 	else if (strcmp(what, "COMMAND") == 0)
 	{
@@ -260,7 +260,7 @@ completion_offer_words(struct completion_line *line)
 		completion_offer(line, "mbackup.conf", "every key of the configuration");
 	}
 	else if (strcmp(what, "FILE") == 0 || strcmp(what, "DIRECTORY") == 0)
-		completion_offer_files(line);
+		offer_files(line);
 	else if (strchr(what, '|'))
 		offer_choices(line, what, "");
 	else if (what[0] >= 'a' && what[0] <= 'z')

@@ -30,10 +30,9 @@ unsigned completion_command(const struct completion_line *line);
 
 /*
  * completion_offer.c.  One candidate, when it goes on from what is typed and no shell sees anything in
- * it; or that any file will do.
+ * it.
  */
 void completion_offer(struct completion_line *line, const char *text, const char *meaning);
-void completion_offer_files(struct completion_line *line);
 /* All that could stand there. */
 void completion_offer_commands(struct completion_line *line);
 void completion_offer_options(struct completion_line *line);

@@ -193,9 +193,9 @@ is_maybe_unfinished(const struct bucket_restore *run, const struct mb_entry *ent
 		   mb_put_has_late(&run->place, &version);
 }
 
-enum mb_code
-mb_decide_history(void *ctx, const char *target, const struct mb_state_key *wanted,
-				  const struct mb_listed_key *there, struct mb_error *err)
+static enum mb_code
+decide_history(void *ctx, const char *target, const struct mb_state_key *wanted,
+			   const struct mb_listed_key *there, struct mb_error *err)
 {
 	struct bucket_restore *run = ctx;
 	size_t there_count = there ? there->count : 0, matched, count = 0, i;
@@ -271,9 +271,9 @@ current_of(const struct mb_listed_key *there)
 	return there && !there->versions[0].is_marker ? &there->versions[0] : NULL;
 }
 
-enum mb_code
-mb_decide_delta(void *ctx, const char *target, const struct mb_state_key *wanted,
-				const struct mb_listed_key *there, struct mb_error *err)
+static enum mb_code
+decide_delta(void *ctx, const char *target, const struct mb_state_key *wanted,
+			 const struct mb_listed_key *there, struct mb_error *err)
 {
 	struct bucket_restore *run = ctx;
 	const struct mb_state_version *current = wanted ? wanted->current : NULL;
@@ -327,7 +327,7 @@ mb_decide_all(struct bucket_restore *run, struct mb_error *err)
 										   : 0) |
 									  (is_minio ? MB_LISTING_METADATA : 0),
 						   .cancel = run->restore->env->cancel,
-						   .each = run->how == HOW_DELTA ? mb_decide_delta : mb_decide_history,
+						   .each = run->how == HOW_DELTA ? decide_delta : decide_history,
 						   .ctx = run};
 
 	run->versions = run->bytes = run->there = run->put = run->put_bytes = 0;

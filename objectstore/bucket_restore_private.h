@@ -70,12 +70,7 @@ enum mb_code mb_bucket_check_names(struct bucket_restore *run, struct mb_error *
 enum mb_code mb_bucket_refuse_odd(const struct bucket_restore *run,
 								  struct mb_error *err) MB_MUST_CHECK;
 
-/* bucket_decide.c: callbacks of a walk. */
-enum mb_code mb_decide_history(void *ctx, const char *target, const struct mb_state_key *wanted,
-							   const struct mb_listed_key *there, struct mb_error *err);
-enum mb_code mb_decide_delta(void *ctx, const char *target, const struct mb_state_key *wanted,
-							 const struct mb_listed_key *there, struct mb_error *err);
-/* Walk with the right one, from zero counters. */
+/* bucket_decide.c: what is to be done, from zero counters: a walk over what is wanted and what is there. */
 enum mb_code mb_decide_all(struct bucket_restore *run, struct mb_error *err) MB_MUST_CHECK;
 
 /* bucket_files.c */

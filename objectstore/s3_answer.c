@@ -64,8 +64,9 @@ learn_clock(struct mb_s3 *s3, int64_t date_s, const struct mb_http_response *res
 	s3->clock_at_us = now_us;
 }
 
-void
-mb_s3_learn(struct mb_s3 *s3, const struct mb_http_response *response)
+/* Learn dialect and clock from an answer. */
+static void
+learn(struct mb_s3 *s3, const struct mb_http_response *response)
 {
 	struct mb_buf value = {0};
 	int64_t date_s = -1;
@@ -354,7 +355,7 @@ mb_s3_judge(struct mb_s3_attempt *attempt, enum mb_code code, const struct mb_er
 
 	op->status = op->http.response.status;
 	if (op->http.response.status)
-		mb_s3_learn(attempt->lane->s3, &op->http.response);
+		learn(attempt->lane->s3, &op->http.response);
 	if (!code)
 		return judge_answer(attempt);
 	op->code = code;

@@ -105,7 +105,5 @@ enum mb_s3_verdict
 };
 enum mb_s3_verdict mb_s3_judge(struct mb_s3_attempt *attempt, enum mb_code code,
 							   const struct mb_error *http_err);
-/* Learn dialect and clock from an answer. */
-void mb_s3_learn(struct mb_s3 *s3, const struct mb_http_response *response);
 
 #endif

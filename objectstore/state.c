@@ -22,8 +22,9 @@ struct mb_state
 	size_t cap;
 };
 
-struct mb_state_time
-mb_state_at(int64_t time_us, int64_t skew_us, int64_t margin_us)
+/* T +- margin in the server's clock, which is skew_us ahead of the one that T was read from. */
+static struct mb_state_time
+time_at(int64_t time_us, int64_t skew_us, int64_t margin_us)
 {
 	int64_t server_us = time_us + skew_us;
 	struct mb_state_time time = {(uint64_t) (server_us + margin_us) * 1000,
@@ -39,7 +40,7 @@ mb_state_of(const struct mb_commit *commit, const struct mb_settings *settings, 
 									mb_settings_ms(settings, "clock-margin", 1000) * 1000);
 
 	struct mb_state_time time =
-		mb_state_at(time_us, mb_json_int(commit->meta, "clock_skew_us", 0), margin_us);
+		time_at(time_us, mb_json_int(commit->meta, "clock_skew_us", 0), margin_us);
 
 	if (time_us == mb_commit_cut_time(commit) &&
 		!mb_lsn_parse(&time.lsn, mb_json_str(commit->meta, "cut_lsn", "")))

@@ -27,11 +27,8 @@ struct mb_state_time
 /* Everything there is, as far as the backup looked: the end of the stream. */
 #define MB_STATE_LATEST ((struct mb_state_time){UINT64_MAX, UINT64_MAX, 0})
 
-/* T +- margin in the server's clock, which is skew_us ahead of the one that T was read from. */
-struct mb_state_time mb_state_at(int64_t time_us, int64_t skew_us, int64_t margin_us);
-
 /*
- * The same as a backup of the component says it: its meta.clock_skew_us and meta.margin_us, or,
+ * T +- margin in the server's clock, as a backup of the component says it: its meta.clock_skew_us and meta.margin_us, or,
  * where it says no margin, the setting clock-margin.  At the backup's own cut also meta.cut_lsn.
  */
 struct mb_state_time mb_state_of(const struct mb_commit *commit, const struct mb_settings *settings,

@@ -58,8 +58,8 @@ server_below(const char *directory, long *found, struct mb_error *err)
 	return code;
 }
 
-enum mb_code
-mb_pg_not_running(const char *directory, struct mb_error *err)
+static enum mb_code
+check_not_running(const char *directory, struct mb_error *err)
 {
 	char *path = mb_path_join(directory, "postmaster.pid");
 	struct mb_buf text = {0};
@@ -219,7 +219,7 @@ check_server(const struct mb_pg_place *place, struct mb_restore *restore, const 
 	bool is_stopped = restore->own_place && !restore->is_cleared &&
 					  (service || (restore->wishes->flags & MB_RESTORE_HOOK_STOPS));
 
-	if (is_stopped || mb_pg_not_running(place->directory, err) == MB_OK)
+	if (is_stopped || check_not_running(place->directory, err) == MB_OK)
 		return MB_OK;
 	if (restore->own_place && err->code == MB_CONFLICT)
 		mb_error_hint(err,

@@ -71,9 +71,6 @@ size_t mb_pg_place_root_count(const struct mb_pg_place *place);
 /* Do two paths lead to one directory?  One that is not there leads nowhere. */
 bool mb_pg_same_directory(const char *a, const char *b);
 
-/* Is a server running on this data directory?  MB_CONFLICT then. */
-enum mb_code mb_pg_not_running(const char *directory, struct mb_error *err) MB_MUST_CHECK;
-
 /* -- databases.c: a restore of some databases ---------------------------------------------------- */
 
 struct mb_pg_databases

@@ -18,8 +18,9 @@ compare_spans(const void *a, const void *b)
 	return x->to_lsn > y->to_lsn ? -1 : x->to_lsn < y->to_lsn;
 }
 
-void
-mb_wal_branch_settle(struct mb_wal_branch *branch)
+/* Sort its pieces and join them to spans. */
+static void
+settle_branch(struct mb_wal_branch *branch)
 {
 	size_t i;
 
@@ -153,7 +154,7 @@ add_pieces(struct mb_wal_inventory *inventory, const struct listing *listing)
 		branch->pieces[branch->piece_count++].to_lsn = lsn + parts->end;
 	}
 	for (i = 0; i < inventory->branch_count; i++)
-		mb_wal_branch_settle(&inventory->branches[i]);
+		settle_branch(&inventory->branches[i]);
 }
 
 /* List below prefix, which lies below the system's. */

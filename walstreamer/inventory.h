@@ -67,8 +67,6 @@ void mb_wal_inventory_free(struct mb_wal_inventory *inventory); /* NULL does not
 /* The span that holds lsn (or ends there, when nothing follows), or NULL. */
 const struct mb_wal_span *mb_wal_branch_span(const struct mb_wal_branch *branch, uint64_t lsn);
 uint64_t mb_wal_branch_end(const struct mb_wal_branch *branch);
-/* Sort pieces and join them to spans; for those who fill a branch themselves. */
-void mb_wal_branch_settle(struct mb_wal_branch *branch);
 
 enum mb_code mb_wal_chain_find(struct mb_wal_inventory *inventory, const struct mb_wal_query *query,
 							   struct mb_wal_chain *chain, struct mb_error *err) MB_MUST_CHECK;

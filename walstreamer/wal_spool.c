@@ -14,9 +14,9 @@
 #include "core/base/hash.h"
 #include "walstreamer/wal_spool_private.h"
 
-void
-mb_wal_spool_path(const struct mb_wal_spool *spool, const struct mb_wal_where *where, uint64_t lsn,
-				  char out[MB_SPOOL_PATH])
+static void
+path_of(const struct mb_wal_spool *spool, const struct mb_wal_where *where, uint64_t lsn,
+		char out[MB_SPOOL_PATH])
 {
 	snprintf(out, MB_SPOOL_PATH, "%s/%08X-%016" PRIX64 "-%s", spool->dir, where->timeline, lsn,
 			 where->branch);
@@ -171,7 +171,7 @@ mb_wal_spool_begin(struct mb_wal_spool *spool, const struct mb_wal_piece *piece,
 	enum mb_code code = MB_OK;
 
 	mb_wal_spool_leave(spool);
-	mb_wal_spool_path(spool, &piece->where, piece->from_lsn, spool->path);
+	path_of(spool, &piece->where, piece->from_lsn, spool->path);
 	snprintf(path, sizeof(path), "%s%s", spool->path, MB_SPOOL_NEW);
 	spool->file_bytes = 0;
 	spool->fd = mb_open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
@@ -297,7 +297,7 @@ mb_wal_spool_load(struct mb_wal_spool *spool, const struct mb_wal_where *where, 
 	json_t *meta;
 	enum mb_code code;
 
-	mb_wal_spool_path(spool, where, lsn, path);
+	path_of(spool, where, lsn, path);
 	code = mb_wal_spool_read(path, &meta, out, len, err);
 	if (!code)
 		json_decref(meta);
@@ -321,6 +321,6 @@ mb_wal_spool_remove(struct mb_wal_spool *spool, const struct mb_wal_where *where
 {
 	char path[MB_SPOOL_PATH];
 
-	mb_wal_spool_path(spool, where, lsn, path);
+	path_of(spool, where, lsn, path);
 	mb_wal_spool_unlink(spool, path);
 }

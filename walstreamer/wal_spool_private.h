@@ -28,8 +28,6 @@ struct mb_wal_spool
 	bool dirty;
 };
 
-void mb_wal_spool_path(const struct mb_wal_spool *spool, const struct mb_wal_where *where,
-					   uint64_t lsn, char out[MB_SPOOL_PATH]);
 /* out has room for MB_WAL_UNIT_MAX; *len bytes are good.  *meta is the caller's. */
 enum mb_code mb_wal_spool_read(const char *path, json_t **meta, unsigned char *out, uint32_t *len,
 							   struct mb_error *err) MB_MUST_CHECK;

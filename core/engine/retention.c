@@ -80,8 +80,8 @@ period_of(enum period period, int64_t time_us)
 
 /* -- rules ----------------------------------------------------------------------------------- */
 
-void
-mb_candidate_keep(struct mb_candidate *candidate, const char *fmt, ...)
+static void
+keep(struct mb_candidate *candidate, const char *fmt, ...)
 {
 	char text[400];
 	va_list args;
@@ -108,8 +108,7 @@ keep_periods(struct mb_candidate *candidates, size_t count, enum period period, 
 			continue;
 		last = number;
 		found++;
-		mb_candidate_keep(&candidates[i], "%s %lld of %lld", name, (long long) found,
-						  (long long) want);
+		keep(&candidates[i], "%s %lld of %lld", name, (long long) found, (long long) want);
 	}
 }
 
@@ -123,8 +122,7 @@ keep_last(struct mb_candidate *candidates, size_t count, int64_t want)
 		if (!candidates[i].is_future)
 		{
 			candidates[i].opens_window = true;
-			mb_candidate_keep(&candidates[i], "last %lld of %lld", (long long) ++found,
-							  (long long) want);
+			keep(&candidates[i], "last %lld of %lld", (long long) ++found, (long long) want);
 		}
 }
 
@@ -137,8 +135,7 @@ keep_days(struct mb_candidate *candidates, size_t count, int64_t days, int64_t n
 		if (!candidates[i].is_future && now_us - candidates[i].time_us < days * DAY_US)
 		{
 			candidates[i].opens_window = true;
-			mb_candidate_keep(&candidates[i], "younger than %lld day%s", (long long) days,
-							  days == 1 ? "" : "s");
+			keep(&candidates[i], "younger than %lld day%s", (long long) days, days == 1 ? "" : "s");
 		}
 }
 
@@ -167,8 +164,7 @@ keep_window(struct mb_candidate *candidates, size_t count, int64_t window_us, in
 			first = &candidates[i];
 	if (!first)
 		return INT64_MIN;
-	mb_candidate_keep(first, "the recovery window of %s begins here",
-					  duration_text(window_us, text));
+	keep(first, "the recovery window of %s begins here", duration_text(window_us, text));
 	return first->time_us;
 }
 
@@ -187,9 +183,9 @@ keep_newest(struct mb_candidate *candidates, size_t count)
 				whole = &candidates[i];
 		}
 	if (whole && !whole->part->is_wanted)
-		mb_candidate_keep(whole, "the newest complete backup of %s", whole->part->component);
+		keep(whole, "the newest complete backup of %s", whole->part->component);
 	if (newest && newest != whole && !newest->part->is_wanted)
-		mb_candidate_keep(newest, "the newest backup of %s", newest->part->component);
+		keep(newest, "the newest backup of %s", newest->part->component);
 }
 
 int64_t
@@ -202,7 +198,7 @@ mb_candidates_judge(struct mb_candidate *candidates, size_t count, const struct 
 	if (!policy->is_set)
 	{
 		for (i = 0; i < count; i++)
-			mb_candidate_keep(&candidates[i], "no retention is configured");
+			keep(&candidates[i], "no retention is configured");
 		return INT64_MIN;
 	}
 	keep_days(candidates, count, policy->days, now_us);

@@ -14,9 +14,6 @@ struct mb_candidate
 	struct mb_kept_part *part;
 };
 
-/* A reason, without "kept: ". */
-void mb_candidate_keep(struct mb_candidate *candidate, const char *fmt, ...) MB_PRINTF(2, 3);
-
 /*
  * Apply the policy to the backups of one component, oldest first.  Returns where its window begins;
  * INT64_MIN: everything is in it.

@@ -11,8 +11,8 @@
 
 /* -- what all of it needs --------------------------------------------------------------------------- */
 
-void
-mb_restoration_release(struct mb_restoration *run)
+static void
+release_run(struct mb_restoration *run)
 {
 	size_t i;
 
@@ -401,7 +401,7 @@ mb_stack_restore(const struct mb_stack *stack, const struct mb_stack_restore_opt
 	{
 		begin(&run, stack->env, options);
 		code = plan_and_run(&run, stack, answer, err);
-		mb_restoration_release(&run);
+		release_run(&run);
 	}
 	close(lock_fd);
 	return code;
@@ -485,7 +485,7 @@ mb_stack_continue(const struct mb_stack *stack, const struct mb_stack_restore_op
 		options.flags |= (unsigned) mb_json_int(journal->plan, "flags", 0);
 		code = go_on(&run, stack, journal->id, answer, err);
 	}
-	mb_restoration_release(&run);
+	release_run(&run);
 	mb_restore_options_release(&read);
 	mb_journal_close(journal);
 	close(lock_fd);
@@ -512,7 +512,7 @@ mb_stack_rollback(const struct mb_stack *stack, const struct mb_stack_restore_op
 	}
 	if (!code)
 		code = mb_restoration_roll_back(&run, stack, answer, err);
-	mb_restoration_release(&run);
+	release_run(&run);
 	close(lock_fd);
 	return code;
 }

@@ -53,7 +53,6 @@ struct mb_restoration
 	int64_t started_us;
 };
 
-void mb_restoration_release(struct mb_restoration *run);
 void mb_restoration_warn(struct mb_restoration *run, const char *fmt, ...) MB_PRINTF(2, 3);
 /* The event for hooks; a new reference. */
 json_t *mb_restoration_event(const struct mb_restoration *run, const char *status,
