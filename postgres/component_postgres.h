@@ -1,5 +1,5 @@
 /*
- * component_postgres.h - the Postgres driver of engine/component.h: the clock.
+ * component_postgres.h - the Postgres driver of core/engine/component.h: the clock.
  *
  * Wiring, in cli/drivers.c:
  *

@@ -1,7 +1,7 @@
 /*
  * component.h - one thing to protect: the interface that every driver fills.
  *
- * Life of a backup, as the engine drives it (engine/backup.c):
+ * Life of a backup, as the engine drives it (core/engine/backup.c):
  *
  *     open        from settings; cheap, connects to nothing
  *     snapshot    the bulk of the data, before the cut; may take hours
@@ -17,7 +17,7 @@
  * type "scan".
  *
  * Life of a restore: plan for every component (reads only; refuses what cannot be
- * done), then restore for every component.  A drill (engine/drill.h) is a restore into scratch
+ * done), then restore for every component.  A drill (core/engine/drill.h) is a restore into scratch
  * directories, then revive for every component, the user's health hook, and lay_down.
  * Over what is there (stack_restore.h): plan, holds, keep, restore, health; and undo on the
  * way back.

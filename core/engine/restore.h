@@ -159,7 +159,7 @@ void mb_restore_made(struct mb_restore *restore, const char *path);
 void mb_restore_keep(struct mb_restore *restore);
 
 /*
- * The newest candidate whose cut or finishing time (meta.cut_time, see engine/backup.c) is
+ * The newest candidate whose cut or finishing time (meta.cut_time, see core/engine/backup.c) is
  * at or before time_us; SIZE_MAX when there is none.
  */
 size_t mb_restore_newest_before(const struct mb_restore *restore, int64_t time_us);

@@ -52,7 +52,7 @@ struct mb_retention
 	int64_t now_us;  /* by the store */
 	int64_t lock_us; /* sets younger than this cannot be removed: the bucket locks them; 0: none */
 	/*
-	 * Oldest first, as engine/docs.h lists them: with "pin" {reason, time, until} where there is one.
+	 * Oldest first, as core/engine/docs.h lists them: with "pin" {reason, time, until} where there is one.
 	 */
 	const json_t *sets;
 	const json_t *marks;

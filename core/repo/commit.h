@@ -8,7 +8,7 @@
  * component and the SHA-256 of the whole previous commit blob: with the catalog
  * and the local state as witnesses a rolled back repository is noticed.
  *
- * Sets are documents under sets/<id>, marks under marks/<id>; engine/docs.h gives
+ * Sets are documents under sets/<id>, marks under marks/<id>; core/engine/docs.h gives
  * them their shape.
  */
 #ifndef MB_REPO_COMMIT_H

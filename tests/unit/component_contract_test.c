@@ -1,5 +1,5 @@
 /*
- * component_contract_test.c - every driver of engine/component.h through the same cases:
+ * component_contract_test.c - every driver of core/engine/component.h through the same cases:
  * all callbacks are there, capabilities and stubs agree, settings that make no sense are
  * refused with a hint, and a source that is not there is told from an empty one.
  */
