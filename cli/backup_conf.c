@@ -6,8 +6,6 @@
 #include <string.h>
 #include <strings.h>
 
-#include "core/base/fs.h"
-
 #define VALUE_MAX_BYTES 65536
 
 struct parser

@@ -4,8 +4,6 @@
 
 #include "cli/cli.h"
 #include "core/base/fs.h"
-#include "core/base/time.h"
-#include "core/engine/docs.h"
 #include "core/engine/restore_journal.h"
 #include "core/engine/stack_restore.h"
 

@@ -5,7 +5,6 @@
 #include <unistd.h>
 
 #include "cli/compat.h"
-#include "core/base/fs.h"
 
 #define WORDS 48
 

@@ -4,14 +4,11 @@
  * The restore that it is made of is planned as a whole first, so that everything is of one moment and
  * what cannot be done is known before hours of work; docs/archive.md has the layout.
  */
-#include <errno.h>
-#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "cli/export.h"
-#include "core/base/fs.h"
 #include "core/base/time.h"
 #include "objectstore/s3.h"
 

@@ -1,5 +1,4 @@
 /* cmd_init.c - make a repository, and a configuration file that names it. */
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>

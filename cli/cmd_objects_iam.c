@@ -1,6 +1,5 @@
 /* cmd_objects_iam.c - mbackup objects iam: a MinIO's users, groups and policies. */
 #include <string.h>
-#include <unistd.h>
 
 #include "cli/objects.h"
 #include "objectstore/bucket_iam.h"

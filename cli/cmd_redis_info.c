@@ -1,6 +1,5 @@
 /* cmd_redis_info.c - mbackup redis info: what is in a backup, or in an RDB file. */
 #include <stdlib.h>
-#include <string.h>
 
 #include "cli/redis.h"
 #include "cli/render.h"

@@ -1,10 +1,6 @@
 /* cmd_rollback.c - rollback: undo a restore, show what can be undone, forget it. */
-#include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
 
 #include "cli/cli.h"
-#include "core/base/time.h"
 #include "core/engine/restore_journal.h"
 #include "core/engine/stack_restore.h"
 

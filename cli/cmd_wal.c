@@ -1,5 +1,4 @@
 /* cmd_wal.c - wal-push and wal-get: what PostgreSQL itself calls, in its data directory. */
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>

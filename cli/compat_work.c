@@ -1,10 +1,8 @@
 /* compat_work.c - see compat.h: where the work is done, and by whom. */
 #include <errno.h>
 #include <poll.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "cli/child.h"

@@ -1,5 +1,4 @@
 /* daemon_streams.c - mbackup stream, kept running. */
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

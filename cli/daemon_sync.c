@@ -6,7 +6,6 @@
  * catalog has a backup as soon as it exists.
  */
 #include <stdlib.h>
-#include <string.h>
 
 #include "cli/daemon.h"
 #include "core/base/time.h"

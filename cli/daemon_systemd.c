@@ -3,7 +3,6 @@
  *
  * Source: sd_notify(3), "Notes": the protocol is stable and meant to be spoken directly.
  */
-#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>

@@ -3,7 +3,6 @@
  *
  * The assembler takes it in as it is: that needs no generator, and no tool beside the compiler.
  */
-#include <stdlib.h>
 #include <string.h>
 
 #include "cli/http.h"

@@ -12,7 +12,6 @@
 
 #include "cli/init.h"
 #include "core/base/fs.h"
-#include "core/base/time.h"
 #include "postgres/connection.h"
 #include "redis/connection.h"
 

@@ -4,12 +4,10 @@
  * The subject has words of servers in it: whatever is not plain ASCII is encoded (RFC 2047), and
  * no header has a control character, so that none can begin another header.
  */
-#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
 #include "cli/notify.h"
-#include "core/base/time.h"
 
 #define WORD_BYTES 45 /* 60 of base64; an encoded word has 75 at most */
 #define LINE_MAX_CHARS 74

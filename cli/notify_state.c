@@ -1,11 +1,9 @@
 /* notify_state.c - what is to be told, and how it is said (notify.h). */
 #include <inttypes.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "cli/notify.h"
-#include "core/base/time.h"
 
 #define TEXT_MAX_BYTES 32768 /* an environment variable takes 128 KiB */
 #define SUMMARY_MAX_BYTES 200

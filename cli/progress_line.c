@@ -1,7 +1,6 @@
 /* progress_line.c - see progress_line.h. */
 #include "cli/progress_line.h"
 
-#include <stdlib.h>
 #include <string.h>
 #include <wchar.h>
 

@@ -1,5 +1,4 @@
 /* render_verify.c - the answers of verify for people: problems, drills, their history. */
-#include <string.h>
 
 #include "cli/cli.h"
 #include "cli/render.h"

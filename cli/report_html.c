@@ -2,7 +2,6 @@
  * report_html.c - the answer of a restore as one page: light and dark, nothing from outside, so that it
  * can be mailed or printed.  What it says stands in the JSON answer too.
  */
-#include <string.h>
 
 #include "cli/report.h"
 #include "core/base/fs.h"

@@ -6,8 +6,6 @@
  * tried again at the next call.  One that failed has had its time: what failed at two would fail at one
  * minute past two as well, and its message has been sent.
  */
-#include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>

@@ -5,7 +5,6 @@
  * it depend on the stack and on the user.
  */
 #include <grp.h>
-#include <limits.h>
 #include <pwd.h>
 #include <stdlib.h>
 #include <string.h>

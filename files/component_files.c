@@ -6,9 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "core/base/fs.h"
 #include "core/base/hash.h"
-#include "core/base/time.h"
 #include "core/engine/scan.h"
 #include "files/files_private.h"
 #include "files/paths.h"

@@ -12,7 +12,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "core/base/fs.h"
 #include "files/files_private.h"
 
 struct looking

@@ -10,7 +10,6 @@
 #include <string.h>
 
 #include "core/base/hash.h"
-#include "core/repo/crypto.h"
 #include "objectstore/bucket_fetch_private.h"
 
 #define WINDOW (FETCH_BYTES / SMALL_MAX_BYTES)

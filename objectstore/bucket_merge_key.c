@@ -3,7 +3,6 @@
 #include <string.h>
 
 #include "core/base/time.h"
-#include "core/engine/entry.h"
 #include "objectstore/bucket_entry.h"
 #include "objectstore/bucket_listing.h"
 #include "objectstore/bucket_merge.h"

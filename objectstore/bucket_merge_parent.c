@@ -1,5 +1,4 @@
 /* bucket_merge_parent.c - see bucket_merge.h: what the parent backup has, key by key. */
-#include <stdlib.h>
 #include <string.h>
 
 #include "core/engine/entry.h"

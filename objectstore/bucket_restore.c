@@ -7,7 +7,6 @@
 #include "objectstore/bucket_restore.h"
 
 #include <stdlib.h>
-#include <string.h>
 
 #include "core/base/time.h"
 #include "core/engine/stack.h"

@@ -2,7 +2,6 @@
 #include "objectstore/bucket_stream.h"
 
 #include <stdio.h>
-#include <string.h>
 
 #include "core/base/time.h"
 #include "core/engine/stack.h"

@@ -9,7 +9,6 @@
 #include "core/base/fs.h"
 #include "core/base/time.h"
 #include "core/engine/check.h"
-#include "core/engine/replace.h"
 #include "core/engine/scan.h"
 #include "objectstore/component_objects.h"
 #include "objectstore/directory_private.h"

@@ -1,7 +1,6 @@
 /* s3_answer.c - what an answer of the server means; see s3.h. */
 #include <errno.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "core/base/time.h"

@@ -3,8 +3,6 @@
 
 #include <ctype.h>
 #include <expat.h>
-#include <limits.h>
-#include <stdlib.h>
 #include <string.h>
 
 #define DEPTH_MAX 16

@@ -3,7 +3,6 @@
 #include <string.h>
 
 #include "core/base/time.h"
-#include "core/repo/crypto.h"
 #include "objectstore/s3_xml.h"
 #include "objectstore/store_s3_private.h"
 

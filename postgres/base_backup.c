@@ -5,7 +5,6 @@
  * copy_files.c reads.
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <grp.h>
 #include <pwd.h>
 #include <stdlib.h>

@@ -4,7 +4,6 @@
 #include <unistd.h>
 
 #include "core/base/time.h"
-#include "core/engine/check.h"
 #include "postgres/check_private.h"
 #include "postgres/dialect.h"
 #include "postgres/method.h"

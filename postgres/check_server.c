@@ -1,6 +1,5 @@
 /* check_server.c - archive_command, damage, slots, the extension, and the host: see check_private.h. */
 #include <fcntl.h>
-#include <inttypes.h>
 #include <pwd.h>
 #include <stdlib.h>
 #include <string.h>

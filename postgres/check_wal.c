@@ -4,8 +4,8 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
-#include "core/base/fs.h"
 #include "core/base/time.h"
 #include "postgres/private.h"
 

@@ -5,16 +5,9 @@
  */
 #include "postgres/copy_files.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-
-#include "core/base/fs.h"
-#include "core/base/hash.h"
-#include "core/base/time.h"
-#include "postgres/page_checksum.h"
 
 /* Small files are handed out in batches. */
 #define BATCH_FILES 64

@@ -2,10 +2,7 @@
  * in_place.c - a restore over a cluster that is there: what is moved aside, and whether what came
  * is well (see restore_private.h).
  */
-#include <stdlib.h>
-#include <string.h>
 
-#include "core/base/fs.h"
 #include "postgres/restore_private.h"
 
 enum mb_code

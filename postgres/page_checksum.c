@@ -1,8 +1,6 @@
 /* page_checksum.c - see page_checksum.h. */
 #include "postgres/page_checksum.h"
 
-#include <string.h>
-
 #include "core/base/mem.h"
 
 #define LANES 32

@@ -15,7 +15,6 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
-#include "core/base/fs.h"
 #include "core/base/time.h"
 #include "postgres/restore_private.h"
 

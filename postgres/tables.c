@@ -8,15 +8,11 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <libgen.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "core/base/fs.h"
-#include "core/base/time.h"
 #include "postgres/restore_private.h"
 
 /* -- names ---------------------------------------------------------------------------------------- */

@@ -8,7 +8,6 @@
 #include <unistd.h>
 
 #include "core/base/fs.h"
-#include "core/base/time.h"
 
 #define OLD_ENOUGH_S 60
 #define VERIFY_DEFAULT_MS (7LL * 24 * 3600 * 1000)

@@ -11,8 +11,6 @@
  *
  * Nothing is touched before every destination was looked at and its data saved.
  */
-#include <errno.h>
-#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 

@@ -1,6 +1,5 @@
 /* component_redis_await.c - waiting until the repository holds a cut. */
 #include <inttypes.h>
-#include <string.h>
 
 #include "core/base/time.h"
 #include "redis/component_private.h"

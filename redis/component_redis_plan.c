@@ -7,8 +7,6 @@
  * reaches the target, the newest backup before it is restored as it is, and the plan
  * says by how much that misses.
  */
-#include <inttypes.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "core/base/time.h"

@@ -19,7 +19,6 @@
 #include <unistd.h>
 
 #include "core/base/fs.h"
-#include "core/base/time.h"
 #include "redis/component_private.h"
 #include "redis/expiry.h"
 #include "redis/live.h"

@@ -7,7 +7,6 @@
  */
 #include "redis/glob.h"
 
-#include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
 

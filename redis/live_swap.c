@@ -14,8 +14,6 @@
  * later, a run died, and what is there is emptied.
  */
 #include <inttypes.h>
-#include <stdlib.h>
-#include <string.h>
 
 #include "redis/live.h"
 

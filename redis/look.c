@@ -9,7 +9,6 @@
 
 #include <stdlib.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include "core/base/fs.h"
 #include "redis/component_cluster.h"

@@ -1,8 +1,6 @@
 /* pipeline.c - see pipeline.h. */
 #include "redis/pipeline.h"
 
-#include <inttypes.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 

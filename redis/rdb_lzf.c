@@ -4,7 +4,6 @@
  *
  * A control byte below 32 copies so many plus one bytes; another repeats some that came before.
  */
-#include <string.h>
 
 #include "core/base/mem.h"
 #include "redis/rdb_private.h"

@@ -1,7 +1,6 @@
 /* rdb_stats.c - see rdb_stats.h. */
 #include "redis/rdb_stats.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 

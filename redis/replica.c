@@ -6,8 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/base/time.h"
-
 #define LINE_MAX_BYTES 512
 
 struct mb_replica

@@ -1,7 +1,6 @@
 /* snapshot_file.c - see look.h: the server's RDB into a file that is not of a backup. */
 #include <errno.h>
 #include <fcntl.h>
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

@@ -8,7 +8,6 @@
 #include <openssl/x509v3.h>
 #include <poll.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/stat.h>
 
 #include "core/base/mem.h"

@@ -8,8 +8,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/base/time.h"
-
 /* Headers read when looking for the newest commit of an idle cluster. */
 #define MAX_LOOK_BACK 4000
 

@@ -1,11 +1,8 @@
 /* receiver_take.c - messages of the server: WAL into the current unit, replies (see receiver_private.h). */
 #include "walstreamer/receiver_private.h"
 
-#include <poll.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "core/base/time.h"
 

@@ -2,13 +2,11 @@
 #include "walstreamer/uploader.h"
 
 #include <pthread.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "core/base/time.h"
-#include "walstreamer/inventory.h"
 
 #define RETRY_MIN_MS 200
 #define RETRY_MAX_MS 10000

@@ -3,8 +3,6 @@
  *
  * By itself, because mbackup-wal-get is linked with nothing else.
  */
-#include <stdio.h>
-#include <string.h>
 
 #include "core/base/fs.h"
 #include "walstreamer/restore_plan.h"

@@ -1,5 +1,4 @@
 /* wal_helper_ask.c - wal-get's end of the helper's socket; see wal_helper.h. */
-#include <errno.h>
 #include <inttypes.h>
 #include <poll.h>
 #include <stdio.h>

@@ -1,5 +1,4 @@
 /* wal_push_branch.c - which branch a pushed segment belongs to; the rules are in wal_push.h. */
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

@@ -2,7 +2,6 @@
 #include "core/base/log.h"
 
 #include <stdio.h>
-#include <string.h>
 #include <unistd.h>
 
 #include "core/base/mem.h"

@@ -6,7 +6,6 @@
  * to be packed is copied out of the piece, and nobody reads a page twice: what is packed is what
  * was judged and hashed.
  */
-#include <stdlib.h>
 #include <string.h>
 
 #include "core/base/fs.h"

@@ -1,10 +1,8 @@
 /* chain_check.c - see chain_check.h. */
 #include "core/engine/chain_check.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "core/base/fs.h"
 #include "core/repo/crypto.h"

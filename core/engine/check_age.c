@@ -1,7 +1,6 @@
 /* check_age.c - the newest backup, what was left unfinished, and who else writes (see check.h). */
 #include <errno.h>
 #include <signal.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 

@@ -4,8 +4,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/base/time.h"
-
 void
 mb_cut_release(struct mb_cut *cut)
 {

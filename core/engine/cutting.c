@@ -1,8 +1,6 @@
 /* cutting.c - see cutting.h. */
 #include "core/engine/cutting.h"
 
-#include <string.h>
-
 #include "core/base/time.h"
 
 struct cutter

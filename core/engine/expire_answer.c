@@ -1,6 +1,4 @@
 /* expire_answer.c - what expire did, and why, as JSON. */
-#include <stdlib.h>
-#include <string.h>
 
 #include "core/base/time.h"
 #include "core/engine/expire_private.h"

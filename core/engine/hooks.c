@@ -1,7 +1,6 @@
 /* hooks.c - see hooks.h. */
 #include "core/engine/hooks.h"
 
-#include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
 

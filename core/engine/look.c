@@ -1,7 +1,6 @@
 /* look.c - see look.h. */
 #include "core/engine/look.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 #include "core/base/time.h"

@@ -2,8 +2,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "core/base/time.h"
-#include "core/engine/docs.h"
 #include "core/engine/expire.h"
 #include "core/engine/pins.h"
 #include "core/engine/session.h"

@@ -2,7 +2,6 @@
 #include "core/engine/rehome.h"
 
 #include <stdlib.h>
-#include <string.h>
 
 #define BUDGET_PART 8
 /* A pack that is stored in N bytes has more than N plain ones, but hardly more than N times this. */

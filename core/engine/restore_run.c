@@ -1,7 +1,6 @@
 /* restore_run.c - see restore_session.h; mb_restore_run: plan everything, then restore everything. */
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "core/base/fs.h"
 #include "core/base/time.h"

@@ -2,12 +2,9 @@
 #include "core/engine/retention.h"
 
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <time.h>
 
 #include "core/base/mem.h"
-#include "core/base/time.h"
 #include "core/engine/retention_private.h"
 
 #define DAY_US (24LL * 3600 * 1000000)

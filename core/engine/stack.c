@@ -4,7 +4,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/base/time.h"
 #include "core/engine/docs.h"
 #include "core/engine/drill.h"
 

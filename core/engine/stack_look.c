@@ -3,7 +3,6 @@
  * keeps, as they are now or as a journal has them.
  */
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "core/engine/stack_restore_private.h"

@@ -1,5 +1,4 @@
 /* stack_steps.c - the steps of a restore over a stack, each in the journal (see stack_restore.h). */
-#include <stdlib.h>
 #include <string.h>
 
 #include "core/base/time.h"

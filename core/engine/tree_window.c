@@ -1,5 +1,4 @@
 /* tree_window.c - see tree_private.h: the runs of a window's files, written by all workers. */
-#include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>

@@ -4,8 +4,6 @@
  * Decoding believes nothing: lengths are bounded by what is there, counts by lengths,
  * fields come in ascending order of their tags and at most once.
  */
-#include <limits.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "core/repo/manifest_private.h"

@@ -10,17 +10,13 @@
  */
 #include "core/repo/mirror_private.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "core/base/fs.h"
 #include "core/base/mem.h"
 #include "core/base/time.h"
-#include "core/repo/pack_private.h"
 
 /* Blobs: so few are copied while puts wait; more only when the rounds have ceased to shrink. */
 #define LITTLE 16

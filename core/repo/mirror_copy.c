@@ -8,7 +8,6 @@
  */
 #include "core/repo/mirror_private.h"
 
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>

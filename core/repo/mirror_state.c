@@ -17,14 +17,12 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "core/base/fs.h"
-#include "core/base/hash.h"
 #include "core/base/json.h"
 #include "core/base/time.h"
 
