@@ -320,71 +320,90 @@ write_mutants(const struct mutant_judge *judge, const struct mutant_image *image
 	}
 }
 
+/* How many of each. */
+struct wanted
+{
+	const char *key_file;
+	unsigned long bits;
+	unsigned long anywhere;
+	unsigned long structural;
+	unsigned long disk;
+	unsigned long written;
+};
+
+static bool
+read_options(int argc, char **argv, struct wanted *wanted)
+{
+	int opt;
+
+	while ((opt = getopt(argc, argv, "k:s:b:o:a:n:d:vw:")) != -1)
+		if (opt == 'k')
+			wanted->key_file = optarg;
+		else if (opt == 's')
+			mutant.random = strtoull(optarg, NULL, 10) * 2 + 1;
+		else if (opt == 'b')
+			wanted->bits = strtoul(optarg, NULL, 10);
+		else if (opt == 'o')
+			skipped_bits = strtoul(optarg, NULL, 10);
+		else if (opt == 'a')
+			wanted->anywhere = strtoul(optarg, NULL, 10);
+		else if (opt == 'n')
+			wanted->structural = strtoul(optarg, NULL, 10);
+		else if (opt == 'd')
+			wanted->disk = strtoul(optarg, NULL, 10);
+		else if (opt == 'v')
+			is_verbose = true;
+		else if (opt == 'w')
+			wanted->written = strtoul(optarg, NULL, 10);
+		else
+			return false;
+	return argc - optind == 2;
+}
+
+static void
+try_structural(struct mutant_judge *judge, const struct mutant_image *image, unsigned long count)
+{
+	try_mutants(judge, image, count * 3 / 10, mutate_bytes, false,
+				"blobs cut, grown, mangled, shuffled");
+	try_mutants(judge, image, count / 10, mutate_bytes, true, "the same, checksums made to fit");
+	try_mutants(judge, image, count * 2 / 10, mutate_names, false,
+				"blobs lost, emptied, renamed, exchanged");
+	try_mutants(judge, image, count / 10, mutate_names, true, "the same, checksums made to fit");
+	try_mutants(judge, image, count * 3 / 10, mutate_document, true,
+				"documents changed, checksums made to fit");
+}
+
 int
 main(int argc, char **argv)
 {
 	static const int signals[] = {SIGALRM, SIGABRT, SIGSEGV, SIGBUS, SIGFPE};
-	unsigned long bits = 0, anywhere = 0, structural = 0, disk = 0, written = 0;
+	struct wanted wanted = {0};
 	struct mutant_image image = {0}, copy = {0};
-	const char *key_file = NULL;
 	struct mutant_judge judge;
 	struct mb_arena arena = {0};
 	size_t i;
-	int opt;
 
 	mutant.random = 1;
-	while ((opt = getopt(argc, argv, "k:s:b:o:a:n:d:vw:")) != -1)
-		if (opt == 'k')
-			key_file = optarg;
-		else if (opt == 's')
-			mutant.random = strtoull(optarg, NULL, 10) * 2 + 1;
-		else if (opt == 'b')
-			bits = strtoul(optarg, NULL, 10);
-		else if (opt == 'o')
-			skipped_bits = strtoul(optarg, NULL, 10);
-		else if (opt == 'a')
-			anywhere = strtoul(optarg, NULL, 10);
-		else if (opt == 'n')
-			structural = strtoul(optarg, NULL, 10);
-		else if (opt == 'd')
-			disk = strtoul(optarg, NULL, 10);
-		else if (opt == 'v')
-			is_verbose = true;
-		else if (opt == 'w')
-			written = strtoul(optarg, NULL, 10);
-		else
-			return 2;
-	if (argc - optind != 2)
+	if (!read_options(argc, argv, &wanted))
 		return 2;
 	umask(077);
 	for (i = 0; i < sizeof(signals) / sizeof(signals[0]); i++)
 		signal(signals[i], die);
 	image_load(&image, &arena, argv[optind]);
-	judge_open(&judge, &image, key_file, argv[optind + 1]);
+	judge_open(&judge, &image, wanted.key_file, argv[optind + 1]);
 	mutant.judge = &judge;
 	mutant.image = &copy;
 	printf("# %zu blobs, %zu moments\n", image.count, json_array_size(judge.moments));
-	if (bits)
-		flip_all(&judge, &image, bits);
-	if (anywhere)
-		flip_some(&judge, &image, anywhere);
-	if (structural)
-	{
-		try_mutants(&judge, &image, structural * 3 / 10, mutate_bytes, false,
-					"blobs cut, grown, mangled, shuffled");
-		try_mutants(&judge, &image, structural / 10, mutate_bytes, true,
-					"the same, checksums made to fit");
-		try_mutants(&judge, &image, structural * 2 / 10, mutate_names, false,
-					"blobs lost, emptied, renamed, exchanged");
-		try_mutants(&judge, &image, structural / 10, mutate_names, true,
-					"the same, checksums made to fit");
-		try_mutants(&judge, &image, structural * 3 / 10, mutate_document, true,
-					"documents changed, checksums made to fit");
-	}
-	if (written)
-		write_mutants(&judge, &image, written);
-	if (disk)
-		try_disk(&judge, &image, disk);
+	if (wanted.bits)
+		flip_all(&judge, &image, wanted.bits);
+	if (wanted.anywhere)
+		flip_some(&judge, &image, wanted.anywhere);
+	if (wanted.structural)
+		try_structural(&judge, &image, wanted.structural);
+	if (wanted.written)
+		write_mutants(&judge, &image, wanted.written);
+	if (wanted.disk)
+		try_disk(&judge, &image, wanted.disk);
 	alarm(0);
 	printf("# %u restores\n1..%u\n", judge.restores, tests);
 	mb_arena_release(&mutant.arena);

@@ -641,21 +641,58 @@ frames_keep_their_order(void **state)
 	}
 }
 
+struct hostile_frame
+{
+	uint32_t number;
+	uint8_t flags;
+	uint8_t codec;
+	uint16_t zero;
+	uint32_t plain_len;
+	int32_t stored_more; /* than the payload and 32 */
+	bool payload_is_zstd;
+};
+
+/* A blob of one frame that says this of itself, and whose tag fits. */
+static void
+make_hostile(const struct mb_repo *repo, const struct hostile_frame *says, struct mb_buf *blob)
+{
+	unsigned char plain[1000], packed[2000], sum[16], *frame;
+	struct mb_blob_writer writer = {0};
+	struct mb_buf ad = {0};
+	size_t packed_len;
+
+	memset(plain, 'p', sizeof(plain));
+	packed_len = ZSTD_compress(packed, sizeof(packed), plain, sizeof(plain), 1);
+	if (!says->payload_is_zstd)
+		memset(packed, 'z', packed_len);
+	mb_blob_begin(&writer, repo, MB_ROLE_SET, "sets/x");
+	mb_buf_put(blob, writer.bytes.data, 32);
+	mb_blob_writer_release(&writer);
+	mb_buf_put_u32(blob, says->number);
+	mb_buf_put_u8(blob, says->flags);
+	mb_buf_put_u8(blob, says->codec);
+	mb_buf_put_u16(blob, says->zero);
+	mb_buf_put_u32(blob, says->plain_len);
+	mb_buf_put_u32(blob, (uint32_t) ((int64_t) packed_len + 32 + says->stored_more));
+	mb_xxh128(sum, plain, sizeof(plain));
+	mb_buf_put(blob, sum, 16);
+	mb_buf_put(blob, packed, packed_len);
+	frame = blob->data + 32;
+	mb_buf_put(&ad, "mbackup frame", 14);
+	mb_buf_put(&ad, repo->id, 16);
+	mb_buf_put(&ad, blob->data, 32);
+	mb_buf_put(&ad, frame, 16);
+	mb_buf_put_str(&ad, "sets/x");
+	mb_xxh128_2(sum, ad.data, ad.len, frame + 16, blob->len - 48);
+	mb_buf_put(blob, sum, 16);
+	mb_buf_release(&ad);
+}
+
 /* Without encryption anybody can make a frame whose tag fits: what it says is checked too. */
 static void
 hostile_frames_are_refused(void **state)
 {
-	struct mb_repo *repo = memory_repo(MB_SUITE_NONE);
-	static const struct
-	{
-		uint32_t number;
-		uint8_t flags;
-		uint8_t codec;
-		uint16_t zero;
-		uint32_t plain_len;
-		int32_t stored_more; /* than the payload and 32 */
-		bool payload_is_zstd;
-	} table[] = {
+	static const struct hostile_frame table[] = {
 		{0, 1, 1, 0, 1000, 0, true},        /* this one is fine */
 		{1, 1, 1, 0, 1000, 0, true},        /* number */
 		{0, 0, 1, 0, 1000, 0, true},        /* not the last */
@@ -670,43 +707,18 @@ hostile_frames_are_refused(void **state)
 		{0, 1, 0, 0, 1000, 0, true},        /* raw, but not as long */
 		{0, 1, 1, 0, 1000, 0, false},       /* not zstd */
 	};
+	struct mb_repo *repo = memory_repo(MB_SUITE_NONE);
 	struct mb_buf out = {0};
 	size_t i;
 
 	(void) state;
 	for (i = 0; i < sizeof(table) / sizeof(table[0]); i++)
 	{
-		unsigned char plain[1000], packed[2000], sum[16], *frame;
-		struct mb_buf blob = {0}, ad = {0};
-		struct mb_blob_writer writer = {0};
+		struct mb_buf blob = {0};
 		struct mb_error err;
 		enum mb_code code;
-		size_t packed_len;
 
-		memset(plain, 'p', sizeof(plain));
-		packed_len = ZSTD_compress(packed, sizeof(packed), plain, sizeof(plain), 1);
-		if (!table[i].payload_is_zstd)
-			memset(packed, 'z', packed_len);
-		mb_blob_begin(&writer, repo, MB_ROLE_SET, "sets/x");
-		mb_buf_put(&blob, writer.bytes.data, 32);
-		mb_blob_writer_release(&writer);
-		mb_buf_put_u32(&blob, table[i].number);
-		mb_buf_put_u8(&blob, table[i].flags);
-		mb_buf_put_u8(&blob, table[i].codec);
-		mb_buf_put_u16(&blob, table[i].zero);
-		mb_buf_put_u32(&blob, table[i].plain_len);
-		mb_buf_put_u32(&blob, (uint32_t) ((int64_t) packed_len + 32 + table[i].stored_more));
-		mb_xxh128(sum, plain, sizeof(plain));
-		mb_buf_put(&blob, sum, 16);
-		mb_buf_put(&blob, packed, packed_len);
-		frame = blob.data + 32;
-		mb_buf_put(&ad, "mbackup frame", 14);
-		mb_buf_put(&ad, repo->id, 16);
-		mb_buf_put(&ad, blob.data, 32);
-		mb_buf_put(&ad, frame, 16);
-		mb_buf_put_str(&ad, "sets/x");
-		mb_xxh128_2(sum, ad.data, ad.len, frame + 16, blob.len - 48);
-		mb_buf_put(&blob, sum, 16);
+		make_hostile(repo, &table[i], &blob);
 		if (i > 0)
 			replace_blob(repo->store, "sets/x", blob.data, blob.len);
 		else
@@ -715,7 +727,6 @@ hostile_frames_are_refused(void **state)
 		if (code != (i == 0 ? MB_OK : MB_CORRUPT))
 			fail_msg("case %zu: %s", i, mb_code_name(code));
 		mb_buf_release(&blob);
-		mb_buf_release(&ad);
 	}
 	mb_buf_release(&out);
 	mb_repo_free(repo);
