@@ -41,6 +41,10 @@ enum mb_code mb_pg_load_check(struct mb_pg_load *load, const char *database,
 enum mb_code mb_pg_load_globals(struct mb_pg_load *load, const char *text, json_t *warnings,
 								struct mb_error *err) MB_MUST_CHECK;
 
+/*
+ * One database at a time: begin, write the dump, end.  What a failure leaves is taken back, at the latest by
+ * mb_pg_load_close.  MB_CONFLICT as mb_pg_load_check.
+ */
 enum mb_code mb_pg_load_begin(struct mb_pg_load *load, const char *database,
 							  enum mb_pg_load_kind kind, struct mb_error *err) MB_MUST_CHECK;
 enum mb_code mb_pg_load_write(struct mb_pg_load *load, const void *data, size_t len,

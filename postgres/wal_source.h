@@ -203,8 +203,8 @@ struct mb_wal_ops
 	enum mb_code (*chain)(struct mb_wal_inventory *inventory, const struct mb_wal_query *query,
 						  struct mb_wal_chain *chain, struct mb_error *err);
 	/*
-	 * Newest commit or abort at or before lsn, and the oldest after it, in the chain (for
-	 * the time that an LSN stands for).  0 when there is none.
+	 * When the newest commit or abort before lsn, in the chain, was: the time that an LSN stands for.
+	 * 0 when there is none, or none near.
 	 */
 	enum mb_code (*time_at)(struct mb_wal_inventory *inventory, const struct mb_wal_chain *chain,
 							uint64_t lsn, int64_t *before_us, struct mb_error *err);

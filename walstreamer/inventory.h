@@ -55,6 +55,10 @@ struct mb_wal_inventory
 	size_t history_cap;
 };
 
+/*
+ * All WAL of a component, of one cluster; free it.  Without any it is empty.  One thread at a time: what is
+ * looked up is remembered in it.
+ */
 enum mb_code mb_wal_inventory_load(struct mb_wal_inventory **inventory, const struct mb_repo *repo,
 								   const char *component, const char *system_id,
 								   struct mb_error *err) MB_MUST_CHECK;
@@ -68,6 +72,7 @@ void mb_wal_inventory_free(struct mb_wal_inventory *inventory); /* NULL does not
 const struct mb_wal_span *mb_wal_branch_span(const struct mb_wal_branch *branch, uint64_t lsn);
 uint64_t mb_wal_branch_end(const struct mb_wal_branch *branch);
 
+/* chain.c, chain_facts.c: chain, time_at, chain_release and plan of struct mb_wal_ops. */
 enum mb_code mb_wal_chain_find(struct mb_wal_inventory *inventory, const struct mb_wal_query *query,
 							   struct mb_wal_chain *chain, struct mb_error *err) MB_MUST_CHECK;
 enum mb_code mb_wal_chain_time_at(struct mb_wal_inventory *inventory,
@@ -77,17 +82,18 @@ void mb_wal_chain_release(struct mb_wal_chain *chain);
 json_t *mb_wal_chain_plan(struct mb_wal_inventory *inventory, const struct mb_wal_chain *chain,
 						  const struct mb_env *env, const char *component, const char *restore_id);
 
+/* cursor.c: advance of struct mb_wal_ops. */
 enum mb_code mb_wal_cursor_advance(const struct mb_env *env, const char *component,
 								   struct mb_wal_cursor *cursor,
 								   struct mb_error *err) MB_MUST_CHECK;
 
-/* mb_wal_ops.trim */
+/* trim.c: trim of struct mb_wal_ops. */
 enum mb_code mb_wal_trim(const struct mb_env *env, const char *component,
 						 const struct mb_wal_need *needs, size_t count, struct mb_trim *trim,
 						 struct mb_error *err) MB_MUST_CHECK;
 
 /*
- * Put the bytes [from_lsn, to_lsn) of one segment into out (to_lsn - from_lsn bytes) from
+ * assemble.c: put the bytes [from_lsn, to_lsn) of one segment into out (to_lsn - from_lsn bytes) from
  * the pieces that are there now.  MB_CORRUPT when some are missing or damaged.
  */
 enum mb_code mb_wal_assemble(const struct mb_repo *repo, const struct mb_wal_where *where,
