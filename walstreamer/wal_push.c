@@ -3,7 +3,6 @@
 
 #include <dirent.h>
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -71,25 +70,6 @@ push_history(const struct mb_env *env, const char *component, const char *path, 
 
 /* -- the end of a timeline ------------------------------------------------------------------- */
 
-/* Where a history file says that a timeline was left; 0: it does not speak of it. */
-static uint64_t
-left_at(const char *text, uint32_t timeline)
-{
-	uint64_t end = 0;
-
-	for (; text && *text; text = strchr(text, '\n') ? strchr(text, '\n') + 1 : NULL)
-	{
-		char lsn_text[32];
-		unsigned tli;
-		uint64_t lsn;
-
-		if (sscanf(text, "%u %31s", &tli, lsn_text) == 2 && tli == timeline &&
-			mb_lsn_parse(&lsn, lsn_text))
-			end = lsn;
-	}
-	return end;
-}
-
 /* A younger timeline's history file beside the .partial tells where it ends. */
 static enum mb_code
 find_end(struct mb_push_file *file, struct mb_error *err)
@@ -105,7 +85,7 @@ find_end(struct mb_push_file *file, struct mb_error *err)
 	for (errno = 0; !code && (entry = readdir(dir)) != NULL; errno = 0)
 	{
 		struct mb_buf text = {0};
-		uint64_t end;
+		uint64_t end = 0;
 		char *path;
 
 		if (!mb_wal_history_parse(entry->d_name, &timeline) || timeline <= file->timeline ||
@@ -113,8 +93,8 @@ find_end(struct mb_push_file *file, struct mb_error *err)
 			continue;
 		path = mb_asprintf("%s%s", dir_path, entry->d_name);
 		code = mb_file_read(&text, path, MB_WAL_HISTORY_MAX, err);
-		end = !code ? left_at(mb_buf_cstr(&text), file->timeline) : 0;
-		if (end > file->start_lsn && end <= file->start_lsn + file->segment_size)
+		if (!code && mb_wal_history_left(mb_buf_cstr(&text), text.len, file->timeline, &end) &&
+			end > file->start_lsn && end <= file->start_lsn + file->segment_size)
 		{
 			newest = timeline;
 			file->end_lsn = end;
