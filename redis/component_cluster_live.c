@@ -460,14 +460,11 @@ mb_cluster_live_restore(struct mb_component *component, struct mb_restore *resto
 						struct mb_error *err)
 {
 	struct run run = {.component = component, .restore = restore};
-	char *lock = mb_asprintf("%s/redis-live-%s.lock", component->env->spool, component->name);
 	enum mb_code code;
 	int lock_fd;
 
 	run.directory = mb_redis_spool_path(mb_redis_of(component), ".scratch");
-	code = mb_lock_file(&lock_fd, lock, err);
-	if (code == MB_CONFLICT)
-		mb_error_hint(err, "Another restore of this component is running on this machine.");
+	code = mb_live_lock(component, &lock_fd, err);
 	if (!code)
 	{
 		code = run_locked(&run, err);
@@ -478,6 +475,5 @@ mb_cluster_live_restore(struct mb_component *component, struct mb_restore *resto
 	if (restore->wishes->rdb)
 		mb_json_set_str(restore->result, "backup", restore->wishes->rdb);
 	free(run.directory);
-	free(lock);
 	return code;
 }

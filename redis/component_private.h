@@ -102,6 +102,9 @@ void mb_redis_close_component(struct mb_component *component);
 char *mb_redis_describe(struct mb_component *component);
 enum mb_code mb_redis_snapshot(struct mb_component *component, struct mb_capture *capture,
 							   struct mb_error *err);
+/* A snapshot that failed with MB_UNREACHABLE may have more luck: say why, and wait a moment. */
+#define MB_REDIS_SNAPSHOT_TRIES 3
+enum mb_code mb_redis_try_again(struct mb_component *component, struct mb_error *err) MB_MUST_CHECK;
 enum mb_code mb_redis_settle(struct mb_component *component, struct mb_capture *capture,
 							 const struct mb_cut *cut, struct mb_error *err);
 enum mb_code mb_redis_position(struct mb_component *component, struct mb_cut *cut,

@@ -17,7 +17,6 @@
 
 #define COPY_BYTES (1u << 20)
 #define SETTLE_SILENCE_MS 60000
-#define SNAPSHOT_TRIES 3
 #define SNAPSHOT_PAUSE_MS 500
 
 /* -- snapshot --------------------------------------------------------------------------------- */
@@ -140,6 +139,15 @@ snapshot_once(struct mb_component *component, struct mb_capture *capture, struct
 	return code;
 }
 
+enum mb_code
+mb_redis_try_again(struct mb_component *component, struct mb_error *err)
+{
+	mb_log_info(component->env->log, "%s: %s; trying again", component->name, err->message);
+	mb_sleep_ms(SNAPSHOT_PAUSE_MS);
+	mb_error_clear(err);
+	return mb_cancel_check(component->env->cancel, err);
+}
+
 /*
  * A server ends the child that writes the RDB, and with it our connection, when somebody says FLUSHALL,
  * or when it runs out of memory or disk: the next try may have more luck.  What the first has packed is
@@ -151,12 +159,9 @@ mb_redis_snapshot(struct mb_component *component, struct mb_capture *capture, st
 	enum mb_code code = snapshot_once(component, capture, err);
 	unsigned tries;
 
-	for (tries = 1; code == MB_UNREACHABLE && tries < SNAPSHOT_TRIES; tries++)
+	for (tries = 1; code == MB_UNREACHABLE && tries < MB_REDIS_SNAPSHOT_TRIES; tries++)
 	{
-		mb_log_info(component->env->log, "%s: %s; trying again", component->name, err->message);
-		mb_sleep_ms(SNAPSHOT_PAUSE_MS);
-		mb_error_clear(err);
-		code = mb_cancel_check(component->env->cancel, err);
+		code = mb_redis_try_again(component, err);
 		if (!code)
 			code = snapshot_once(component, capture, err);
 	}

@@ -108,12 +108,7 @@ mb_live_load_functions(const struct mb_live *live, struct mb_pipe *pipe,
 
 	if (!functions_differ(live, functions))
 		return MB_OK;
-	mb_pipe_add(pipe,
-				(struct mb_word[]){{"FUNCTION", 8},
-								   {"RESTORE", 7},
-								   {functions->data, functions->len},
-								   {"FLUSH", 5}},
-				4);
+	mb_live_add_functions(pipe, functions);
 	if (mb_pipe_flush(pipe, err))
 		return err->code;
 	return mb_pipe_expect(pipe, "FUNCTION RESTORE", &reply, err);
@@ -309,23 +304,29 @@ run_locked(struct run *run, struct mb_error *err)
 }
 
 enum mb_code
+mb_live_lock(struct mb_component *component, int *lock_fd, struct mb_error *err)
+{
+	char *path = mb_asprintf("%s/redis-live-%s.lock", component->env->spool, component->name);
+	enum mb_code code = mb_lock_file(lock_fd, path, err);
+
+	free(path);
+	if (code == MB_CONFLICT)
+		mb_error_hint(err, "Another restore of this component is running on this machine.");
+	return code;
+}
+
+enum mb_code
 mb_redis_live_restore(struct mb_component *component, struct mb_restore *restore,
 					  struct mb_error *err)
 {
 	struct run run = {.restore = restore, .env = component->env, .live.component = component};
-	char *lock = mb_asprintf("%s/redis-live-%s.lock", component->env->spool, component->name);
 	enum mb_code code;
 	int lock_fd;
 
 	if (mb_json_bool(restore->plan, "by_slot", false))
-	{
-		free(lock);
 		return mb_cluster_live_restore(component, restore, err);
-	}
 	run.directory = mb_asprintf("%s/redis-scratch-%s", component->env->spool, component->name);
-	code = mb_lock_file(&lock_fd, lock, err);
-	if (code == MB_CONFLICT)
-		mb_error_hint(err, "Another restore of this component is running on this machine.");
+	code = mb_live_lock(component, &lock_fd, err);
 	if (!code)
 	{
 		code = run_locked(&run, err);
@@ -338,6 +339,5 @@ mb_redis_live_restore(struct mb_component *component, struct mb_restore *restore
 	mb_buf_release(&run.functions);
 	free(run.directory);
 	free(run.safety);
-	free(lock);
 	return code;
 }

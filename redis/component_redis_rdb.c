@@ -17,9 +17,6 @@
 #include "redis/rdb_sink.h"
 #include "redis/scan_dump.h"
 
-#define SNAPSHOT_TRIES 3
-#define SNAPSHOT_PAUSE_MS 500
-
 /* -- snapshot --------------------------------------------------------------------------------- */
 
 /* Of the snapshot, best effort: a user who may only be a replica may not ask. */
@@ -172,12 +169,9 @@ take_snapshot(struct mb_component *component, struct mb_capture *capture, struct
 	redis->taken_us = 0;
 	redis->by_keys = false;
 	code = by_replica(component, capture, &refused, err);
-	for (tries = 1; code == MB_UNREACHABLE && tries < SNAPSHOT_TRIES; tries++)
+	for (tries = 1; code == MB_UNREACHABLE && tries < MB_REDIS_SNAPSHOT_TRIES; tries++)
 	{
-		mb_log_info(component->env->log, "%s: %s; trying again", component->name, err->message);
-		mb_sleep_ms(SNAPSHOT_PAUSE_MS);
-		mb_error_clear(err);
-		code = mb_cancel_check(component->env->cancel, err);
+		code = mb_redis_try_again(component, err);
 		if (!code)
 			code = by_replica(component, capture, &refused, err);
 	}

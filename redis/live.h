@@ -141,6 +141,10 @@ enum mb_code mb_live_count(struct mb_live_copy *copy, struct mb_pipe *pipe, int6
 						   uint64_t *keys, uint64_t *memory, struct mb_error *err) MB_MUST_CHECK;
 enum mb_code mb_live_select(struct mb_pipe *pipe, int64_t db, struct mb_error *err) MB_MUST_CHECK;
 
+/* One restore of a component into running servers at a time on this machine: close it at the end. */
+enum mb_code mb_live_lock(struct mb_component *component, int *lock_fd,
+						  struct mb_error *err) MB_MUST_CHECK;
+
 /* -- the whole at once ---------------------------------------------------------------------- */
 
 struct mb_live_swap
@@ -167,7 +171,9 @@ enum mb_code mb_live_load(struct mb_component *component, struct mb_restore *res
 /* Does the destination take payloads of this RDB version, and have these databases? */
 enum mb_code mb_live_takes(const struct mb_live *live, const struct mb_live_dbs *dbs,
 						   unsigned version, struct mb_error *err) MB_MUST_CHECK;
-/* FUNCTION RESTORE FLUSH, where they differ. */
+/* Add FUNCTION RESTORE FLUSH to what is to be sent. */
+void mb_live_add_functions(struct mb_pipe *pipe, const struct mb_buf *functions);
+/* The same, sent and answered, where they differ. */
 enum mb_code mb_live_load_functions(const struct mb_live *live, struct mb_pipe *pipe,
 									const struct mb_buf *functions,
 									struct mb_error *err) MB_MUST_CHECK;

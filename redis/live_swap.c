@@ -144,8 +144,8 @@ add_exchange(struct mb_pipe *pipe, int64_t staging, int64_t target)
 	return 3 + add_flush(pipe, staging);
 }
 
-static size_t
-add_functions(struct mb_pipe *pipe, const struct mb_buf *functions)
+void
+mb_live_add_functions(struct mb_pipe *pipe, const struct mb_buf *functions)
 {
 	mb_pipe_add(pipe,
 				(struct mb_word[]){{"FUNCTION", 8},
@@ -153,7 +153,6 @@ add_functions(struct mb_pipe *pipe, const struct mb_buf *functions)
 								   {functions->data, functions->len},
 								   {"FLUSH", 5}},
 				4);
-	return 1;
 }
 
 /*
@@ -206,7 +205,10 @@ exchange(struct mb_live_copy *copy, const struct mb_live_swap *swap, const struc
 		return err->code;
 	mb_pipe_add_texts(pipe, "MULTI", NULL);
 	if (functions)
-		count += add_functions(pipe, functions);
+	{
+		mb_live_add_functions(pipe, functions);
+		count++;
+	}
 	for (i = 0; i < targets->count; i++)
 		count += add_exchange(pipe, swap->staging[i], targets->items[i].db);
 	for (i = 0; i < now.count; i++)
