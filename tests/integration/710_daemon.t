@@ -4,7 +4,7 @@
 # running, a broken configuration changes nothing.
 . "$(dirname "$0")/../lib/stack.sh"
 stack_begin
-. "$here/tests/lib/extension.sh"
+. "$here/tests/lib/daemon.sh"
 extension_server || exit 1
 stack_postgres
 REPO=$T/repo
@@ -26,21 +26,6 @@ write_config
 mb init >"$T/init.out" 2>&1 || { cat "$T/init.out" >&2; exit 1; }
 
 DAEMON=""
-start_daemon()
-{
-	"$MBACKUP" --config "$CONF" daemon >>"$T/daemon.log" 2>&1 &
-	DAEMON=$!
-	stack_owns $DAEMON
-}
-says() { grep -q "$1" "$T/daemon.log"; }
-served() { [ "$(sql "SELECT count(*) FROM mbackup.daemon_table WHERE replaced_by IS NULL AND pid = $DAEMON" 2>/dev/null)" = 1 ]; }
-state() { sql "SELECT state FROM mbackup.job_table WHERE id = $1"; }
-is_state() { [ "$(state "$1")" = "$2" ]; }
-has_ended() { case "$(state "$1" 2>/dev/null)" in done|partial|failed|cancelled|abandoned) ;; *) false ;; esac; }
-new_job() # kind [arguments]
-{
-	sql "SELECT mbackup.make_job('$1', '${2:-{\}}', 'mbtest', 'mbtest', NULL, NULL)"
-}
 backups_of() { mb list --json 2>/dev/null | python3 -c '
 import json, sys
 print(sum(b["labels"].get("job") == sys.argv[1] for b in json.load(sys.stdin)["backups"]))' "$(sql "SELECT key FROM mbackup.job_table WHERE id = $1")"; }
@@ -65,7 +50,6 @@ synced() { [ "$(sql "SELECT count(*) FROM mbackup.backup_table")" = "$1" ]; }
 wait_for 20 synced 1
 is $? 0 "... and the catalog the backup"
 wait_for 30 [ -n "$(sql "SELECT ends FROM mbackup.window_table WHERE component = 'stack'")" ]
-streaming() { [ "$(sql "SELECT count(*) FROM mbackup.stream_table WHERE state = 'running'")" = 2 ]; }
 wait_for 30 streaming
 is $? 0 "the streams of both components are shown as running" || sql "SELECT * FROM mbackup.stream_table" >&2
 job=$(sql "SELECT mbackup_pin('latest')")

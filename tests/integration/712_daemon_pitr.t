@@ -3,7 +3,7 @@
 # was waiting, the catalog shows all backups again, and a copy is not served before it is adopted.
 . "$(dirname "$0")/../lib/stack.sh"
 stack_begin
-. "$here/tests/lib/extension.sh"
+. "$here/tests/lib/daemon.sh"
 extension_server || exit 1
 stack_postgres
 REPO=$T/repo
@@ -17,16 +17,6 @@ chmod 700 "$T/spool"
 chmod 600 "$CONF"
 mb init >"$T/init.out" 2>&1 || { cat "$T/init.out" >&2; exit 1; }
 sql "CREATE EXTENSION mbackup" >/dev/null
-start_daemon()
-{
-	"$MBACKUP" --config "$CONF" daemon >>"$T/daemon.log" 2>&1 &
-	DAEMON=$!
-	stack_owns $DAEMON
-}
-state() { sql "SELECT state FROM mbackup.job_table WHERE id = $1"; }
-has_ended() { case "$(state "$1" 2>/dev/null)" in done|partial|failed|cancelled|abandoned) ;; *) false ;; esac; }
-served() { [ "$(sql "SELECT count(*) FROM mbackup.daemon_table WHERE replaced_by IS NULL AND pid = $DAEMON" 2>/dev/null)" = 1 ]; }
-says() { grep -q "$1" "$T/daemon.log"; }
 
 start_daemon
 wait_for 20 served
