@@ -7,133 +7,6 @@
 #include "cli/init.h"
 #include "core/base/fs.h"
 
-static const char *
-option(const struct mb_cli *cli, const char *name, size_t i)
-{
-	return mb_values_get(&cli->config.command_line, SCOPE_COMMAND, name, i);
-}
-
-/*
- * How the server of a repository in S3 is reached: what was given, but nothing of the environment that
- * is secret.  For a section that knows these keys; a bucket to protect is most often on the same server.
- */
-static void
-write_way(const struct mb_cli *cli, enum mb_scope scope, struct mb_buf *out)
-{
-	size_t i;
-
-	for (i = 0; i < mb_option_count; i++)
-	{
-		const struct mb_option *row = &mb_options[i];
-		const char *text;
-
-		if (!mb_option_is_of_place(row) || strcmp(row->name, "url") == 0 ||
-			!mb_option_find(scope, row->name))
-			continue;
-		if (row->type == OPT_SECRET)
-		{
-			text = mb_values_get(&cli->config.command_line, SCOPE_REPOSITORY, row->name, 0);
-			if (text)
-				mb_buf_printf(out, "%s%.*s = %s\n", row->name, (int) strcspn(text, ":"), text,
-							  text + strcspn(text, ":") + 1);
-			continue;
-		}
-		text = mb_config_get(&cli->config, SCOPE_REPOSITORY, row->name);
-		if (text && (!row->dflt || strcmp(text, row->dflt) != 0))
-			mb_buf_printf(out, "%s = %s\n", row->name, text);
-	}
-}
-
-/* "[NAME=]URL" of --objects; without a name the first is "objects", then "objects2". */
-static void
-write_objects(const struct mb_cli *cli, const struct init_answers *answers, struct mb_buf *out)
-{
-	const char *text;
-	size_t i;
-
-	for (i = 0; (text = option(cli, "objects", i)) != NULL; i++)
-	{
-		const char *equals = strchr(text, '=');
-		const char *colon = strchr(text, ':');
-		bool named = equals && (!colon || equals < colon);
-		const char *url = named ? equals + 1 : text;
-
-		if (named)
-			mb_buf_printf(out, "\n[objects:%.*s]\n", (int) (equals - text), text);
-		else if (i == 0)
-			mb_buf_put_str(out, "\n[objects]\n");
-		else
-			mb_buf_printf(out, "\n[objects:objects%zu]\n", i + 1);
-		mb_buf_printf(out, "url = %s\n", url);
-		if (mb_starts_with(url, "s3://") && answers->bucket_keys)
-			mb_buf_put_str(out, answers->bucket_keys);
-		else if (mb_starts_with(url, "s3://"))
-			write_way(cli, SCOPE_OBJECTS, out);
-	}
-}
-
-static void
-write_files(const struct mb_cli *cli, struct mb_buf *out)
-{
-	const char *text;
-	size_t i;
-
-	for (i = 0; (text = option(cli, "files", i)) != NULL; i++)
-		mb_buf_printf(out, "%s%s", i ? ", " : "\n[files]\npaths = ", text);
-	if (i > 0)
-		mb_buf_put_str(out, "\nsecrets = mask                 # or include: encrypted "
-							"repositories only\n");
-}
-
-/* How the repository is unlocked, as the user gave it on the command line. */
-static void
-write_unlock(const struct mb_cli *cli, struct mb_buf *out)
-{
-	const char *stored =
-		mb_values_get(&cli->config.command_line, SCOPE_REPOSITORY, "passphrase", 0);
-	const char *key_file =
-		mb_values_get(&cli->config.command_line, SCOPE_REPOSITORY, "key-file", 0);
-
-	if (stored)
-	{
-		const char *colon = strchr(stored, ':');
-
-		mb_buf_printf(out, "passphrase%.*s = %s\n", (int) (colon - stored), stored, colon + 1);
-	}
-	if (key_file)
-		mb_buf_printf(out, "key-file = %s\n", key_file);
-}
-
-void
-init_config_text(const struct mb_cli *cli, const struct init_answers *answers,
-				 const char *repository_id, struct mb_buf *out)
-{
-	const char *postgres = option(cli, "postgres", 0);
-	const char *redis = option(cli, "redis", 0);
-	size_t at;
-
-	mb_buf_put_str(out, "# mbackup.conf - written by \"mbackup init\"; every key is explained by\n"
-						"# \"mbackup help\" and docs/configuration.md.\n\n[global]\n");
-	mb_buf_printf(out, "spool = %s\n", mb_config_get(&cli->config, SCOPE_GLOBAL, "spool"));
-	mb_buf_printf(out, "\n[repository]\nurl = %s\nid = %s\nencryption = %s\n",
-				  mb_config_get(&cli->config, SCOPE_REPOSITORY, "url"), repository_id,
-				  mb_config_get(&cli->config, SCOPE_REPOSITORY, "encryption"));
-	at = out->len;
-	write_unlock(cli, out);
-	if (out->len == at &&
-		strcmp(mb_config_get(&cli->config, SCOPE_REPOSITORY, "encryption"), "none") != 0)
-		mb_buf_put_str(out, "# the passphrase comes from the environment: MBACKUP_PASSPHRASE\n");
-	write_way(cli, SCOPE_REPOSITORY, out);
-	mb_buf_printf(out, "compression = %s\n",
-				  mb_config_get(&cli->config, SCOPE_REPOSITORY, "compression"));
-	if (postgres)
-		mb_buf_printf(out, "\n[postgres]\nconninfo = %s\n", postgres);
-	write_objects(cli, answers, out);
-	if (redis)
-		mb_buf_printf(out, "\n[redis]\nurl = %s\n", redis);
-	write_files(cli, out);
-}
-
 /* The spool of somebody who is not root, when none is named. */
 static void
 default_spool(struct mb_cli *cli)
@@ -351,7 +224,7 @@ take_over(struct mb_cli *cli, const char *from, struct backup_conf *conf, struct
 		code = mb_fail(err, MB_CONFIG, "\"%s\" sets no BACKUP_DIR", from);
 		mb_error_hint(err, "Say where backups are kept with --repository-url URL.");
 	}
-	write_unlock(cli, &unlock);
+	init_unlock_text(cli, &unlock);
 	options.unlock = mb_buf_cstr(&unlock);
 	if (!code)
 		code = backup_conf_write(conf, &options, &text, err);
@@ -386,15 +259,15 @@ follow(struct mb_cli *cli, const char *path, struct mb_error *err)
 static enum mb_code
 refuse_changes(const struct mb_cli *cli, const char *path, struct mb_error *err)
 {
-	if (option(cli, "postgres", 0) || option(cli, "objects", 0) || option(cli, "redis", 0) ||
-		option(cli, "files", 0) ||
+	if (cli_option(cli, "postgres") || cli_option(cli, "objects") || cli_option(cli, "redis") ||
+		cli_option(cli, "files") ||
 		mb_values_get(&cli->config.command_line, SCOPE_REPOSITORY, "url", 0))
 	{
 		mb_fail(err, MB_CONFLICT, "\"%s\" exists already and is not overwritten", path);
 		return mb_error_hint(err, "Edit it, move it away, or name another one with --config; "
 								  "\"mbackup init\" alone makes the repository that it names.");
 	}
-	if (option(cli, "from-backup-conf", 0))
+	if (cli_option(cli, "from-backup-conf"))
 	{
 		mb_fail(err, MB_CONFLICT, "\"%s\" exists already and is not overwritten", path);
 		return mb_error_hint(err, "Move it away, or name another one with --config.");
@@ -438,7 +311,7 @@ describe(const struct mb_cli *cli, const char *path, const struct backup_conf *t
 enum mb_code
 cmd_init(struct mb_cli *cli, struct mb_error *err)
 {
-	const char *from = option(cli, "from-backup-conf", 0);
+	const char *from = cli_option(cli, "from-backup-conf");
 	struct backup_conf conf = {0};
 	struct init_answers answers = {0};
 	char *path = cli->config.path ? mb_strdup(cli->config.path) : mb_config_path(&cli->config);

@@ -2,6 +2,7 @@
  * init.h - mbackup init on a terminal: what is there, questions, and what comes after.
  *
  *     cmd_init.c      makes repository and configuration, asked or not
+ *     init_config.c   what stands in that configuration
  *     init_find.c     what runs on this host, and what could be kept
  *     init_prompt.c   one question and its answer
  *     init_ask.c      the questions in their order
@@ -97,8 +98,9 @@ void init_answers_release(struct init_answers *answers);
 enum mb_code init_follow(const struct mb_cli *cli, const char *config_path,
 						 struct mb_error *err) MB_MUST_CHECK;
 
-/* cmd_init.c: the text of mbackup.conf as it would be. */
+/* init_config.c: append mbackup.conf as it would be; or what unlocks the repository, as it was given. */
 void init_config_text(const struct mb_cli *cli, const struct init_answers *answers,
 					  const char *repository_id, struct mb_buf *out);
+void init_unlock_text(const struct mb_cli *cli, struct mb_buf *out);
 
 #endif
