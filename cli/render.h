@@ -14,6 +14,8 @@ const char *render_time(const json_t *object, const char *key, char out[MB_TIME_
 double render_number(const json_t *object, const char *key);
 /* ": to time T, that is T": what a restore went for; ends the line. */
 void render_restore_target(const json_t *restore, FILE *out);
+/* "pinned until T: why", in a line; nothing for what has no "pin". */
+void render_pinned(const json_t *doc, const char *indent, FILE *out);
 /* A line for each of the object's "warnings". */
 void render_warnings(const json_t *object, const char *indent, FILE *out);
 
