@@ -1,6 +1,6 @@
 /*
- * tree_private.h - what tree.c (entries), tree_window.c (contents), tree_finish.c (owners, modes, links) and tree_delta.c
- * (writing over what is there) share; nobody else includes it.
+ * tree_private.h - what tree.c (entries), tree_window.c (contents), tree_finish.c (owners, modes, links), tree_clean.c
+ * and tree_delta.c (writing over what is there) share; nobody else includes it.
  */
 #ifndef MB_ENGINE_TREE_PRIVATE_H
 #define MB_ENGINE_TREE_PRIVATE_H
@@ -116,7 +116,7 @@ enum mb_code mb_tree_make_link(struct mb_tree_run *tree, const struct mb_tree_it
 /* How many attributes could not be set beyond those that were named. */
 void mb_tree_tell_not_set(struct mb_tree_run *tree);
 
-/* tree_delta.c: remove what the manifest does not have, or has as something else. */
+/* tree_clean.c: remove what the manifest does not have, or has as something else. */
 enum mb_code mb_tree_clean(struct mb_tree_run *tree, struct mb_error *err) MB_MUST_CHECK;
 /*
  * Take over a file that is there: its size is made right and its pieces are noted to be
