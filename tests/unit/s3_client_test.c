@@ -299,12 +299,13 @@ test_s3__learns_the_clock(void **state)
 
 	(void) state;
 	assert_false(mb_s3_clock(s3, &low_us, &high_us));
-	for (i = 0; i < 120; i++)
+	/* As many answers as it takes: where each is slow, more of them. */
+	for (i = 0; i < 120 || (i < 2000 && high_us - low_us >= 100000); i++)
 	{
 		must(put(s3, "clock", "x", 1, &err), &err);
+		assert_true(mb_s3_clock(s3, &low_us, &high_us));
 		mb_sleep_ms(17);
 	}
-	assert_true(mb_s3_clock(s3, &low_us, &high_us));
 	print_message("# the clock lies in [%lld, %lld] us\n", (long long) low_us, (long long) high_us);
 	/* A busy server writes its header before we get it; and a virtual machine's clock is slewed. */
 	assert_true(low_us <= 50000 && high_us >= -50000);
