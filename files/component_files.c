@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "core/base/fs.h"
 #include "core/base/hash.h"
 #include "core/engine/scan.h"
 #include "files/files_private.h"

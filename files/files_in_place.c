@@ -12,6 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "core/base/fs.h"
 #include "files/files_private.h"
 
 struct looking

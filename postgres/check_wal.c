@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "core/base/fs.h"
 #include "core/base/time.h"
 #include "postgres/private.h"
 

@@ -15,6 +15,7 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
+#include "core/base/fs.h"
 #include "core/base/time.h"
 #include "postgres/restore_private.h"
 

@@ -33,7 +33,8 @@ write_file(struct mb_pg_writer *writer, const char *name, const void *data, size
 	code = mb_rmtree_at(writer->place.fd, name, err);
 	if (code)
 		return code;
-	fd = mb_openat(writer->place.fd, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+	fd = mb_openat(writer->place.fd, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW,
+				   0600);
 	if (fd < 0)
 		return mb_fail_errno(err, errno, "could not create \"%s\"", name);
 	code = mb_write_full(fd, data, len, name, err);

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "core/base/fs.h"
 #include "core/engine/entry.h"
 #include "core/engine/scan_private.h"
 
