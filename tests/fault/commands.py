@@ -46,7 +46,8 @@ class Command:
         return world.run(self.argv(), env={**self.env, **(env or {})}, meanwhile=self.meanwhile, cwd=self.cwd)
 
     def judge(self, result, clock=False):
-        """The command says that all went well."""
+        """The command says that all went well; clock: it was set meanwhile."""
+        result.clock = clock
         if self.same_output and not clock:
             self.clean = self.clean or plain(result.out)
             # What could not be read is listed as what it is.

@@ -33,6 +33,7 @@ class Problem(Exception):
 class Result:
     def __init__(self, status, out, err):
         self.status, self.out, self.err = status, out, err
+        self.clock = False
 
     def tail(self):
         return " / ".join((self.err or self.out).strip().splitlines()[-4:])[-700:]
