@@ -82,6 +82,7 @@ remove_marks(struct expire *expire, struct mb_error *err)
 				 mb_json_str(expire->verdict.marks[i].mark, "id", ""));
 		code = expire_remove(expire, names, 1, &done, err);
 		expire->removed_marks += !code && done;
+		expire->verdict.marks[i].is_kept = !code && !done;
 	}
 	return code;
 }
@@ -108,7 +109,7 @@ static enum mb_code
 remove_sets(struct expire *expire, struct mb_error *err)
 {
 	enum mb_code code = MB_OK;
-	size_t i;
+	size_t i, j;
 
 	for (i = 0; !code && i < expire->verdict.set_count; i++)
 	{
@@ -125,6 +126,8 @@ remove_sets(struct expire *expire, struct mb_error *err)
 		snprintf(name, sizeof(name), "sets/%s", set->id);
 		code = expire_remove(expire, names, 1, &done, err);
 		expire->removed_sets += !code && done;
+		for (j = 0; !code && !done && j < set->part_count; j++)
+			set->parts[j].is_kept = true;
 	}
 	return code;
 }
@@ -232,6 +235,9 @@ act(struct expire *expire, struct mb_error *err)
 
 	if (!code)
 		code = remove_sets(expire, err);
+	/* What the place did not let go keeps what it names, or it would be a backup that is damaged. */
+	if (!code && expire->refused.code)
+		expire_judge_commits(expire);
 	if (!code)
 		code = expire_remove_commits(expire, err);
 	if (!code)

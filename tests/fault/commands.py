@@ -302,7 +302,8 @@ def postgres_restored(result):
 
 
 def postgres_half(result):
-    if result.status and os.path.exists(f"{OUT}/pg/global/pg_control"):
+    # It comes last; an empty one, made and not yet written, starts no server.
+    if result.status and os.path.exists(f"{OUT}/pg/global/pg_control") and os.path.getsize(f"{OUT}/pg/global/pg_control"):
         postgres_restored(result)
 
 

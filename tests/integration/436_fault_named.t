@@ -222,6 +222,16 @@ like "$status $err" "^3 .*could not look for files at or below \"$T/closed/etc\"
 chmod 700 "$T/closed"
 sed -i "s|, $T/closed/etc||" "$CONF"
 
+printf '[retention]\nlast = 1\n' >>"$CONF"
+mb backup --type full >/dev/null 2>&1; mb backup --type full >/dev/null 2>&1
+fault "unlink:1:EACCES:/sets/" expire
+is "$status:$(hits)" 3:1 "a backup that the place does not let go is said"
+run mb verify --read-data none
+is "$status" 0 "... and keeps what it names"
+run mb expire
+is "$status:$(ls "$T/place/sets" | wc -l)" 0:1 "the next expire removes it"
+sed -i '/^.retention/,$d' "$CONF"
+
 # -- a clock that is set back ---------------------------------------------------------------------------------
 fault "clock:1:back:" backup --component uploads
 is "$status" 0 "a backup after the clock was set back by an hour"
