@@ -15,8 +15,8 @@ all: $(BUILD)/fault.so
 $(BUILD)/tests/unit/http_test: $(addprefix $(BUILD)/cli/,http_request.o http_metrics.o daemon_document.o)
 $(BUILD)/tests/unit/http_test: LDLIBS_MBACKUP := $(BUILD)/libmbackup.a $(LDLIBS_MBACKUP)
 $(BUILD)/tests/fuzz/http_host_fuzz: $(BUILD)/cli/http_request.o
-$(BUILD)/tests/fuzz/config_fuzz: $(addprefix $(BUILD)/cli/,config.o options.o)
-$(BUILD)/tests/fuzz/cron_fuzz: $(addprefix $(BUILD)/cli/,cron.o schedule.o)
+$(BUILD)/tests/fuzz/config_fuzz: $(patsubst %.c,$(BUILD)/%.o,$(CONFIG_SRC))
+$(BUILD)/tests/fuzz/cron_fuzz: $(patsubst %.c,$(BUILD)/%.o,$(CRON_SRC))
 $(BUILD)/tests/fuzz/archive_fuzz: $(patsubst %.c,$(BUILD)/%.o,$(ARCHIVE_SRC))
 $(BUILD)/tests/fuzz/backup_conf_fuzz: $(patsubst %.c,$(BUILD)/%.o,$(BACKUP_CONF_SRC))
 
