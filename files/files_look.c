@@ -128,10 +128,14 @@ files_walk(struct files_component *files, int root_fd, struct mb_names *roots,
 		size_t count;
 
 		code = mb_roots_add(&found, path, &files->exclude, &count, err);
+		/* What is replaced is kept first: all of it has to be seen, but for what a pattern could not look into. */
+		if (!code && found.unreadable && strcmp(found.unreadable, path) == 0)
+			code = mb_fail(err, MB_DENIED, "could not look at \"%s\"", path);
 		free(path);
 	}
 	for (i = 0; !code && i < found.count; i++)
-		(void) files_look_root(&look, found.items[i]);
+		if (!files_look_root(&look, found.items[i]))
+			code = mb_fail_errno(err, errno, "could not look at \"/%s\"", found.items[i]);
 	for (i = 0; !code && i < found.count; i++)
 	{
 		mb_names_add(roots, found.items[i], strlen(found.items[i]));

@@ -214,6 +214,19 @@ do
 done
 ok "what could not be looked at ($hit looks) is not taken for missing" test "$bad" = 0 -a "$hit" -gt 6
 rm "$T/etc.d/link"; echo present >"$T/etc.d/f"
+mb backup --component config >/dev/null 2>&1
+bad=0 hit=0
+for n in 1 2 3 4 5 6 7 8
+do
+	echo extra >"$T/etc.d/extra"
+	fault "stat:$n:EIO:$T/etc.d" restore --yes --no-snapshot --component config
+	[ "$(hits)" = 1 ] || continue
+	hit=$((hit + 1))
+	[ "$status" != 0 ] || [ ! -e "$T/etc.d/extra" ] || { bad=$((bad + 1)); diag "look $n: $err"; }
+	[ "$status" = 0 ] || mb rollback --yes >/dev/null 2>&1
+done
+ok "nor does a restore in place leave what it could not look at ($hit looks)" test "$bad" = 0 -a "$hit" -gt 1
+rm -f "$T/etc.d/extra"
 rm -rf "$T/o"
 mkdir -p "$T/closed/etc"; echo mine >"$T/closed/etc/f"; chmod 000 "$T/closed"
 sed -i "s|^paths = .*|&, $T/closed/etc|" "$CONF"
