@@ -32,20 +32,38 @@ write_own_file(const struct mb_pg_scratch *scratch, const char *path, const char
 	return code;
 }
 
-/* Where the data is too, below $TMPDIR, when that is short enough for the name of a socket. */
+/* Is it short enough for the name of a socket? */
+static bool
+can_hold_socket(const char *directory)
+{
+	return directory && *directory == '/' &&
+		   strlen(directory) + strlen("/mbackup-XXXXXX/.s.PGSQL.5432") < SOCKET_BYTES;
+}
+
+/*
+ * Beside the data, where what removes one of the dead removes the other; else below $TMPDIR or /tmp.
+ */
 static enum mb_code
 make_socket_dir(struct mb_pg_scratch *scratch, struct mb_error *err)
 {
-	const char *tmp = getenv("TMPDIR");
+	const char *data = scratch->place->directory, *slash = strrchr(data, '/');
+	char *beside = slash ? mb_strndup(data, (size_t) (slash - data)) : NULL;
+	const char *bases[] = {beside, getenv("TMPDIR"), "/tmp"};
+	bool made = false;
+	size_t i;
 
-	if (!tmp || *tmp != '/' ||
-		strlen(tmp) + strlen("/mbackup-XXXXXX/.s.PGSQL.5432") >= SOCKET_BYTES)
-		tmp = "/tmp";
-	snprintf(scratch->socket_dir, sizeof(scratch->socket_dir), "%s/mbackup-XXXXXX", tmp);
-	if (mkdtemp(scratch->socket_dir))
+	for (i = 0; i < sizeof(bases) / sizeof(*bases) && !made; i++)
+	{
+		if (!can_hold_socket(bases[i]))
+			continue;
+		snprintf(scratch->socket_dir, sizeof(scratch->socket_dir), "%s/mbackup-XXXXXX", bases[i]);
+		made = mkdtemp(scratch->socket_dir) != NULL;
+	}
+	free(beside);
+	if (made)
 		return MB_OK;
 	scratch->socket_dir[0] = '\0';
-	return mb_fail_errno(err, errno, "could not create a directory for a socket in \"%s\"", tmp);
+	return mb_fail_errno(err, errno, "could not create a directory for a socket in \"/tmp\"");
 }
 
 static enum mb_code

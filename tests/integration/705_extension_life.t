@@ -110,7 +110,7 @@ is "$failed $(cat "$T/syncs")" "0 " "three sessions replace the projection, by d
 is "$(sql "SELECT count(*) FROM mbackup.backups")" 1 "... and one answer stays"
 
 # The tour of the manual, but for what names a job or watches.
-grep -E "^    SELECT ('|mbackup_(start|mark|policy|schedule)|[a-z])" "$here/docs/sql.md" | grep -E ';|watch' | sed 's/ \\watch 2/;/' | grep -vE '\\gset|:job|mbackup_(wait|stop|restore_plan)' >"$T/tour.sql"
+grep -E "^SELECT ('|mbackup_(start|mark|policy|schedule)|[a-z])" "$here/docs/sql.md" | grep -E ';|watch' | sed 's/ \\watch 2/;/' | grep -vE '\\gset|:job|mbackup_(wait|stop|restore_plan)' >"$T/tour.sql"
 ok "the tour of docs/sql.md, $(wc -l <"$T/tour.sql") statements" psql -X -q -v ON_ERROR_STOP=1 -1 -f "$T/tour.sql" -c ROLLBACK
 ok "... there are some" test "$(wc -l <"$T/tour.sql")" -gt 10
 

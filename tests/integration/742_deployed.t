@@ -17,7 +17,7 @@ has_listen=$(grep -c '^| `listen` |' "$here/docs/configuration.md")
 PORT=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
 {
 	printf '[global]\nspool = %s/spool\nworkers = 2\n[repository]\nurl = %s\n' "$T" "$REPO"
-	sed -n 's/^    \(passphrase-command = .*\)/\1/p' "$here/docs/deploy.md" | head -n 1
+	sed -n 's/^ *\(passphrase-command = .*\)/\1/p' "$here/docs/deploy.md" | head -n 1
 	printf '[daemon]\nsync-interval = 1s\n'
 	[ "$has_listen" = 0 ] || printf 'listen = 127.0.0.1:%s\n' "$PORT"
 	printf '[postgres]\nconninfo = host=%s port=%s user=mbtest dbname=postgres\n' "$PGHOST" "$PGPORT"

@@ -49,7 +49,7 @@ as psql -h /run/postgresql -c 'CREATE EXTENSION mbackup'
 cat >/etc/mbackup/mbackup.conf <<E
 [repository]
 url = /srv/mbackup/repo
-$(sed -n 's/^    \(passphrase-command = .*\)/\1/p' "$here/docs/deploy.md" | head -n 1 | sed 's/\$/\\$/g')
+$(sed -n 's/^ *\(passphrase-command = .*\)/\1/p' "$here/docs/deploy.md" | head -n 1 | sed 's/\$/\\$/g')
 [daemon]
 sync-interval = 2s
 notify-after = 1s
