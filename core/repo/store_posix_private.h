@@ -12,16 +12,13 @@
 
 #define TMP_PREFIX ".tmp-"
 #define TMP_NAME_MAX 32
-#define CLEANED_MAX 64
-#define DURABLE_MAX 64
+#define RING_MAX 64
 
-/* A directory below the root, known by its birth too: another one may get its number later. */
-struct posix_dir
+/* The hashes that were noted last. */
+struct posix_ring
 {
-	uint64_t device;
-	uint64_t inode;
-	int64_t born_s;
-	int64_t born_ns;
+	uint64_t hashes[RING_MAX];
+	size_t next;
 };
 
 struct posix_store
@@ -30,10 +27,8 @@ struct posix_store
 	char *root; /* absolute */
 	int root_fd;
 	pthread_mutex_t lock;
-	uint64_t cleaned[CLEANED_MAX]; /* hashes of directories without leftovers, a ring */
-	size_t cleaned_next;
-	struct posix_dir durable[DURABLE_MAX]; /* whose names we have made durable, a ring */
-	size_t durable_next;
+	struct posix_ring cleaned; /* lock; names of directories without leftovers */
+	struct posix_ring durable; /* lock; directories whose names we have made durable */
 };
 
 int64_t mb_posix_mtime_us(const struct stat *st);

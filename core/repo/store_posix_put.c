@@ -61,47 +61,67 @@ chain_open(const struct posix_store *store, const char *name, struct dir_chain *
 	return 0;
 }
 
+static bool
+holds(const struct posix_ring *ring, uint64_t hash)
+{
+	size_t i;
+
+	for (i = 0; i < RING_MAX; i++)
+		if (ring->hashes[i] == hash)
+			return true;
+	return false;
+}
+
+static bool
+is_noted(struct posix_store *store, const struct posix_ring *ring, uint64_t hash)
+{
+	bool noted;
+
+	pthread_mutex_lock(&store->lock);
+	noted = holds(ring, hash);
+	pthread_mutex_unlock(&store->lock);
+	return noted;
+}
+
+/* Was it new? */
+static bool
+note(struct posix_store *store, struct posix_ring *ring, uint64_t hash)
+{
+	bool is_new;
+
+	pthread_mutex_lock(&store->lock);
+	is_new = !holds(ring, hash);
+	if (is_new)
+	{
+		ring->hashes[ring->next] = hash;
+		ring->next = (ring->next + 1) % RING_MAX;
+	}
+	pthread_mutex_unlock(&store->lock);
+	return is_new;
+}
+
 /*
- * Who a directory is; false where the file system does not tell its birth, or that is so short ago
- * that one which took its place could have the same.
+ * Which directory this is, by number and birth: another one may get its number later.  False where
+ * the file system does not tell the birth, or that is so short ago that one which took its place
+ * could have the same.
  */
 static bool
-identify(int fd, struct posix_dir *dir)
+identify(int fd, uint64_t *hash)
 {
 	struct timespec now;
 	struct statx st;
+	int64_t who[5];
 
 	if (statx(fd, "", AT_EMPTY_PATH, STATX_INO | STATX_BTIME, &st) != 0 ||
 		!(st.stx_mask & STATX_BTIME) || clock_gettime(CLOCK_REALTIME, &now) != 0)
 		return false;
-	memset(dir, 0, sizeof(*dir));
-	dir->device = (uint64_t) st.stx_dev_major << 32 | st.stx_dev_minor;
-	dir->inode = st.stx_ino;
-	dir->born_s = st.stx_btime.tv_sec;
-	dir->born_ns = st.stx_btime.tv_nsec;
-	return now.tv_sec - dir->born_s > 1;
-}
-
-static bool
-is_durable(struct posix_store *store, const struct posix_dir *dir)
-{
-	bool found = false;
-	size_t i;
-
-	pthread_mutex_lock(&store->lock);
-	for (i = 0; i < DURABLE_MAX && !found; i++)
-		found = memcmp(&store->durable[i], dir, sizeof(*dir)) == 0;
-	pthread_mutex_unlock(&store->lock);
-	return found;
-}
-
-static void
-note_durable(struct posix_store *store, const struct posix_dir *dir)
-{
-	pthread_mutex_lock(&store->lock);
-	store->durable[store->durable_next] = *dir;
-	store->durable_next = (store->durable_next + 1) % DURABLE_MAX;
-	pthread_mutex_unlock(&store->lock);
+	who[0] = st.stx_dev_major;
+	who[1] = st.stx_dev_minor;
+	who[2] = (int64_t) st.stx_ino;
+	who[3] = st.stx_btime.tv_sec;
+	who[4] = st.stx_btime.tv_nsec;
+	*hash = mb_xxh64_seed(who, sizeof(who), 1);
+	return now.tv_sec - st.stx_btime.tv_sec > 1;
 }
 
 /*
@@ -117,15 +137,15 @@ chain_fsync(struct posix_store *store, const struct dir_chain *chain)
 
 	for (i = chain->count; i-- > 0;)
 	{
-		struct posix_dir below;
+		uint64_t below;
 		bool known = i + 1 < chain->count && identify(chain->fds[i + 1], &below);
 
-		if (known && is_durable(store, &below))
+		if (known && is_noted(store, &store->durable, below))
 			continue;
 		if (TEMP_FAILURE_RETRY(fsync(chain->fds[i])) != 0)
 			return errno;
 		if (known)
-			note_durable(store, &below);
+			(void) note(store, &store->durable, below);
 	}
 	return 0;
 }
@@ -138,20 +158,9 @@ remove_leftovers(struct posix_store *store, int dir_fd, const char *name, size_t
 	uint64_t hash = mb_xxh64_seed(name, dir_len, 1);
 	int fd = -1;
 	struct dirent *entry;
-	bool known = false;
-	size_t i;
 	DIR *dir;
 
-	pthread_mutex_lock(&store->lock);
-	for (i = 0; i < CLEANED_MAX && !known; i++)
-		known = store->cleaned[i] == hash;
-	if (!known)
-	{
-		store->cleaned[store->cleaned_next] = hash;
-		store->cleaned_next = (store->cleaned_next + 1) % CLEANED_MAX;
-	}
-	pthread_mutex_unlock(&store->lock);
-	if (known)
+	if (!note(store, &store->cleaned, hash))
 		return;
 	fd = mb_openat(dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
 	dir = fd >= 0 ? fdopendir(fd) : NULL;
