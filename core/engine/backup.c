@@ -321,18 +321,6 @@ finish_set(struct backup *backup, json_t **set, struct mb_error *err)
 	return MB_OK;
 }
 
-static bool
-clock_has_failed(const struct backup *backup)
-{
-	size_t i;
-
-	for (i = 0; i < backup->stack->count; i++)
-		if (backup->failed[i].code &&
-			(backup->stack->components[i]->ops->capabilities & MB_CAP_CLOCK))
-			return true;
-	return false;
-}
-
 /*
  * Where the clock could not tell the time the others still get a cut of their own.  Where it is the
  * cut itself that failed, one without a position of the clock would be before the end of its backup.
@@ -344,7 +332,7 @@ take_cut(struct backup *backup, struct mb_error *err)
 		mb_cut_take(backup->stack, backup->options->flags, backup->failed, &backup->cut, err);
 
 	if (code && code != MB_INTERRUPTED && !(backup->options->flags & MB_CUT_PAUSE) &&
-		clock_has_failed(backup))
+		mb_cut_clock_failure(backup->stack, backup->failed))
 		code = mb_cut_now(backup->session.env, &backup->cut, err);
 	return code;
 }

@@ -132,15 +132,26 @@ end_pause(struct cutter *cutter, int64_t held_from_us)
 		mb_log_warning(stack->env->log, "no pause held until the end: the cut is an ordered one");
 }
 
+const struct mb_error *
+mb_cut_clock_failure(const struct mb_stack *stack, const struct mb_error *failed)
+{
+	size_t i;
+
+	for (i = 0; i < stack->count; i++)
+		if (failed[i].code && (stack->components[i]->ops->capabilities & MB_CAP_CLOCK))
+			return &failed[i];
+	return NULL;
+}
+
 enum mb_code
 mb_cut_take(const struct mb_stack *stack, unsigned flags, struct mb_error *failed,
 			struct mb_cut *cut, struct mb_error *err)
 {
 	struct mb_cut made = {0};
 	struct cutter cutter = {stack, failed, &made};
+	const struct mb_error *clock_failure;
 	int64_t held_from_us = 0;
 	enum mb_code code;
-	size_t i;
 
 	code = mb_cut_now(stack->env, &made, err);
 	if (!code && (flags & MB_CUT_PAUSE))
@@ -158,12 +169,12 @@ mb_cut_take(const struct mb_stack *stack, unsigned flags, struct mb_error *faile
 	ask_positions(&cutter, MB_MOMENT_AFTER);
 	if (flags & MB_CUT_PAUSE)
 		end_pause(&cutter, held_from_us);
-	for (i = 0; !code && i < stack->count; i++)
-		if (failed[i].code && (stack->components[i]->ops->capabilities & MB_CAP_CLOCK))
-		{
-			*err = failed[i];
-			code = err->code;
-		}
+	clock_failure = mb_cut_clock_failure(stack, failed);
+	if (clock_failure)
+	{
+		*err = *clock_failure;
+		code = err->code;
+	}
 	if (code)
 		mb_cut_release(&made);
 	else

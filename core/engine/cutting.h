@@ -17,6 +17,10 @@
 enum mb_code mb_cut_take(const struct mb_stack *stack, unsigned flags, struct mb_error *failed,
 						 struct mb_cut *cut, struct mb_error *err) MB_MUST_CHECK;
 
+/* Why the clock is among the failed, or NULL; borrowed from there. */
+const struct mb_error *mb_cut_clock_failure(const struct mb_stack *stack,
+											const struct mb_error *failed);
+
 /* A cut without positions at this machine's time: for scans between marks. */
 enum mb_code mb_cut_now(const struct mb_env *env, struct mb_cut *cut,
 						struct mb_error *err) MB_MUST_CHECK;
