@@ -212,6 +212,7 @@ create_refuses(void **state)
 struct maker
 {
 	struct mb_store *place;
+	struct mb_store_ops ops; /* of the simulated store in front of it */
 	const char *key;
 	int64_t pause_at; /* before this call of the store */
 	sem_t paused;     /* ... it is, or it is done */
@@ -240,15 +241,6 @@ free_maker_store(struct mb_store *base)
 	free(sim);
 }
 
-static const struct mb_store_ops maker_ops = {.driver = "sim",
-											  .put = sim_put,
-											  .get = sim_get,
-											  .head = sim_head,
-											  .list = sim_list,
-											  .remove = sim_remove,
-											  .clock = sim_clock,
-											  .free = free_maker_store};
-
 static void *
 make_repository(void *ctx)
 {
@@ -259,7 +251,9 @@ make_repository(void *ctx)
 
 	mb_store_free(sim->inner);
 	sim->inner = maker->place;
-	sim->base.ops = &maker_ops;
+	maker->ops = sim_ops;
+	maker->ops.free = free_maker_store;
+	sim->base.ops = &maker->ops;
 	sim->hook_at = maker->pause_at;
 	sim->hook = pause_maker;
 	sim->hook_ctx = maker;
